@@ -1,0 +1,70 @@
+# What is needed (virtual environment, wheels, messages) is made on the way and kept; a target
+# whose inputs did not change costs nothing.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+# The Python to build with; empty: the first of 3.10 to 3.13 that is found.
+PYTHON ?=
+# Another package index for PyTorch, such as https://download.pytorch.org/whl/cpu
+TORCH_INDEX ?=
+
+VENV := .venv
+IN_ENV := . ./env.sh &&
+
+INSTALLED := $(VENV)/.installed
+BUILT := install/.built
+# New or removed files change their directory; edited ones are symlinked.
+SOURCE_DIRS := $(shell find sipmask_core sipmask_ros launch config -type d -not -name __pycache__)
+
+.PHONY: help
+help: ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+.PHONY: env
+env: $(BUILT) ## build the environment: .venv, ROS 2 wheels, messages
+
+.PHONY: demo
+demo: $(BUILT) ## camera and node as two processes for half a minute, then numbers and a video
+	@$(IN_ENV) python -m sipmask_ros.demo
+
+.PHONY: test
+test: lint ## lint, then every test on real ROS 2
+	@$(IN_ENV) python -m pytest
+
+.PHONY: lint
+lint: $(BUILT) ## ruff and mypy
+	@$(IN_ENV) ruff check . && ruff format --check . && mypy
+
+.PHONY: bench
+bench: $(BUILT) ## how fast the shipped model is on this machine
+	@$(IN_ENV) sipmask benchmark
+
+.PHONY: constraints
+constraints: $(BUILT) ## try the newest versions of everything and pin them in constraints.txt
+	@$(VENV)/bin/pip install --upgrade --upgrade-strategy eager -e '.[demo,dev,ros]'
+	@$(VENV)/bin/python .ci/constraints.py > constraints.txt.new
+	@mv constraints.txt.new constraints.txt
+
+.PHONY: clean
+clean: ## remove what was built, and the environment
+	@rm -rf $(VENV) build install log
+
+$(VENV)/bin/python:
+	@python=$$(.ci/find-python $(PYTHON)) && $$python -m venv $(VENV)
+
+$(INSTALLED): pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "Installing PyTorch and ROS 2 into $(VENV) ..."
+	@$(if $(TORCH_INDEX),$(VENV)/bin/pip install -q -c constraints.txt --index-url $(TORCH_INDEX) torch torchvision)
+	@$(VENV)/bin/pip install -q -c constraints.txt -e '.[demo,dev,ros]'
+	@touch $@
+
+$(BUILT): $(INSTALLED) CMakeLists.txt package.xml $(wildcard msg/* cmake/*) $(SOURCE_DIRS)
+	@echo "Building the messages ..."
+	@mkdir -p build
+	@$(IN_ENV) colcon --log-level error build --symlink-install --base-paths . \
+	    --cmake-args -GNinja -DBUILD_TESTING=OFF \
+	        -DPython3_EXECUTABLE=$(CURDIR)/$(VENV)/bin/python \
+	        -DCMAKE_PROJECT_INCLUDE=$(CURDIR)/cmake/ros_wheels.cmake \
+	    > build/colcon.log 2>&1 || { cat build/colcon.log; exit 1; }
+	@touch $@
