@@ -1,0 +1,275 @@
+"""Checkpoints: the authors' and our own, read strictly and without executing anything.
+
+Formats: `.safetensors` (our own; weights plus string metadata) and `.pth`/`.pt` (torch.save; the
+authors' mmdetection layout keeps the weights under "state_dict" beside "meta" and, sometimes, the
+optimizer). `.pth` files are read with `weights_only=True`, which refuses anything but tensors and
+plain containers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from sipmask_core.errors import InputError
+from sipmask_core.model.sipmask import SipMask, build_model
+from sipmask_core.presets import Preset, get_preset, preset_from_json, preset_names, preset_to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+NAMED_KEYS = 5
+CLASS_KEY = "bbox_head.fcos_cls.weight"
+
+
+class Checkpoint(NamedTuple):
+    """What a file holds: weights by the model's key names, and metadata (all strings)."""
+
+    state: dict[str, Tensor]
+    metadata: dict[str, str]
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+    """Read a checkpoint of any supported format onto the CPU.
+
+    Raises InputError when the file is missing, damaged, not a checkpoint, or would need code to be
+    executed.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"There is no checkpoint file {str(path)!r}.")
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
+    return _read_pth(path)
+
+
+def _read_safetensors(path: Path) -> Checkpoint:
+    try:
+        with safe_open(path, framework="pt") as file:
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            return Checkpoint(state, file.metadata() or {})
+    except SafetensorError as error:
+        raise InputError(f"{str(path)!r} is not a readable safetensors file: {error}.") from None
+
+
+def _read_pth(path: Path) -> Checkpoint:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise InputError(
+            f"{str(path)!r} is refused: it is damaged, or holds more than tensors and plain values "
+            f"({reason}), and nothing from a file is executed."
+        ) from None
+    except (RuntimeError, EOFError, zipfile.BadZipFile, KeyError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{str(path)!r} is not a readable torch checkpoint: {reason}") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{str(path)!r} holds a {type(content).__name__}, not a checkpoint.")
+    state = content.get("state_dict", content)
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise InputError(f"{str(path)!r} holds no state_dict of tensors.")
+    state = {_current_key(key): value for key, value in state.items()}
+    meta = content.get("meta")
+    return Checkpoint(state, _mmdetection_metadata(meta) if isinstance(meta, dict) else {})
+
+
+def _current_key(key: str) -> str:
+    """Undo the prefix of DataParallel and the name that older files use for DCN offsets."""
+    return key.removeprefix("module.").replace("conv2_offset.", "conv2.conv_offset.")
+
+
+def _mmdetection_metadata(meta: dict[str, Any]) -> dict[str, str]:
+    metadata = {k: str(meta[k]) for k in ("epoch", "iter", "mmdet_version") if k in meta}
+    classes = meta.get("CLASSES")
+    if isinstance(classes, list | tuple) and all(isinstance(c, str) for c in classes):
+        metadata["class_names"] = json.dumps(list(classes))
+    return metadata
+
+
+def load_checkpoint(model: SipMask, path: str | os.PathLike[str]) -> dict[str, str]:
+    """Load weights into a model, strictly; returns the file's metadata.
+
+    Takes the authors' .pth and our own .safetensors or .pth. The model's class names become those
+    of the file where it has them. Raises InputError for an unreadable file and for missing,
+    unexpected or wrongly shaped keys, naming up to five of them and the presets that would fit.
+    """
+    checkpoint = read_checkpoint(path)
+    _check_keys(model, checkpoint.state, str(path))
+    model.load_state_dict(checkpoint.state)
+    names = _class_names(checkpoint.metadata, str(path))
+    if names is not None and len(names) == len(model.class_names):
+        model.class_names = names
+    return checkpoint.metadata
+
+
+def _check_keys(model: SipMask, state: dict[str, Tensor], path: str) -> None:
+    expected = {key: value.shape for key, value in model.state_dict().items()}
+    found = {key: value.shape for key, value in state.items()}
+    missing = [key for key in expected if key not in found]
+    unexpected = [key for key in found if key not in expected]
+    misshapen = [
+        f"{key} {tuple(found[key])} instead of {tuple(shape)}"
+        for key, shape in expected.items()
+        if key in found and found[key] != shape
+    ]
+    problems = [
+        f"{len(keys)} {what}: {', '.join(keys[:NAMED_KEYS])}{', ...' * (len(keys) > NAMED_KEYS)}"
+        for what, keys in (
+            ("missing", missing),
+            ("unexpected", unexpected),
+            ("wrongly shaped", misshapen),
+        )
+        if keys
+    ]
+    if problems:
+        fitting = fitting_presets(state)
+        advice = f"it fits {' or '.join(fitting)}" if fitting else "it fits no preset"
+        raise InputError(
+            f"{path!r} does not fit preset {model.preset.name} with {len(model.class_names)} "
+            f"classes ({'; '.join(problems)}); {advice}."
+        )
+
+
+def fitting_presets(state: dict[str, Tensor]) -> list[str]:
+    """Names of the presets whose networks have exactly these keys and shapes."""
+    if CLASS_KEY not in state:
+        return []
+    shapes = {key: value.shape for key, value in state.items()}
+    fitting = []
+    for name in preset_names():
+        with torch.device("meta"):
+            candidate = build_model(name, num_classes=len(state[CLASS_KEY])).state_dict()
+        if {key: value.shape for key, value in candidate.items()} == shapes:
+            fitting.append(name)
+    return fitting
+
+
+def _class_names(metadata: dict[str, str], path: str) -> tuple[str, ...] | None:
+    if "class_names" not in metadata:
+        return None
+    try:
+        names = json.loads(metadata["class_names"])
+    except json.JSONDecodeError:
+        names = None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise InputError(f"The metadata of {path!r} has no JSON list of strings as class_names.")
+    return tuple(names)
+
+
+def load_model(path: str | os.PathLike[str]) -> SipMask:
+    """The model that a checkpoint of our own describes, with its weights, in eval mode.
+
+    Raises InputError when the file does not say which preset it holds: build the model yourself
+    and use `load_checkpoint`, or convert the file.
+    """
+    checkpoint = read_checkpoint(path)
+    metadata = checkpoint.metadata
+    if "preset" not in metadata:
+        fitting = fitting_presets(checkpoint.state)
+        advice = f"it fits {' or '.join(fitting)}" if fitting else "it fits no preset"
+        raise InputError(
+            f"{str(path)!r} does not say which preset it holds ({advice}); convert it with "
+            "'sipmask convert'."
+        )
+    preset = preset_from_json(metadata["preset"], str(path))
+    model = build_model(preset, class_names=_class_names(metadata, str(path)))
+    _check_keys(model, checkpoint.state, str(path))
+    model.load_state_dict(checkpoint.state)
+    return model
+
+
+def save_checkpoint(
+    model: SipMask,
+    path: str | os.PathLike[str],
+    metadata: dict[str, str] | None = None,
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Write a .safetensors file that `load_model` opens, atomically.
+
+    The metadata gets the preset and the class names beside what is given. `dtype` stores floating
+    point weights in that type, e.g. torch.float16. Raises InputError for another file ending.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise InputError(f"{str(path)!r} must end in .safetensors.")
+    state = {
+        key: value.detach().cpu().to(dtype if value.is_floating_point() else None).contiguous()
+        for key, value in model.state_dict().items()
+    }
+    described = {
+        **(metadata or {}),
+        "format": "sipmask_core",
+        "preset": preset_to_json(model.preset),
+        "class_names": json.dumps(list(model.class_names)),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".safetensors.tmp")
+    os.close(descriptor)
+    try:
+        save_file(state, temporary, metadata=described)
+        Path(temporary).replace(path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def convert_checkpoint(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    preset: str | None = None,
+    class_names: Sequence[str] | None = None,
+) -> Preset:
+    """Turn a checkpoint of the authors into our own .safetensors; returns the preset it holds.
+
+    Class names come from the argument or the file, and are COCO's where 80 classes have no names.
+    Raises InputError when the file fits no preset, or several and none is named.
+    """
+    checkpoint = read_checkpoint(source)
+    if preset is None:
+        fitting = fitting_presets(checkpoint.state)
+        if len(fitting) != 1:
+            reason = f"fits {' and '.join(fitting)}" if fitting else "fits no preset"
+            raise InputError(f"{str(source)!r} {reason}; name the preset it was trained as.")
+        preset = fitting[0]
+    if CLASS_KEY not in checkpoint.state:
+        raise InputError(f"{str(source)!r} is not a SipMask checkpoint: it has no {CLASS_KEY}.")
+    names = class_names or _class_names(checkpoint.metadata, str(source))
+    number = len(checkpoint.state[CLASS_KEY])
+    if names is not None and len(names) != number:
+        raise InputError(
+            f"{len(names)} class names were given for the {number} classes of {str(source)!r}."
+        )
+    model = build_model(get_preset(preset), num_classes=number, class_names=names)
+    _check_keys(model, checkpoint.state, str(source))
+    model.load_state_dict(checkpoint.state)
+    kept = {k: v for k, v in checkpoint.metadata.items() if k not in ("preset", "class_names")}
+    save_checkpoint(model, target, {**kept, "converted_from": Path(source).name})
+    return model.preset
+
+
+def load_backbone(model: SipMask, path: str | os.PathLike[str]) -> list[str]:
+    """Start a model's backbone from ImageNet weights; returns the keys that keep fresh weights.
+
+    Takes torchvision's ResNet names, with or without "backbone." before them. Keys that the model
+    does not have (a classifier) or has in another shape are left out. Raises InputError when
+    nothing fits.
+    """
+    state = {k.removeprefix("backbone."): v for k, v in read_checkpoint(path).state.items()}
+    own = model.backbone.state_dict()
+    usable = {k: v for k, v in state.items() if k in own and v.shape == own[k].shape}
+    if not usable:
+        raise InputError(
+            f"{str(path)!r} holds no weights that fit the {model.preset.backbone} backbone."
+        )
+    model.backbone.load_state_dict(usable, strict=False)
+    return [key for key in own if key not in usable]

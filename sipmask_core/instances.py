@@ -1,0 +1,120 @@
+"""What a segmenter returns: parallel arrays, one entry per object."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+UNTRACKED = -1
+
+
+class MaskCrop(NamedTuple):
+    """One mask, stored only where it can be non-zero.
+
+    `bitmap` is (h, w) bool; its top-left pixel is pixel (x, y) of the image. Everything outside
+    the crop is background. An empty mask has a bitmap of shape (0, 0) at (0, 0).
+    """
+
+    x: int
+    y: int
+    bitmap: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Instances:
+    """The objects found in one image, by falling score.
+
+    boxes: (N, 4) float32, x0 y0 x1 y1 in pixels of the input image, sub-pixel.
+    scores: (N,) float32, in [0, 1], descending.
+    mask_scores: (N,) float32; equals `scores` unless the preset re-scores masks (SipMask++).
+    labels: (N,) int64, 0-based class index.
+    mask_crops: N masks, each cut to the pixels it can cover.
+    image_size: (H, W) of the input image.
+    track_ids: (N,) int64, -1 where untracked.
+
+    Raises ValueError when the arrays disagree in length or shape.
+    """
+
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    mask_crops: Sequence[MaskCrop]
+    image_size: tuple[int, int]
+    mask_scores: NDArray[np.float32] = field(default=None)  # type: ignore[assignment]
+    track_ids: NDArray[np.int64] = field(default=None)  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.mask_scores is None:
+            object.__setattr__(self, "mask_scores", self.scores)
+        if self.track_ids is None:
+            object.__setattr__(self, "track_ids", np.full(len(self.scores), UNTRACKED, np.int64))
+        n = len(self.scores)
+        expected = {
+            "boxes": (n, 4),
+            "mask_scores": (n,),
+            "labels": (n,),
+            "mask_crops": (n,),
+            "track_ids": (n,),
+        }
+        for name, shape in expected.items():
+            value = getattr(self, name)
+            actual = value.shape if isinstance(value, np.ndarray) else (len(value),)
+            if actual != shape:
+                raise ValueError(f"Instances.{name} has shape {actual}, expected {shape}.")
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __getitem__(self, index: NDArray[Any] | slice | list[int]) -> Instances:
+        """The instances picked by a slice, an index array or a boolean mask, in that order."""
+        chosen = np.arange(len(self))[index]
+        return replace(
+            self,
+            boxes=self.boxes[chosen],
+            scores=self.scores[chosen],
+            labels=self.labels[chosen],
+            mask_crops=[self.mask_crops[i] for i in chosen],
+            mask_scores=self.mask_scores[chosen],
+            track_ids=self.track_ids[chosen],
+        )
+
+    @classmethod
+    def empty(cls, image_size: tuple[int, int]) -> Instances:
+        """No object in an image of (H, W) pixels."""
+        return cls(
+            boxes=np.zeros((0, 4), np.float32),
+            scores=np.zeros(0, np.float32),
+            labels=np.zeros(0, np.int64),
+            mask_crops=[],
+            image_size=image_size,
+        )
+
+    @property
+    def masks(self) -> NDArray[np.bool_]:
+        """(N, H, W) bool, made on each access: N x H x W bytes."""
+        canvas = np.zeros((len(self), *self.image_size), bool)
+        for mask, (x, y, bitmap) in zip(canvas, self.mask_crops, strict=True):
+            h, w = bitmap.shape
+            mask[y : y + h, x : x + w] = bitmap
+        return canvas
+
+    def to_rle(self) -> list[dict[str, Any]]:
+        """Each mask as a COCO compressed RLE: {"size": [H, W], "counts": str}."""
+        from pycocotools import mask as coco_mask
+
+        canvas = np.zeros(self.image_size, np.uint8, order="F")
+        rles = []
+        for x, y, bitmap in self.mask_crops:
+            h, w = bitmap.shape
+            canvas[y : y + h, x : x + w] = bitmap
+            rle = coco_mask.encode(canvas)
+            canvas[y : y + h, x : x + w] = 0
+            rles.append({"size": list(rle["size"]), "counts": rle["counts"].decode("ascii")})
+        return rles

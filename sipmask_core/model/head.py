@@ -1,0 +1,164 @@
+"""The SipMask head: dense boxes, feature alignment, mask coefficients and basis maps.
+
+Paper, section 3: the features of the class tower are re-sampled where the predicted box says
+(feature alignment), and from them come the class scores and, per location, one set of mask
+coefficients for each sub-region of the box. The box tower of P3 to P5 yields the basis maps.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.ops import deform_conv2d
+
+from sipmask_core.model.fpn import ConvBlock
+
+if TYPE_CHECKING:
+    from sipmask_core.presets import Preset
+
+STRIDES = (8, 16, 32, 64, 128)
+BASIS_STRIDE = 2
+NORM_GROUPS = 32
+ALIGN_GROUPS = 4
+CLASS_PRIOR = 0.01
+
+
+class HeadOutputs(NamedTuple):
+    """Raw outputs of the network for a batch of N images; lists run over P3 to P7.
+
+    class_logits: (N, classes, H_l, W_l).
+    distances: (N, 4, H_l, W_l), left top right bottom from the location to the box, in pixels of
+        the network input; linear, so they can be negative.
+    centerness: (N, 1, H_l, W_l) logits.
+    coefficients: (N, cells * num_bases, H_l, W_l), cells in row-major order.
+    basis: (N, num_bases, H / 2, W / 2), non-negative.
+    """
+
+    class_logits: list[Tensor]
+    distances: list[Tensor]
+    centerness: list[Tensor]
+    coefficients: list[Tensor]
+    basis: Tensor
+
+
+class Scale(nn.Module):
+    """One learnable factor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.scale
+
+
+class FeatureAlign(nn.Module):
+    """Deformable 3x3 convolution whose offsets come from the box predicted at each location.
+
+    Without `normalise` the norm is skipped, but its parameters stay: the authors' checkpoints of
+    such configurations hold them.
+    """
+
+    def __init__(self, channels: int, normalise: bool) -> None:
+        super().__init__()
+        self.conv_offset = nn.Conv2d(4, ALIGN_GROUPS * 2 * 9, 1, bias=False)
+        self.conv_adaption = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.norm = nn.GroupNorm(NORM_GROUPS, channels)
+        self.normalise = normalise
+
+    def forward(self, x: Tensor, distances: Tensor) -> Tensor:
+        """x: (N, C, H, W); distances: (N, 4, H, W) in strides, not differentiated."""
+        offset = self.conv_offset(distances.detach())  # (N, groups * 9 * 2, H, W), (dy, dx) pairs
+        weight = self.conv_adaption.weight
+        x = deform_conv2d(x.to(weight.dtype), offset, weight, padding=1)
+        return F.relu(self.norm(x) if self.normalise else x)
+
+
+def mask_scoring_convs() -> nn.ModuleList:
+    """The convolutions that judge a soft mask (SipMask++)."""
+    widths = (1, 16, 16, 16, 32, 64, 128)
+    return nn.ModuleList(
+        ConvBlock(inputs, outputs, 3, stride=2, padded=False)
+        for inputs, outputs in zip(widths, widths[1:], strict=False)
+    )
+
+
+class SipMaskHead(nn.Module):
+    """FPN features -> `HeadOutputs`. Towers and predictions are shared over the levels."""
+
+    def __init__(self, preset: Preset, num_classes: int) -> None:
+        super().__init__()
+        c = preset.channels
+        groups = NORM_GROUPS if preset.group_norm else 0
+        cells = preset.sub_regions**2
+
+        def tower(depth: int) -> nn.ModuleList:
+            return nn.ModuleList(ConvBlock(c, c, 3, norm_groups=groups) for _ in range(depth))
+
+        self.cls_convs = tower(preset.tower_convs - 1)
+        self.reg_convs = tower(preset.tower_convs)
+        self.fcos_cls = nn.Conv2d(c, num_classes, 3, padding=1)
+        self.fcos_reg = nn.Conv2d(c, 4, 3, padding=1)
+        self.fcos_centerness = nn.Conv2d(c, 1, 3, padding=1)
+        self.scales = nn.ModuleList(Scale() for _ in STRIDES)
+        self.feat_align = FeatureAlign(c, preset.group_norm)
+        self.sip_cof = nn.Conv2d(c, cells * preset.num_bases, 3, padding=1)
+        self.sip_mask_lat = nn.Conv2d(preset.basis_channels, preset.num_bases, 3, padding=1)
+        self.sip_mask_lat0 = nn.Conv2d(3 * c, preset.basis_channels, 1)
+        if preset.mask_rescoring:
+            self.convs_scoring = mask_scoring_convs()
+            self.mask_scoring = nn.Conv2d(128, num_classes, 1)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        for name, module in self.named_modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.normal_(module.weight, std=0.001 if name == "sip_cof" else 0.01)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        nn.init.constant_(self.fcos_cls.bias, -math.log(1 / CLASS_PRIOR - 1))  # type: ignore[arg-type]
+        nn.init.zeros_(self.feat_align.conv_offset.weight)
+
+    def forward(self, features: list[Tensor]) -> HeadOutputs:
+        outputs = HeadOutputs([], [], [], [], basis=features[0])
+        box_features = []
+        for x, scale, stride in zip(features, self.scales, STRIDES, strict=True):
+            cls, reg = x, x
+            for conv in self.cls_convs:
+                cls = F.relu(conv(cls))
+            for conv in self.reg_convs:
+                reg = F.relu(conv(reg))
+            # Coordinates stay in full precision also where the towers run in half.
+            distances = scale(self.fcos_reg(reg.to(self.fcos_reg.weight.dtype)))
+            cls = self.feat_align(cls, distances).to(x.dtype)
+            outputs.class_logits.append(self.fcos_cls(cls))
+            outputs.distances.append(distances * stride)
+            outputs.centerness.append(self.fcos_centerness(reg))
+            outputs.coefficients.append(self.sip_cof(cls))
+            box_features.append(reg)
+        return outputs._replace(basis=self.basis_maps(*box_features[:3]))
+
+    def basis_maps(self, p3: Tensor, p4: Tensor, p5: Tensor) -> Tensor:
+        """Box-tower features at strides 8, 16, 32 -> (N, num_bases, H / 2, W / 2)."""
+        size = p3.shape[-2:]
+        pyramid = [p3, *(_upsample(p, 2 ** (i + 1), size) for i, p in enumerate((p4, p5)))]
+        x = F.relu(self.sip_mask_lat0(torch.cat(pyramid, dim=1)))  # (N, basis_channels, H/8, W/8)
+        x = F.relu(self.sip_mask_lat(x))  # (N, num_bases, H/8, W/8)
+        return F.interpolate(x, scale_factor=4, mode="bilinear", align_corners=False)
+
+    def score_masks(self, soft_masks: Tensor, labels: Tensor) -> Tensor:
+        """Predicted IoU of soft masks (n, H / 2, W / 2) of classes (n,) -> (n,). SipMask++ only."""
+        x = soft_masks[:, None]  # (n, 1, H / 2, W / 2)
+        for conv in self.convs_scoring:
+            x = F.relu(conv(x))
+        x = F.relu(self.mask_scoring(x)).amax(dim=(2, 3))  # (n, classes)
+        return x.gather(1, labels[:, None])[:, 0]
+
+
+def _upsample(x: Tensor, factor: int, size: torch.Size) -> Tensor:
+    x = F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
+    return x[..., : size[0], : size[1]]

@@ -1,0 +1,86 @@
+"""The SipMask network: backbone, FPN, head (Cao et al., ECCV 2020)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from sipmask_core.errors import InputError
+from sipmask_core.model.backbone import ResNet
+from sipmask_core.model.fpn import FPN
+from sipmask_core.model.head import HeadOutputs, SipMaskHead
+from sipmask_core.presets import Preset, get_preset
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class SipMask(nn.Module):
+    """Image batch -> raw head outputs.
+
+    Submodules carry the authors' names (`backbone`, `neck`, `bbox_head`), so that their
+    checkpoints load without translation.
+    """
+
+    def __init__(self, preset: Preset, class_names: Sequence[str]) -> None:
+        super().__init__()
+        self.preset = preset
+        self.class_names = tuple(class_names)
+        self.backbone = ResNet(preset.backbone, preset.stage_widths, preset.deformable)
+        _, c3, c4, c5 = self.backbone.out_channels
+        self.neck = FPN((c3, c4, c5), preset.channels)
+        self.bbox_head = SipMaskHead(preset, len(self.class_names))
+
+    def forward(self, images: Tensor) -> HeadOutputs:
+        """images: (N, 3, H, W) float, normalised as the preset says."""
+        _, c3, c4, c5 = self.backbone(images)
+        return self.bbox_head(self.neck(c3, c4, c5))
+
+    def losses(self, images: Tensor, targets: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Named losses of a batch; their sum is what training minimises.
+
+        images: (N, 3, H, W) float, normalised. targets: per image a dict with `boxes` (n, 4)
+        x0 y0 x1 y1 in pixels, `labels` (n,) int64 0-based and `masks` (n, H, W) of 0 and 1.
+        Raises InputError when an image of the authors' presets has no object: their loss is
+        undefined there.
+        """
+        from sipmask_core.training.losses import sipmask_losses
+
+        return sipmask_losses(self, self(images), targets)
+
+
+def build_model(
+    preset: str | Preset,
+    num_classes: int | None = None,
+    class_names: Sequence[str] | None = None,
+) -> SipMask:
+    """A model of that preset with fresh weights, in eval mode.
+
+    `class_names` defaults to COCO's 80 names, or to "class 0", ... for another `num_classes`
+    (default 80). Raises InputError for an unknown preset or when names and number disagree.
+    """
+    if isinstance(preset, str):
+        preset = get_preset(preset)
+    if class_names is None:
+        number = len(COCO_CLASSES) if num_classes is None else num_classes
+        if number < 1:
+            raise InputError(f"num_classes is {number}; a model needs at least one class.")
+        class_names = (
+            COCO_CLASSES if number == len(COCO_CLASSES) else [f"class {i}" for i in range(number)]
+        )
+    elif num_classes is not None and num_classes != len(class_names):
+        raise InputError(f"num_classes is {num_classes}, but {len(class_names)} names were given.")
+    return SipMask(preset, class_names).eval()
+
+
+COCO_CLASSES = tuple(
+    """person,bicycle,car,motorcycle,airplane,bus,train,truck,boat,traffic light,fire hydrant,
+    stop sign,parking meter,bench,bird,cat,dog,horse,sheep,cow,elephant,bear,zebra,giraffe,
+    backpack,umbrella,handbag,tie,suitcase,frisbee,skis,snowboard,sports ball,kite,baseball bat,
+    baseball glove,skateboard,surfboard,tennis racket,bottle,wine glass,cup,fork,knife,spoon,bowl,
+    banana,apple,sandwich,orange,broccoli,carrot,hot dog,pizza,donut,cake,chair,couch,
+    potted plant,bed,dining table,toilet,tv,laptop,mouse,remote,keyboard,cell phone,microwave,
+    oven,toaster,sink,refrigerator,book,clock,vase,scissors,teddy bear,hair drier,
+    toothbrush""".replace("\n    ", "").split(",")
+)

@@ -1,0 +1,103 @@
+"""From an image of any size to the network's input, by the resize rule of a preset."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from sipmask_core.errors import InputError
+from sipmask_core.presets import KeepRatio, Letterbox, Preset, Stretch
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+PAD_MULTIPLE = 32
+
+
+class NetworkInput(NamedTuple):
+    """A prepared image.
+
+    pixels: (H, W, 3) uint8, resized and padded, in the preset's channel order. size: (h, w) of the
+    image within it, at the top left. scale: network pixels per image pixel, (x, y).
+    """
+
+    pixels: NDArray[np.uint8]
+    size: tuple[int, int]
+    scale: tuple[float, float]
+
+
+def check_image(image: Any) -> NDArray[np.uint8]:
+    """The image itself. Raises InputError unless it is a non-empty (H, W, 3) uint8 array."""
+    if not isinstance(image, np.ndarray):
+        raise InputError(f"An image must be a numpy array (H, W, 3) uint8, not {type(image)}.")
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
+        raise InputError(
+            f"An image must be a non-empty (H, W, 3) uint8 array; got {image.shape} {image.dtype}."
+        )
+    return image
+
+
+def resized_size(height: int, width: int, rule: KeepRatio | Stretch | Letterbox) -> tuple[int, int]:
+    """(h, w) of an image of (height, width) after the rule's resize, padding not counted."""
+    if isinstance(rule, Stretch):
+        return rule.height, rule.width
+    if isinstance(rule, KeepRatio):
+        scale = min(rule.long / max(height, width), rule.short / min(height, width))
+    else:
+        scale = min(rule.height / height, rule.width / width)
+    return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
+
+
+def prepare(image: NDArray[np.uint8], preset: Preset) -> NetworkInput:
+    """Resize and pad (H, W, 3) uint8 BGR as the preset says.
+
+    The padding is such that it is zero (KeepRatio) or near zero (Letterbox) once normalised.
+    """
+    height, width = image.shape[:2]
+    rule = preset.resize
+    h, w = resized_size(height, width, rule)
+    pixels = cv2.resize(image, (w, h), interpolation=cv2.INTER_LINEAR)
+    if preset.rgb:
+        cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
+    if isinstance(rule, Stretch):
+        scale = (float(np.float32(w / width)), float(np.float32(h / height)))
+    elif isinstance(rule, KeepRatio):
+        # One factor for both axes, as the authors have it; rounding makes the true ones differ.
+        factor = min(rule.long / max(height, width), rule.short / min(height, width))
+        scale = (factor, factor)
+        pixels = _pad(pixels, -h % PAD_MULTIPLE, -w % PAD_MULTIPLE, preset)
+    else:
+        scale = (w / width, h / height)
+        pixels = _pad(pixels, rule.height - h, rule.width - w, preset)
+    return NetworkInput(pixels, (h, w), scale)
+
+
+def _pad(pixels: NDArray[np.uint8], bottom: int, right: int, preset: Preset) -> NDArray[np.uint8]:
+    if bottom == 0 and right == 0:
+        return pixels
+    colour = [round(c) for c in preset.mean]
+    padded = cv2.copyMakeBorder(pixels, 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=colour)
+    return np.asarray(padded, np.uint8)
+
+
+class Normalise(torch.nn.Module):
+    """(N, H, W, 3) uint8 -> (N, 3, H, W) of the wanted dtype: (pixel - mean) / std.
+
+    Rows and columns beyond `size` become exactly zero.
+    """
+
+    def __init__(self, preset: Preset) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(preset.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(preset.std).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, pixels: Tensor, size: tuple[int, int], dtype: torch.dtype) -> Tensor:
+        x = pixels.permute(0, 3, 1, 2).float()  # channels-last in memory
+        x = x.sub_(self.mean).div_(self.std)
+        x[:, :, size[0] :] = 0
+        x[:, :, :, size[1] :] = 0
+        return x.to(dtype)

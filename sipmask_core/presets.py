@@ -1,0 +1,192 @@
+"""The configurations a model can be built from: one frozen record per preset.
+
+The names of the official presets are those of the authors' configuration files, and a preset with
+an official name reproduces the authors' behaviour, quirks included: published checkpoints were
+trained with them. `authors` marks those. Presets of our own do the plainly right thing instead.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from sipmask_core.errors import InputError
+
+CAFFE_MEAN_BGR = (102.9801, 115.9465, 122.7717)
+IMAGENET_MEAN_RGB = (123.675, 116.28, 103.53)
+IMAGENET_STD_RGB = (58.395, 57.12, 57.375)
+
+
+@dataclass(frozen=True)
+class KeepRatio:
+    """Resize so that the short side is `short` unless the long one would exceed `long`; pad to /32."""
+
+    long: int
+    short: int
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Resize to exactly `height` x `width`, whatever the aspect ratio."""
+
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Letterbox:
+    """Resize to fit into `height` x `width` at the image's own aspect ratio; pad to that size."""
+
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Everything that fixes a network, its input and its post-processing.
+
+    Network
+        backbone: ResNet depth, `stage_widths` the base width of its four stages. `deformable` puts
+            deformable convolutions in stages 2 to 4 (SipMask++).
+        channels: width of FPN and head.
+        tower_convs: 3x3 convolutions of the box tower; the class tower has one less, feature
+            alignment takes its place. `group_norm` normalises them.
+        sub_regions: the box is cut into sub_regions x sub_regions cells, each with its own
+            coefficients (paper, section 3.1). `num_bases` is the number of basis maps.
+        basis_channels: width of the 1x1 convolution before the basis maps.
+        mask_rescoring: predict the IoU of each mask (SipMask++).
+    Input
+        resize: the rule for test images. mean, std: per channel, in the order given by `rgb`.
+    Post-processing
+        nms: "per_class" (greedy) or "fast" (matrix form). score_threshold, nms_threshold,
+        max_detections, candidates_per_level: its settings. mask_threshold: on soft masks.
+    authors: True for the authors' conventions: inclusive pixel boxes ("+1" in areas), IoU loss in
+        stride units, and masks resized with floored output sizes and a single scale.
+    """
+
+    name: str
+    backbone: Literal["resnet18", "resnet50", "resnet101"]
+    resize: KeepRatio | Stretch | Letterbox
+    stage_widths: tuple[int, int, int, int] = (64, 128, 256, 512)
+    deformable: bool = False
+    channels: int = 256
+    tower_convs: int = 4
+    group_norm: bool = True
+    sub_regions: int = 2
+    num_bases: int = 32
+    basis_channels: int = 512
+    mask_rescoring: bool = False
+    mean: tuple[float, float, float] = CAFFE_MEAN_BGR
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    rgb: bool = False
+    nms: Literal["per_class", "fast"] = "per_class"
+    score_threshold: float = 0.05
+    nms_threshold: float = 0.5
+    max_detections: int = 100
+    candidates_per_level: int = 1000
+    mask_threshold: float = 0.4
+    authors: bool = True
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.sub_regions <= 5:
+            raise InputError(f"sub_regions is {self.sub_regions}; it must be between 1 and 5.")
+
+
+ACCURATE = KeepRatio(long=1333, short=800)
+REAL_TIME = Stretch(544, 544)
+
+
+def _accurate(name: str, backbone: Literal["resnet50", "resnet101"]) -> Preset:
+    return Preset(name, backbone, ACCURATE)
+
+
+def _real_time(
+    name: str,
+    backbone: Literal["resnet50", "resnet101"],
+    *,
+    group_norm: bool,
+    plus_plus: bool = False,
+) -> Preset:
+    return Preset(
+        name,
+        backbone,
+        REAL_TIME,
+        tower_convs=2,
+        group_norm=group_norm,
+        deformable=plus_plus,
+        mask_rescoring=plus_plus,
+        nms="fast",
+        score_threshold=0.1,
+    )
+
+
+PRESETS: dict[str, Preset] = {
+    preset.name: preset
+    for preset in (
+        _accurate("sipmask_r50_caffe_fpn_gn_1x", "resnet50"),
+        _accurate("sipmask_r50_caffe_fpn_gn_ms_2x", "resnet50"),
+        _accurate("sipmask_r101_caffe_fpn_gn_ms_4x", "resnet101"),
+        _real_time("sipmask_r50_caffe_fpn_ssd_6x", "resnet50", group_norm=False),
+        _real_time("sipmask_r50_caffe_fpn_ssd_gn_10x", "resnet50", group_norm=True),
+        _real_time("sipmask_r101_caffe_fpn_ssd_6x", "resnet101", group_norm=False),
+        _real_time("sipmask_r101_caffe_fpn_ssd_gn_10x", "resnet101", group_norm=True),
+        _real_time(
+            "sipmask++_r101_caffe_fpn_ssd_6x", "resnet101", group_norm=False, plus_plus=True
+        ),
+        _real_time(
+            "sipmask++_r101_caffe_fpn_ssd_gn_10x", "resnet101", group_norm=True, plus_plus=True
+        ),
+        Preset(
+            "sipmask_r18_lite",
+            "resnet18",
+            Letterbox(384, 384),
+            stage_widths=(64, 128, 256, 256),
+            channels=96,
+            tower_convs=2,
+            basis_channels=128,
+            mean=IMAGENET_MEAN_RGB,
+            std=IMAGENET_STD_RGB,
+            rgb=True,
+            score_threshold=0.3,
+            mask_threshold=0.5,
+            candidates_per_level=300,
+            authors=False,
+        ),
+    )
+}
+
+
+def preset_names() -> list[str]:
+    """The names that `build_model` and `--preset` accept."""
+    return list(PRESETS)
+
+
+def get_preset(name: str) -> Preset:
+    """The preset of that name. Raises InputError naming the known ones otherwise."""
+    try:
+        return PRESETS[name]
+    except KeyError:
+        known = ", ".join(PRESETS)
+        raise InputError(f"There is no preset {name!r}; the presets are: {known}.") from None
+
+
+_RESIZE_RULES: dict[str, type[KeepRatio | Stretch | Letterbox]] = {
+    rule.__name__: rule for rule in (KeepRatio, Stretch, Letterbox)
+}
+
+
+def preset_to_json(preset: Preset) -> str:
+    """The whole record as text, so that a checkpoint outlives a change of the preset's defaults."""
+    return json.dumps({**asdict(preset), "resize_rule": type(preset.resize).__name__})
+
+
+def preset_from_json(text: str, source: str) -> Preset:
+    """The inverse of `preset_to_json`. Raises InputError naming `source` for anything else."""
+    try:
+        record = json.loads(text)
+        rule = _RESIZE_RULES[record.pop("resize_rule")]
+        lists = {k: tuple(v) for k, v in record.items() if isinstance(v, list)}
+        return Preset(**{**record, **lists, "resize": rule(**record["resize"])})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"The preset record of {source!r} cannot be read: {error}.") from None
