@@ -1,0 +1,59 @@
+"""Turn a checkpoint of the authors (.pth) into this project's .safetensors.
+
+The new file holds the weights and, as metadata, the preset, the class names and where the weights
+came from, so that `--checkpoint FILE` alone suffices from then on. Nothing in the old file is
+executed.
+
+examples:
+  sipmask convert SipMask_r50.pth sipmask_r50.safetensors
+  sipmask convert mine.pth mine.safetensors --preset sipmask_r50_caffe_fpn_gn_1x \\
+      --class-names names.txt
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sipmask_core.errors import InputError
+
+if TYPE_CHECKING:
+    import argparse
+
+SUMMARY = "turn the authors' .pth checkpoint into a .safetensors file"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `sipmask convert`."""
+    parser.add_argument("source", type=Path, help="the checkpoint to read")
+    parser.add_argument("target", type=Path, help="the file to write, ending in .safetensors")
+    parser.add_argument(
+        "--preset", metavar="NAME", help="its configuration; by default found from the weights"
+    )
+    parser.add_argument(
+        "--class-names",
+        type=Path,
+        metavar="FILE",
+        help="text file with one class name a line; by default those stored in the checkpoint",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Convert one file."""
+    import sipmask_core as sm
+
+    class_names = None if args.class_names is None else _read_names(args.class_names)
+    sm.convert_checkpoint(args.source, args.target, preset=args.preset, class_names=class_names)
+    print(f"Wrote {args.target}.")
+    return 0
+
+
+def _read_names(path: Path) -> tuple[str, ...]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"Cannot read the class names in {path}: {error}.") from None
+    names = tuple(line.strip() for line in lines if line.strip())
+    if not names:
+        raise InputError(f"{path} is empty; expected one class name a line.")
+    return names

@@ -1,0 +1,87 @@
+"""The options that choose a model and where it runs, shared by the verbs that run one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sipmask_core.errors import InputError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from sipmask_core.predictor import Predictor
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add --checkpoint, --preset, --device, --precision and --threads."""
+    group = parser.add_argument_group("model (by default the one that ships with the package)")
+    group.add_argument(
+        "--checkpoint",
+        type=Path,
+        metavar="FILE",
+        help="weights: .safetensors of this project, or the authors' .pth together with --preset",
+    )
+    group.add_argument(
+        "--preset", metavar="NAME", help="the network's configuration; see `sipmask presets`"
+    )
+    group.add_argument(
+        "--device", default="auto", help="auto (default), cpu, cuda or cuda:N", metavar="DEVICE"
+    )
+    group.add_argument(
+        "--precision",
+        default="auto",
+        metavar="TYPE",
+        help="auto (default), fp32, fp16 or bf16",
+    )
+    group.add_argument(
+        "--threads",
+        type=int,
+        metavar="N",
+        help="threads for the network on the CPU; by default PyTorch decides",
+    )
+
+
+def load_predictor(
+    args: argparse.Namespace,
+    *,
+    score_threshold: float | None = None,
+    allow_untrained: bool = False,
+) -> Predictor:
+    """The predictor that the options ask for.
+
+    allow_untrained: accept --preset without --checkpoint, as random weights (for timing).
+    Raises InputError where the options cannot be met.
+    """
+    import sipmask_core as sm
+
+    if args.checkpoint is not None and args.preset is not None:
+        model = sm.build_model(args.preset)
+        sm.load_checkpoint(model, args.checkpoint)
+    elif args.checkpoint is not None:
+        model = sm.load_model(args.checkpoint)
+    elif args.preset is not None and allow_untrained:
+        model = sm.build_model(args.preset)
+    elif args.preset is not None:
+        raise InputError(
+            f"--preset {args.preset} names a network without weights; add --checkpoint FILE."
+        )
+    else:
+        return sm.Predictor.from_pretrained(
+            device=args.device,
+            precision=args.precision,
+            score_threshold=score_threshold,
+            num_threads=args.threads,
+        )
+    return sm.Predictor(
+        model,
+        device=args.device,
+        precision=args.precision,
+        score_threshold=score_threshold,
+        num_threads=args.threads,
+    )
+
+
+def model_files(args: argparse.Namespace) -> list[Path]:
+    """The weight file to hash beside the numbers; none for the model that ships."""
+    return [] if args.checkpoint is None else [args.checkpoint]

@@ -1,0 +1,197 @@
+"""Frames from an image, a folder, a video file, a camera or a stream; and videos written."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from sipmask_core.errors import InputError
+from sipmask_core.files import atomic_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+    from numpy.typing import NDArray
+
+IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+# A video that ends before this share of the frames that its header announces was cut off. Headers
+# are estimates, so a few missing frames mean nothing.
+_COMPLETE_SHARE = 0.9
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture of a source.
+
+    name: the file's name for an image, `<video's name>:<index>` for a frame of a video.
+    index: 0-based position in the source; unreadable pictures keep theirs.
+    image: (H, W, 3) uint8 BGR.
+    """
+
+    name: str
+    index: int
+    image: NDArray[np.uint8]
+
+
+class Frames:
+    """Iterates over the frames of one source, once.
+
+    source: an image file, a folder of images (in natural order, not recursive), a video file, a
+        camera device ("/dev/video0") or a stream URL ("rtsp://...").
+
+    is_video: whether neighbouring frames follow each other in time.
+    count: how many frames to expect; None for cameras and streams. A video's header may be wrong.
+    fps: frames per second; None for images, and where the video does not say.
+    unreadable: one sentence for each picture that could not be read so far. It is skipped, the
+        iteration goes on.
+
+    Raises InputError when the source as a whole cannot be opened.
+    """
+
+    def __init__(self, source: Path | str) -> None:
+        self.source = str(source)
+        self.name = Path(self.source).name
+        self.count: int | None = None
+        self.fps: float | None = None
+        self.unreadable: list[str] = []
+        self._capture: cv2.VideoCapture | None = None
+        self._files: list[Path] = []
+        path = Path(self.source)
+        if path.is_dir():
+            self._files = _images_in(path)
+        elif path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES:
+            self._files = [path]
+        elif path.exists() or "://" in self.source:
+            self._open_video()
+        else:
+            raise InputError(
+                f"{self.source} does not exist; expected an image, a folder of images, a video, "
+                "a camera device such as /dev/video0 or a stream URL."
+            )
+        self.is_video = self._capture is not None
+        if not self.is_video:
+            self.count = len(self._files)
+
+    def __enter__(self) -> Frames:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the video or camera; closing twice is harmless."""
+        if self._capture is not None:
+            self._capture.release()
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self._video_frames() if self.is_video else self._image_frames()
+
+    def _image_frames(self) -> Iterator[Frame]:
+        for index, file in enumerate(self._files):
+            # IMREAD_COLOR also turns the picture upright as its EXIF orientation says.
+            image = cv2.imread(str(file), cv2.IMREAD_COLOR)
+            if image is None:
+                self.unreadable.append(f"{file} is not a readable image.")
+            else:
+                yield Frame(file.name, index, np.asarray(image, np.uint8))
+
+    def _open_video(self) -> None:
+        self._capture = cv2.VideoCapture(self.source)
+        if not self._capture.isOpened():
+            raise InputError(
+                f"{self.source} cannot be opened as a video, a camera or a stream; image files end "
+                f"in {' '.join(sorted(IMAGE_SUFFIXES))}."
+            )
+        fps = self._capture.get(cv2.CAP_PROP_FPS)
+        self.fps = fps if 0 < fps < 1000 else None
+        if Path(self.source).is_file():
+            count = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
+            self.count = count if count > 0 else None
+
+    def _video_frames(self) -> Iterator[Frame]:
+        assert self._capture is not None
+        index = 0
+        while True:
+            there, image = self._capture.read()
+            if not there:
+                break
+            yield Frame(f"{self.name}:{index}", index, np.asarray(image, np.uint8))
+            index += 1
+        expected = self.count or 1
+        if index < _COMPLETE_SHARE * expected:
+            self.unreadable.append(
+                f"{self.source} ended after {index} readable frames, {expected} were expected."
+            )
+
+
+class VideoWriter:
+    """Writes an mp4 (MPEG-4 part 2, the one codec that every OpenCV wheel can write and read).
+
+    Use it as a context manager: the file appears under its name when the block ends well, and not
+    at all when the block raises. The first image fixes the frame size, later ones of another size
+    are scaled to it.
+
+    path: where the video goes, ending in .mp4; fps: its frame rate.
+    Raises InputError for another ending and where the file cannot be written.
+    """
+
+    def __init__(self, path: Path | str, fps: float) -> None:
+        self.path = Path(path)
+        if self.path.suffix.lower() != ".mp4":
+            raise InputError(f"Cannot write {self.path}: the name of a video must end in .mp4.")
+        self.fps = fps
+        self.count = 0
+        self._pending = atomic_path(self.path)
+        self._temporary: Path | None = None
+        self._writer: cv2.VideoWriter | None = None
+        self._size = (0, 0)
+
+    def __enter__(self) -> VideoWriter:
+        self._temporary = self._pending.__enter__()
+        return self
+
+    def write(self, image: NDArray[np.uint8]) -> None:
+        """Append an (H, W, 3) uint8 BGR image."""
+        height, width = image.shape[:2]
+        if self._writer is None:
+            # The codec stores colour at half resolution and cannot take odd sizes.
+            self._size = (max(2, width - width % 2), max(2, height - height % 2))
+            fourcc = cv2.VideoWriter.fourcc(*"mp4v")
+            self._writer = cv2.VideoWriter(str(self._temporary), fourcc, self.fps, self._size)
+            if not self._writer.isOpened():
+                raise InputError(f"Cannot write {self.path}: OpenCV cannot open an mp4 there.")
+        fits = (width, height) == self._size
+        self._writer.write(image if fits else cv2.resize(image, self._size))
+        self.count += 1
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._writer is not None:
+            self._writer.release()
+        self._pending.__exit__(kind, error, trace)
+
+
+def _images_in(folder: Path) -> list[Path]:
+    """The folder's images, with numbers in their names counted as numbers: 2.png before 10.png."""
+    files = [file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES]
+    if not files:
+        raise InputError(
+            f"The folder {folder} holds no image; expected files that end in "
+            f"{' '.join(sorted(IMAGE_SUFFIXES))}."
+        )
+    return sorted(files, key=_natural_key)
+
+
+def _natural_key(file: Path) -> list[tuple[int, str]]:
+    parts = re.split(r"(\d+)", file.name)
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]

@@ -1,0 +1,48 @@
+"""Writing files so that a reader sees the old one or the whole new one, never half of it."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sipmask_core.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextmanager
+def atomic_path(path: Path | str) -> Iterator[Path]:
+    """A temporary path beside `path`, renamed to it when the block ends without an exception.
+
+    The temporary name keeps the suffix, because encoders choose the format by it. Missing parent
+    folders are made. When the block raises, what it wrote is removed and `path` is untouched; the
+    same when it wrote nothing.
+    Raises InputError when the folder cannot be made or `path` is a folder.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    if path.is_dir():
+        raise InputError(f"Cannot write {path}: it is a folder, a file name is expected.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"Cannot make the folder {path.parent}: {error.strerror}.") from None
+    try:
+        yield temporary
+        if temporary.exists():
+            temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path | str, record: Any) -> None:
+    """Write `record` as indented JSON, atomically. Raises InputError when it cannot be written."""
+    try:
+        with atomic_path(path) as temporary:
+            temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"Cannot write {path}: {error.strerror}.") from None

@@ -1,0 +1,95 @@
+"""Instances written as a COCO-format JSON file, while they come in."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from sipmask_core.errors import InputError
+from sipmask_core.files import atomic_path
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+    from sipmask_core.instances import Instances
+
+
+class ResultsFile:
+    """A COCO instances file with scores: annotations, images, categories and provenance.
+
+    `pycocotools.coco.COCO(path)` opens it, and its "annotations" are what `loadRes` takes. Category
+    i + 1 is class i. An image whose file name is a number, as in COCO, has that number as its id;
+    the others are counted from 1.
+
+    Annotations go straight to disk, so that memory grows only by one short record per image. Use it
+    as a context manager and call `finish` last: the file appears under its name when the block ends
+    well. Raises InputError where the file cannot be written.
+    """
+
+    def __init__(self, path: Path | str, class_names: Sequence[str]) -> None:
+        self.path = Path(path)
+        self.images: list[dict[str, Any]] = []
+        self.annotation_count = 0
+        self._class_names = class_names
+        self._image_ids: set[int] = set()
+        self._next_id = 1
+        self._pending = atomic_path(self.path)
+        self._file: TextIO
+
+    def __enter__(self) -> ResultsFile:
+        temporary = self._pending.__enter__()
+        try:
+            self._file = temporary.open("w", encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"Cannot write {self.path}: {error.strerror}.") from None
+        self._file.write('{"annotations": [')
+        return self
+
+    def add(self, file_name: str, instances: Instances) -> None:
+        """Append the instances of one image."""
+        image_id = self._new_image_id(file_name)
+        height, width = instances.image_size
+        self.images.append(
+            {"id": image_id, "file_name": file_name, "height": height, "width": width}
+        )
+        for index, rle in enumerate(instances.to_rle()):
+            x0, y0, x1, y1 = (float(edge) for edge in instances.boxes[index])
+            annotation = {
+                "id": self.annotation_count + 1,
+                "image_id": image_id,
+                "category_id": int(instances.labels[index]) + 1,
+                "bbox": [round(value, 3) for value in (x0, y0, x1 - x0, y1 - y0)],
+                "score": round(float(instances.mask_scores[index]), 6),
+                "area": int(instances.mask_crops[index].bitmap.sum()),
+                "iscrowd": 0,
+                "segmentation": rle,
+            }
+            separator = ",\n" if self.annotation_count else "\n"
+            self._file.write(separator + json.dumps(annotation))
+            self.annotation_count += 1
+
+    def finish(self, provenance: dict[str, Any]) -> None:
+        """Write what follows the annotations; the last call."""
+        categories = [{"id": i + 1, "name": name} for i, name in enumerate(self._class_names)]
+        tail = {"images": self.images, "categories": categories, "provenance": provenance}
+        self._file.write("\n],\n" + json.dumps(tail, indent=1)[1:].lstrip() + "\n")
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+        self._pending.__exit__(kind, error, trace)
+
+    def _new_image_id(self, file_name: str) -> int:
+        stem = Path(file_name).stem
+        image_id = int(stem) if stem.isascii() and stem.isdigit() else self._next_id
+        while image_id in self._image_ids:
+            image_id = self._next_id
+            self._next_id += 1
+        self._image_ids.add(image_id)
+        return image_id

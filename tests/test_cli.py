@@ -1,0 +1,101 @@
+"""The `sipmask` command: verbs, help, exit statuses."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+import sipmask_core as sm
+from sipmask_core import cli
+
+
+def test_help_imports_neither_torch_nor_cv2():
+    script = (
+        "import sys; from sipmask_core.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print({'torch', 'cv2'} & set(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert "verbs" in done.stdout and done.stderr.strip() == "set()"
+
+
+@pytest.mark.parametrize("verb", cli._VERBS)
+def test_every_verb_explains_itself(verb, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([verb, "--help"])
+    text = capsys.readouterr().out
+    assert stopped.value.code == 0
+    assert f"usage: sipmask {verb}" in text and "options:" in text
+
+
+def test_python_dash_m_is_the_same_program():
+    done = subprocess.run(
+        [sys.executable, "-m", "sipmask_core", "--version"], capture_output=True, text=True
+    )
+    assert done.returncode == 0 and done.stdout.startswith("sipmask ")
+
+
+@pytest.mark.parametrize("arguments", [[], ["no-such-verb"], ["benchmark", "--size", "12"]])
+def test_wrong_usage_exits_with_2(arguments, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(arguments)
+    assert stopped.value.code == 2
+    assert "usage: sipmask" in capsys.readouterr().err
+
+
+def test_an_unknown_preset_is_one_sentence_without_traceback(capsys):
+    assert cli.main(["benchmark", "--preset", "resnext"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("sipmask: ") and "'resnext'" in error and error.count("\n") == 1
+
+
+def test_an_interrupted_verb_exits_with_130(monkeypatch, capsys):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sm, "convert_checkpoint", interrupt)
+    assert cli.main(["convert", "a.pth", "b.safetensors"]) == 130
+
+
+def test_presets_lists_every_preset_with_its_size(tmp_path, capsys):
+    assert cli.main(["presets", "--json", str(tmp_path / "presets.json")]) == 0
+    text = capsys.readouterr().out
+    rows = json.loads((tmp_path / "presets.json").read_text())["presets"]
+    assert [row["name"] for row in rows] == sm.preset_names()
+    assert all(row["name"] in text and row["parameters"] > 1_000_000 for row in rows)
+
+
+def test_convert_hands_over_its_arguments(tmp_path, monkeypatch):
+    received = {}
+    monkeypatch.setattr(
+        sm,
+        "convert_checkpoint",
+        lambda source, target, **options: received.update(options, source=source, target=target),
+    )
+    names = tmp_path / "names.txt"
+    names.write_text("person\n\nbicycle \n")
+    command = ["convert", "old.pth", "new.safetensors", "--preset", "p", "--class-names"]
+    assert cli.main([*command, str(names)]) == 0
+    assert received["preset"] == "p" and received["class_names"] == ("person", "bicycle")
+    assert (str(received["source"]), str(received["target"])) == ("old.pth", "new.safetensors")
+
+
+def test_convert_refuses_an_empty_list_of_names(tmp_path, capsys):
+    (tmp_path / "names.txt").write_text("\n")
+    command = ["convert", "old.pth", "new.safetensors", "--class-names"]
+    assert cli.main([*command, str(tmp_path / "names.txt")]) == 2
+    assert "one class name a line" in capsys.readouterr().err
+
+
+def test_benchmark_reports_the_call_and_its_stages(tmp_path, capsys):
+    out = tmp_path / "bench.json"
+    command = ["benchmark", "--preset", "sipmask_r18_lite", "--size", "64x96", "--runs", "2"]
+    assert cli.main([*command, "--warmup", "1", "--device", "cpu", "--json", str(out)]) == 0
+    assert "images/s" in capsys.readouterr().out
+    report = json.loads(out.read_text())
+    assert report["image_size"] == [64, 96] and report["runs"] == 2
+    assert set(report["timings"]) == {"predictor", "prepare", "forward", "postprocess"}
+    assert all(t["p50_ms"] <= t["p99_ms"] for t in report["timings"].values())
+    assert report["provenance"]["device"]["torch_device"] == "cpu"

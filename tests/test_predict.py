@@ -1,0 +1,182 @@
+"""`sipmask predict` with a predictor that sees one bright rectangle per image."""
+
+import json
+import signal
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from pycocotools.coco import COCO
+
+import sipmask_core as sm
+from sipmask_core.cli import main
+from sipmask_core.data.video import Frames, VideoWriter
+
+
+class BrightSpotPredictor:
+    """Finds the bounding rectangle of the white pixels."""
+
+    class_names = ("person",)
+    model_name = "bright_spot"
+    device = torch.device("cpu")
+    precision = "fp32"
+
+    def __call__(self, image):
+        ys, xs = np.nonzero(image.min(axis=2) > 200)
+        if len(ys) == 0:
+            return sm.Instances.empty(image.shape[:2])
+        x0, x1, y0, y1 = xs.min(), xs.max() + 1, ys.min(), ys.max() + 1
+        return sm.Instances(
+            boxes=np.array([[x0, y0, x1, y1]], np.float32),
+            scores=np.array([0.75], np.float32),
+            labels=np.zeros(1, np.int64),
+            mask_crops=[sm.MaskCrop(int(x0), int(y0), np.ones((y1 - y0, x1 - x0), bool))],
+            image_size=image.shape[:2],
+        )
+
+
+@pytest.fixture(autouse=True)
+def predictor(monkeypatch):
+    instance = BrightSpotPredictor()
+    monkeypatch.setattr(sm.Predictor, "from_pretrained", lambda **options: instance)
+    return instance
+
+
+def spot_image(x=10, y=20, w=30, h=16):
+    image = np.zeros((80, 120, 3), np.uint8)
+    image[y : y + h, x : x + w] = 255
+    return image
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "000042.png"), spot_image())
+    cv2.imwrite(str(folder / "dark.png"), np.zeros((80, 120, 3), np.uint8))
+    return folder
+
+
+def test_a_folder_gives_overlays_and_coco_json(photos, tmp_path, capsys):
+    out = tmp_path / "seen"
+    assert main(["predict", str(photos), "--output", str(out), "--json", str(out / "r.json")]) == 0
+    assert sorted(path.name for path in out.iterdir()) == ["000042.png", "dark.png", "r.json"]
+    drawn = cv2.imread(str(out / "000042.png"))
+    assert not np.array_equal(drawn[28, 25], (255, 255, 255))
+    assert "Segmented 2 images: 1 instances, 0 unreadable" in capsys.readouterr().out
+
+    coco = COCO(str(out / "r.json"))
+    (annotation,) = coco.loadAnns(coco.getAnnIds())
+    assert annotation["image_id"] == 42 and annotation["bbox"] == [10, 20, 30, 16]
+    mask = coco.annToMask(annotation)
+    assert mask.sum() == 30 * 16 == annotation["area"] and mask[20:36, 10:40].all()
+    assert annotation["score"] == 0.75
+    assert {image["file_name"] for image in coco.dataset["images"]} == {"000042.png", "dark.png"}
+    assert coco.dataset["categories"] == [{"id": 1, "name": "person"}]
+    provenance = coco.dataset["provenance"]
+    assert len(provenance["inputs"][str(photos)]) == 64
+    assert "torch" in provenance["versions"] and provenance["device"]["torch_device"] == "cpu"
+
+
+def test_the_same_inputs_give_the_same_bytes(photos, tmp_path):
+    command = ["predict", str(photos), "--no-overlay", "--json", str(tmp_path / "r.json")]
+    assert main(command) == 0
+    first = (tmp_path / "r.json").read_bytes()
+    assert main(command) == 0
+    assert (tmp_path / "r.json").read_bytes() == first
+
+
+def test_a_video_gives_a_video_of_the_same_length(tmp_path):
+    with VideoWriter(tmp_path / "clip.mp4", 15) as writer:
+        for index in range(6):
+            writer.write(spot_image(x=10 + 5 * index))
+    out = tmp_path / "seen"
+    command = ["predict", str(tmp_path / "clip.mp4"), "--output", str(out)]
+    assert main([*command, "--json", str(tmp_path / "r.json")]) == 0
+    with Frames(out / "clip.mp4") as frames:
+        assert frames.fps == 15 and len(list(frames)) == 6
+    results = json.loads((tmp_path / "r.json").read_text())
+    assert [image["file_name"] for image in results["images"]][:2] == ["clip.mp4:0", "clip.mp4:1"]
+    assert len(results["annotations"]) == 6
+
+
+def test_a_corrupt_image_is_named_skipped_and_counted(photos, tmp_path, capsys):
+    (photos / "broken.jpg").write_bytes(b"\xff\xd8 not a picture")
+    assert main(["predict", str(photos), "--output", str(tmp_path / "seen")]) == 1
+    captured = capsys.readouterr()
+    assert "broken.jpg is not a readable image" in captured.err
+    assert "Segmented 2 images" in captured.out and "1 unreadable" in captured.out
+
+
+def test_an_unreadable_video_does_not_stop_the_rest(photos, tmp_path, capsys):
+    (tmp_path / "clip.mp4").write_bytes(b"no video" * 50)
+    inputs = [str(tmp_path / "clip.mp4"), str(photos / "000042.png")]
+    assert main(["predict", *inputs, "--output", str(tmp_path / "seen")]) == 1
+    assert "clip.mp4 cannot be opened" in capsys.readouterr().err
+    assert (tmp_path / "seen" / "000042.png").exists()
+
+
+def test_an_empty_folder_alone_is_bad_input(tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    assert main(["predict", str(tmp_path / "empty"), "--output", str(tmp_path / "seen")]) == 2
+    assert "holds no image" in capsys.readouterr().err
+
+
+def test_equal_names_from_two_folders_are_both_kept(tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        cv2.imwrite(str(tmp_path / folder / "x.png"), spot_image())
+    out = tmp_path / "seen"
+    assert main(["predict", str(tmp_path / "a"), str(tmp_path / "b"), "--output", str(out)]) == 0
+    assert sorted(path.name for path in out.iterdir()) == ["x.png", "x_2.png"]
+
+
+def test_overlays_never_replace_the_inputs(photos, capsys):
+    before = (photos / "000042.png").read_bytes()
+    assert main(["predict", str(photos), "--output", str(photos)]) == 2
+    assert main(["predict", str(photos / "000042.png"), "--output", str(photos)]) == 2
+    assert "is the folder of" in capsys.readouterr().err
+    assert (photos / "000042.png").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ([], "--output DIR is missing"),
+        (["--no-overlay"], "would write nothing"),
+        (["--output", "OUT", "--preset", "sipmask_r18_lite"], "add --checkpoint"),
+        (["--output", "PHOTO"], "must be a folder"),
+    ],
+)
+def test_wrong_usage_is_one_sentence(photos, tmp_path, capsys, options, sentence):
+    places = {"OUT": str(tmp_path / "seen"), "PHOTO": str(photos / "dark.png")}
+    status = main(["predict", str(photos), *(places.get(option, option) for option in options)])
+    error = capsys.readouterr().err
+    assert status == 2 and sentence in error and error.count("\n") == 1
+
+
+def test_interrupted_work_is_kept(photos, tmp_path, monkeypatch, capsys):
+    see = BrightSpotPredictor.__call__
+
+    def see_and_interrupt(self, image):
+        signal.raise_signal(signal.SIGINT)
+        return see(self, image)
+
+    monkeypatch.setattr(BrightSpotPredictor, "__call__", see_and_interrupt)
+    out = tmp_path / "seen"
+    command = ["predict", str(photos), "--output", str(out), "--json", str(out / "r.json")]
+    assert main(command) == 130
+    assert "Interrupted after 1 images" in capsys.readouterr().out
+    assert len(json.loads((out / "r.json").read_text())["images"]) == 1
+    assert (out / "000042.png").exists()
+
+
+def test_a_failing_predictor_leaves_no_json(photos, tmp_path, monkeypatch):
+    def fail(self, image):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(BrightSpotPredictor, "__call__", fail)
+    with pytest.raises(RuntimeError):
+        main(["predict", str(photos), "--no-overlay", "--json", str(tmp_path / "r.json")])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["photos"]

@@ -1,0 +1,121 @@
+"""Frames of every kind of source, and videos written whole or not at all."""
+
+import cv2
+import numpy as np
+import pytest
+
+from sipmask_core.data.video import Frames, VideoWriter
+from sipmask_core.errors import InputError
+
+
+def grey(value, size=(48, 64)):
+    return np.full((*size, 3), value, np.uint8)
+
+
+def write_video(path, count, fps=12.0):
+    with VideoWriter(path, fps) as writer:
+        for index in range(count):
+            writer.write(grey(20 * index))
+
+
+def test_an_image_file_is_one_frame(tmp_path):
+    cv2.imwrite(str(tmp_path / "photo.png"), grey(77))
+    frames = Frames(tmp_path / "photo.png")
+    (frame,) = frames
+    assert (frame.name, frame.index, frames.count, frames.fps) == ("photo.png", 0, 1, None)
+    assert np.array_equal(frame.image, grey(77))
+    assert not frames.is_video and frames.unreadable == []
+
+
+def test_a_folder_comes_in_natural_order_without_other_files(tmp_path):
+    for name in ("10.png", "9.png", "a2.png"):
+        cv2.imwrite(str(tmp_path / name), grey(1))
+    (tmp_path / "notes.txt").write_text("not an image")
+    frames = Frames(tmp_path)
+    assert frames.count == 3
+    assert [frame.name for frame in frames] == ["9.png", "10.png", "a2.png"]
+
+
+def test_a_corrupt_image_is_named_and_skipped(tmp_path):
+    cv2.imwrite(str(tmp_path / "1.png"), grey(1))
+    (tmp_path / "2.jpg").write_bytes(b"\xff\xd8 this is no picture")
+    cv2.imwrite(str(tmp_path / "3.png"), grey(3))
+    frames = Frames(tmp_path)
+    assert [(frame.name, frame.index) for frame in frames] == [("1.png", 0), ("3.png", 2)]
+    (sentence,) = frames.unreadable
+    assert "2.jpg" in sentence
+
+
+def test_an_empty_folder_is_refused_with_what_it_should_hold(tmp_path):
+    with pytest.raises(InputError, match=r"holds no image.*\.png"):
+        Frames(tmp_path)
+
+
+def test_a_missing_source_is_refused(tmp_path):
+    with pytest.raises(InputError, match="does not exist"):
+        Frames(tmp_path / "nothing.mp4")
+
+
+def test_a_file_that_is_no_video_is_refused(tmp_path):
+    (tmp_path / "clip.mp4").write_bytes(b"not a video at all" * 100)
+    with pytest.raises(InputError, match=r"clip\.mp4 cannot be opened"):
+        Frames(tmp_path / "clip.mp4")
+
+
+def test_a_written_video_reads_back_with_count_rate_and_pictures(tmp_path):
+    write_video(tmp_path / "clip.mp4", 8)
+    with Frames(tmp_path / "clip.mp4") as frames:
+        assert (frames.count, frames.fps, frames.is_video) == (8, 12.0, True)
+        read = list(frames)
+    assert [frame.name for frame in read][:2] == ["clip.mp4:0", "clip.mp4:1"]
+    for index, frame in enumerate(read):
+        assert abs(float(frame.image.mean()) - 20 * index) < 4
+    assert frames.unreadable == []
+
+
+def test_a_video_cut_short_is_named(tmp_path):
+    rng = np.random.default_rng(0)
+    with VideoWriter(tmp_path / "whole.avi.mp4", 10) as writer:
+        for _ in range(40):
+            writer.write(rng.integers(0, 256, (96, 128, 3), np.uint8))
+    # An AVI, unlike an mp4, still opens when its end is missing.
+    capture = Frames(tmp_path / "whole.avi.mp4")
+    fourcc = cv2.VideoWriter.fourcc(*"MJPG")
+    avi = cv2.VideoWriter(str(tmp_path / "clip.avi"), fourcc, 10, (128, 96))
+    for frame in capture:
+        avi.write(frame.image)
+    avi.release()
+    content = (tmp_path / "clip.avi").read_bytes()
+    (tmp_path / "cut.avi").write_bytes(content[: len(content) // 2])
+    frames = Frames(tmp_path / "cut.avi")
+    assert 0 < len(list(frames)) < 36
+    (sentence,) = frames.unreadable
+    assert "cut.avi ended after" in sentence
+
+
+def test_odd_and_changing_sizes_are_written(tmp_path):
+    with VideoWriter(tmp_path / "clip.mp4", 10) as writer:
+        writer.write(grey(10, (31, 45)))
+        writer.write(grey(10, (60, 90)))
+    assert [frame.image.shape for frame in Frames(tmp_path / "clip.mp4")] == [(30, 44, 3)] * 2
+
+
+def test_a_failed_recording_leaves_the_old_file_and_nothing_else(tmp_path):
+    write_video(tmp_path / "clip.mp4", 3)
+    before = (tmp_path / "clip.mp4").read_bytes()
+    with pytest.raises(RuntimeError), VideoWriter(tmp_path / "clip.mp4", 10) as writer:
+        writer.write(grey(1))
+        raise RuntimeError("the camera burns")
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
+    assert (tmp_path / "clip.mp4").read_bytes() == before
+
+
+def test_a_recording_without_frames_writes_no_file(tmp_path):
+    with VideoWriter(tmp_path / "clip.mp4", 10):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_ending_than_mp4_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"must end in \.mp4"):
+        VideoWriter(tmp_path / "clip.avi", 10)
