@@ -1,0 +1,71 @@
+"""A camera, the segmentation node and, where wished, RViz."""
+
+from pathlib import Path
+
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch_ros.actions import Node
+
+SHARE = Path(__file__).parents[1]
+
+ARGUMENTS = {
+    "source": ("demo", "demo, a camera (/dev/video0), a video file or a stream (rtsp://...)."),
+    "image_topic": ("", "The topic of a camera driver that runs already; then no source starts."),
+    "rviz": ("false", "Whether RViz opens, with this package's configuration."),
+    "model": ("", "A model file; empty: the one shipped with the package."),
+    "device": ("", "auto, cpu, cuda or cuda:N."),
+    "transport": ("", "raw, or compressed where the image topic carries CompressedImage."),
+    "params_file": (str(SHARE / "config" / "segmentation.yaml"), "The node's parameters."),
+}
+# Where given, these stand above the parameter file.
+NODE_PARAMETERS = ("model", "device", "transport")
+
+
+def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """The processes that the arguments ask for."""
+    given = {name: context.launch_configurations[name] for name in ARGUMENTS}
+    overrides = {name: given[name] for name in NODE_PARAMETERS if given[name]}
+    topic = given["image_topic"] or "camera/image_raw"
+
+    processes = [
+        # It configures and activates itself (parameter autostart).
+        Node(
+            package="sipmask_ros",
+            executable="segmentation_node",
+            name="segmentation_node",
+            parameters=[given["params_file"], overrides],
+            remappings=[("image", topic)],
+            output="screen",
+        )
+    ]
+    if not given["image_topic"]:
+        processes.append(
+            Node(
+                package="sipmask_ros",
+                executable="camera_source",
+                name="camera_source",
+                parameters=[{"source": given["source"]}],
+                remappings=[("image", topic)],
+                output="screen",
+            )
+        )
+    if given["rviz"].lower() in ("true", "1"):
+        processes.append(
+            Node(
+                package="rviz2",
+                executable="rviz2",
+                arguments=["-d", str(SHARE / "config" / "sipmask.rviz")],
+            )
+        )
+    return processes
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Read by `ros2 launch sipmask_ros camera.launch.py`."""
+    return LaunchDescription(
+        [
+            DeclareLaunchArgument(name, default_value=default, description=description)
+            for name, (default, description) in ARGUMENTS.items()
+        ]
+        + [OpaqueFunction(function=start)]
+    )

@@ -1,0 +1,303 @@
+"""Images and instances, from and to ROS messages."""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import cv2
+import numpy as np
+from sensor_msgs.msg import CompressedImage, Image, RegionOfInterest
+
+from sipmask_core.data.rle import checked_rle
+from sipmask_core.errors import InputError
+from sipmask_core.instances import Instances, MaskCrop
+from sipmask_ros.msg import Instance, InstanceArray
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+    from std_msgs.msg import Header
+
+MASK_ENCODINGS = ("mono8", "rle")
+
+
+class Encoding(NamedTuple):
+    """How the pixels of a sensor_msgs/Image lie in memory, and what makes BGR of them.
+
+    channels: values per pixel in a row. dtype: of one value. code: OpenCV's colour conversion,
+    None where the values are BGR already. multiple: of (height, width). rows: of the data, per row
+    of the image.
+    """
+
+    channels: int
+    dtype: type[np.uint8] | type[np.uint16] = np.uint8
+    code: int | None = None
+    multiple: tuple[int, int] = (1, 1)
+    rows: float = 1.0
+
+
+# OpenCV names a Bayer pattern after the second pixel of its second row, ROS after the first.
+ENCODINGS = {
+    "bgr8": Encoding(3),
+    "rgb8": Encoding(3, code=cv2.COLOR_RGB2BGR),
+    "mono8": Encoding(1, code=cv2.COLOR_GRAY2BGR),
+    "bgra8": Encoding(4, code=cv2.COLOR_BGRA2BGR),
+    "rgba8": Encoding(4, code=cv2.COLOR_RGBA2BGR),
+    "mono16": Encoding(1, np.uint16, cv2.COLOR_GRAY2BGR),
+    "16UC1": Encoding(1, np.uint16, cv2.COLOR_GRAY2BGR),
+    "bayer_rggb8": Encoding(1, code=cv2.COLOR_BayerBG2BGR, multiple=(2, 2)),
+    "bayer_bggr8": Encoding(1, code=cv2.COLOR_BayerRG2BGR, multiple=(2, 2)),
+    "bayer_gbrg8": Encoding(1, code=cv2.COLOR_BayerGR2BGR, multiple=(2, 2)),
+    "bayer_grbg8": Encoding(1, code=cv2.COLOR_BayerGB2BGR, multiple=(2, 2)),
+    "uyvy": Encoding(2, code=cv2.COLOR_YUV2BGR_UYVY, multiple=(1, 2)),
+    "yuv422": Encoding(2, code=cv2.COLOR_YUV2BGR_UYVY, multiple=(1, 2)),
+    "yuyv": Encoding(2, code=cv2.COLOR_YUV2BGR_YUYV, multiple=(1, 2)),
+    "yuv422_yuy2": Encoding(2, code=cv2.COLOR_YUV2BGR_YUYV, multiple=(1, 2)),
+    "nv12": Encoding(1, code=cv2.COLOR_YUV2BGR_NV12, multiple=(2, 2), rows=1.5),
+    "nv21": Encoding(1, code=cv2.COLOR_YUV2BGR_NV21, multiple=(2, 2), rows=1.5),
+}
+_WITHOUT_BRIDGE = ("bgr8", "rgb8", "mono8")
+# cv_bridge takes these for no colour format, or reads a wrong number of rows.
+_BEYOND_BRIDGE = ("16UC1", "uyvy", "yuv422", "yuyv", "yuv422_yuy2", "nv12", "nv21")
+
+
+def image_to_bgr(message: Image) -> NDArray[np.uint8]:
+    """The pixels of a sensor_msgs/Image as (H, W, 3) uint8 BGR.
+
+    bgr8 is a view of the message's data, without a copy; everything else is converted. Rows may
+    be padded (`step`). 16-bit values are scaled from their full range. Encodings outside
+    `ENCODINGS` work where cv_bridge is installed and knows them. Raises InputError for an image
+    without pixels, data of the wrong length, and an unknown encoding.
+    """
+    name = message.encoding
+    if message.height == 0 or message.width == 0:
+        raise InputError(
+            f"The image is {message.width} x {message.height} pixels; it must have at least one."
+        )
+    if name not in _WITHOUT_BRIDGE and name not in _BEYOND_BRIDGE:
+        pixels = _through_cv_bridge(message)
+        if pixels is not None:
+            return pixels
+    encoding = ENCODINGS.get(name)
+    if encoding is None:
+        raise InputError(
+            f"The image's encoding is {name!r}; it must be one of {', '.join(ENCODINGS)}."
+        )
+    values = _values(message, encoding)
+    if encoding.dtype is np.uint16:
+        values = cv2.convertScaleAbs(values, alpha=255 / 65535)
+    return values if encoding.code is None else cv2.cvtColor(values, encoding.code)
+
+
+def _values(message: Image, encoding: Encoding) -> NDArray[Any]:
+    """A view of the message's data: (rows, W) or (rows, W, channels), in native byte order."""
+    height, width, step = message.height, message.width, message.step
+    for side, size, multiple in (
+        ("height", height, encoding.multiple[0]),
+        ("width", width, encoding.multiple[1]),
+    ):
+        if size % multiple:
+            raise InputError(
+                f"The image's {side} is {size}; with {message.encoding} it must be even."
+            )
+    dtype = np.dtype(encoding.dtype)
+    row = width * encoding.channels * dtype.itemsize
+    if step < row:
+        raise InputError(
+            f"The image's step is {step}; {width} pixels of {message.encoding} take {row} bytes."
+        )
+    rows = int(height * encoding.rows)
+    # Some drivers leave out the padding of the last row.
+    if not step * (rows - 1) + row <= len(message.data) <= step * rows:
+        raise InputError(
+            f"The image's data has {len(message.data)} bytes; {width} x {height} pixels of"
+            f" {message.encoding} with step {step} take {step * rows}."
+        )
+    shape = (rows, width, encoding.channels)
+    strides = (step, encoding.channels * dtype.itemsize, dtype.itemsize)
+    if encoding.channels == 1:
+        shape, strides = shape[:2], strides[:2]
+    stored = dtype.newbyteorder(">" if message.is_bigendian else "<")
+    view: NDArray[Any] = np.ndarray(shape, stored, buffer=message.data, strides=strides)
+    return view.astype(dtype, copy=False)
+
+
+@cache
+def _cv_bridge() -> Any:
+    """cv_bridge where it is installed and loads; built for another NumPy, it does not."""
+    try:
+        from cv_bridge import CvBridge
+    except (ImportError, AttributeError):
+        return None
+    return CvBridge()
+
+
+def _through_cv_bridge(message: Image) -> NDArray[np.uint8] | None:
+    """The BGR pixels by cv_bridge; None where it is absent or cannot read this image.
+
+    It misreads padded rows and big-endian values, so those are not given to it.
+    """
+    bridge = _cv_bridge()
+    if bridge is None or message.is_bigendian:
+        return None
+    known = ENCODINGS.get(message.encoding)
+    if known is not None:
+        row = message.width * known.channels * np.dtype(known.dtype).itemsize
+        if message.step != row or len(message.data) != row * message.height:
+            return None
+    try:
+        pixels: NDArray[np.uint8] = bridge.imgmsg_to_cv2(message, "bgr8")
+    except Exception:  # whatever it cannot do, our own way says precisely why
+        return None
+    return pixels
+
+
+def compressed_to_bgr(message: CompressedImage) -> NDArray[np.uint8]:
+    """The pixels of a sensor_msgs/CompressedImage (jpeg or png) as (H, W, 3) uint8 BGR.
+
+    An orientation that the file may carry is ignored: pixels stay where the camera put them.
+    Raises InputError when the data does not decode.
+    """
+    pixels = None
+    if len(message.data):
+        flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+        try:
+            pixels = cv2.imdecode(np.frombuffer(message.data, np.uint8), flags)
+        except cv2.error:
+            pixels = None
+    if pixels is None:
+        raise InputError(
+            f"The compressed image ({len(message.data)} bytes, format {message.format!r}) does not"
+            " decode; it must be jpeg or png."
+        )
+    return pixels
+
+
+def array_to_image(pixels: NDArray[Any], encoding: str, header: Header) -> Image:
+    """An (H, W) or (H, W, C) array as a sensor_msgs/Image with this header.
+
+    `encoding` must describe the array's type and channels; nothing is converted.
+    """
+    pixels = np.ascontiguousarray(pixels)
+    message = Image(header=header, encoding=encoding)
+    message.height, message.width = pixels.shape[:2]
+    message.step = pixels.nbytes // pixels.shape[0]
+    message.is_bigendian = int(sys.byteorder == "big")
+    message.data = _bytes(pixels)
+    return message
+
+
+def label_image(instances: Instances) -> NDArray[np.uint16]:
+    """(H, W) uint16: 0 is background, i + 1 is instance i; higher scores lie on top."""
+    canvas = np.zeros(instances.image_size, np.uint16)
+    for index in reversed(range(len(instances))):
+        x, y, bitmap = instances.mask_crops[index]
+        h, w = bitmap.shape
+        canvas[y : y + h, x : x + w][bitmap] = index + 1
+    return canvas
+
+
+def instances_to_message(
+    instances: Instances,
+    header: Header,
+    class_names: Sequence[str],
+    model: str,
+    mask_encoding: str = "mono8",
+) -> InstanceArray:
+    """Instances as a sipmask_ros/InstanceArray; `header` is that of the segmented image."""
+    if mask_encoding not in MASK_ENCODINGS:
+        raise InputError(
+            f"mask_encoding is {mask_encoding!r}; it must be {' or '.join(MASK_ENCODINGS)}."
+        )
+    height, width = instances.image_size
+    if mask_encoding == "rle":
+        masks = [array("B", rle["counts"].encode("ascii")) for rle in instances.to_rle()]
+    else:
+        masks = [
+            _bytes(np.multiply(crop.bitmap, 255, dtype=np.uint8)) for crop in instances.mask_crops
+        ]
+    return InstanceArray(
+        header=header,
+        height=height,
+        width=width,
+        model=model,
+        mask_encoding=mask_encoding,
+        instances=[
+            Instance(
+                class_id=label,
+                class_name=class_names[label],
+                score=score,
+                track_id=track_id,
+                track_state=Instance.TRACK_NONE,
+                box=box,
+                roi=RegionOfInterest(
+                    x_offset=crop.x,
+                    y_offset=crop.y,
+                    height=crop.bitmap.shape[0],
+                    width=crop.bitmap.shape[1],
+                ),
+                mask=mask,
+            )
+            for label, score, track_id, box, crop, mask in zip(
+                instances.labels.tolist(),
+                instances.scores.tolist(),
+                instances.track_ids.tolist(),
+                instances.boxes,
+                instances.mask_crops,
+                masks,
+                strict=True,
+            )
+        ],
+    )
+
+
+def message_to_instances(message: InstanceArray) -> Instances:
+    """The Instances that a sipmask_ros/InstanceArray carries; mask scores equal the scores.
+
+    Raises InputError when a mask does not fit its rectangle or does not decode.
+    """
+    return Instances(
+        boxes=np.array([i.box for i in message.instances], np.float32).reshape(-1, 4),
+        scores=np.array([i.score for i in message.instances], np.float32),
+        labels=np.array([i.class_id for i in message.instances], np.int64),
+        mask_crops=[_mask_crop(message, index) for index in range(len(message.instances))],
+        image_size=(message.height, message.width),
+        track_ids=np.array([i.track_id for i in message.instances], np.int64),
+    )
+
+
+def _mask_crop(message: InstanceArray, index: int) -> MaskCrop:
+    instance = message.instances[index]
+    where = f"instances[{index}].mask"
+    x, y = instance.roi.x_offset, instance.roi.y_offset
+    h, w = instance.roi.height, instance.roi.width
+    if x + w > message.width or y + h > message.height:
+        raise InputError(
+            f"{where} covers {w} x {h} pixels at ({x}, {y}), beyond the image of"
+            f" {message.width} x {message.height}."
+        )
+    if message.mask_encoding == "rle":
+        from pycocotools import mask as coco_mask
+
+        size = [message.height, message.width]
+        rle = {"size": size, "counts": bytes(instance.mask)}
+        mask = coco_mask.decode(checked_rle(rle, (message.height, message.width), where))
+        return MaskCrop(x, y, mask[y : y + h, x : x + w].astype(bool))
+    if message.mask_encoding != "mono8":
+        raise InputError(
+            f"mask_encoding is {message.mask_encoding!r}; it must be {' or '.join(MASK_ENCODINGS)}."
+        )
+    if len(instance.mask) != h * w:
+        raise InputError(f"{where} has {len(instance.mask)} bytes; {w} x {h} pixels take {h * w}.")
+    return MaskCrop(x, y, np.frombuffer(instance.mask, np.uint8).reshape(h, w) != 0)
+
+
+def _bytes(values: NDArray[Any]) -> array[int]:
+    """The memory of a contiguous array, as the type that rclpy's messages take without a copy."""
+    data = array("B")
+    data.frombytes(values.data)
+    return data

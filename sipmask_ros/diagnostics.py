@@ -1,0 +1,143 @@
+"""How the node is doing: counts that add up, rate, latency, memory."""
+
+from __future__ import annotations
+
+import resource
+import threading
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+
+if TYPE_CHECKING:
+    from rclpy.time import Time
+
+# Latencies of this many last images are kept for the percentiles.
+LATENCY_WINDOW = 500
+
+
+class Outcome(Enum):
+    """What became of a received image."""
+
+    SEGMENTED = "segmented"
+    REPLACED = "dropped_replaced"  # a newer one came while it waited
+    STALE = "dropped_stale"  # older than max_age when its turn came
+    BROKEN = "dropped_broken"  # wrong length, no pixels, unknown encoding
+    FAILED = "dropped_failed"  # the predictor raised
+    STOPPED = "dropped_stopped"  # it waited when the node was deactivated
+
+
+class Statistics:
+    """Counts since the node was configured, safe to use from several threads.
+
+    At any time `received` is the sum of all outcomes and of the images on their way (at most one
+    that waits and one that is being segmented).
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._received = 0
+        self._outcomes: Counter[Outcome] = Counter()
+        self._latencies: deque[float] = deque(maxlen=LATENCY_WINDOW)
+
+    def receive(self) -> None:
+        """Count an image that came in."""
+        with self._lock:
+            self._received += 1
+
+    def finish(self, outcome: Outcome) -> None:
+        """Count what became of an image."""
+        with self._lock:
+            self._outcomes[outcome] += 1
+
+    def add_latency(self, seconds: float) -> None:
+        """Note the time from an image's stamp to the publication of its instances."""
+        with self._lock:
+            self._latencies.append(seconds)
+
+    def snapshot(self) -> Snapshot:
+        """The counts of this moment."""
+        with self._lock:
+            return Snapshot(self._received, Counter(self._outcomes), list(self._latencies))
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The counts of one moment. Latencies in seconds."""
+
+    received: int = 0
+    outcomes: Counter[Outcome] = field(default_factory=Counter)
+    latencies: list[float] = field(default_factory=list)
+
+    def values(self) -> dict[str, str]:
+        """Counts and latency percentiles by name."""
+        values = {"received": str(self.received)}
+        values |= {outcome.value: str(self.outcomes[outcome]) for outcome in Outcome}
+        values["in_progress"] = str(self.received - self.outcomes.total())
+        if self.latencies:
+            p50, p99 = np.percentile(self.latencies, (50, 99)) * 1e3
+            values["latency_p50_ms"] = f"{p50:.1f}"
+            values["latency_p99_ms"] = f"{p99:.1f}"
+        return values
+
+
+class Reporter:
+    """Makes a DiagnosticArray of what happened since the last one."""
+
+    def __init__(
+        self, statistics: Statistics, name: str, model: str, device: str, precision: str
+    ) -> None:
+        self._statistics = statistics
+        self._name = name
+        self._device = device
+        self._constant = {"model": model, "device": device, "precision": precision}
+        self._last = Snapshot()
+        self._last_time: Time | None = None
+
+    def report(self, now: Time) -> DiagnosticArray:
+        """The state at `now`; the rate is that since the last report."""
+        snapshot = self._statistics.snapshot()
+        since = {o: snapshot.outcomes[o] - self._last.outcomes[o] for o in Outcome}
+        values = self._constant | snapshot.values()
+        elapsed = (now - self._last_time).nanoseconds * 1e-9 if self._last_time else 0.0
+        if elapsed > 0:
+            values["rate_hz"] = f"{since[Outcome.SEGMENTED] / elapsed:.1f}"
+        values |= _memory(self._device)
+        level, message = _judge(snapshot.received - self._last.received, since)
+        self._last, self._last_time = snapshot, now
+        status = DiagnosticStatus(
+            level=level,
+            name=self._name,
+            message=message,
+            hardware_id=self._device,
+            values=[KeyValue(key=key, value=value) for key, value in values.items()],
+        )
+        array = DiagnosticArray(status=[status])
+        array.header.stamp = now.to_msg()
+        return array
+
+
+def _judge(received: int, since: dict[Outcome, int]) -> tuple[bytes, str]:
+    if since[Outcome.FAILED]:
+        return DiagnosticStatus.ERROR, "segmentation fails"
+    if since[Outcome.BROKEN]:
+        return DiagnosticStatus.WARN, "images are broken"
+    if since[Outcome.STALE]:
+        return DiagnosticStatus.WARN, "images are older than max_age"
+    if not received:
+        return DiagnosticStatus.WARN, "no images"
+    return DiagnosticStatus.OK, "segmenting"
+
+
+def _memory(device: str) -> dict[str, str]:
+    """Peak memory of the process, and of PyTorch on the GPU where that is the device."""
+    values = {"peak_memory_mb": f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f}"}
+    if device.startswith("cuda"):
+        import torch
+
+        peak = torch.cuda.max_memory_allocated(device)
+        values["peak_gpu_memory_mb"] = f"{peak / 2**20:.0f}"
+    return values

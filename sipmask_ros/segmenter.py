@@ -1,0 +1,137 @@
+"""The hot path: one thread that segments the newest image and publishes what it found."""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from rclpy.time import Time
+from sensor_msgs.msg import CompressedImage, Image
+
+from sipmask_core.drawing import draw_instances
+from sipmask_core.errors import InputError
+from sipmask_ros.conversions import (
+    array_to_image,
+    compressed_to_bgr,
+    image_to_bgr,
+    instances_to_message,
+    label_image,
+)
+from sipmask_ros.diagnostics import Outcome, Statistics
+from sipmask_ros.mailbox import Mailbox
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+    from rclpy.publisher import Publisher
+
+    from sipmask_core.predictor import Predictor
+    from sipmask_ros.parameters import Parameters
+
+ImageMessage: TypeAlias = Image | CompressedImage
+
+# Seconds between two warnings of the same kind.
+WARNING_PERIOD = 5.0
+
+
+class Segmenter:
+    """Takes image messages from one thread, segments the newest in another.
+
+    Between the two is room for one image: one that waits is replaced by a newer one. What becomes
+    of each is counted in `statistics`.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        predictor: Predictor,
+        parameters: Parameters,
+        statistics: Statistics,
+        instances: Publisher,
+        overlay: Publisher,
+        labels: Publisher,
+    ) -> None:
+        self._node = node
+        self._log = node.get_logger()
+        self._predictor = predictor
+        self._parameters = parameters
+        self._statistics = statistics
+        self._instances = instances
+        self._overlay = overlay
+        self._labels = labels
+        self._mailbox: Mailbox[ImageMessage] = Mailbox()
+        self._thread = threading.Thread(target=self._work, name="segmenter", daemon=True)
+        self._thread.start()
+
+    def on_image(self, message: ImageMessage) -> None:
+        """Leave an image to be segmented."""
+        self._statistics.receive()
+        if self._mailbox.put(message) is not None:
+            self._statistics.finish(Outcome.REPLACED)
+
+    def stop(self, timeout: float | None = None) -> bool:
+        """Finish the image in work and end. Returns whether that was done within the timeout."""
+        if self._mailbox.close() is not None:
+            self._statistics.finish(Outcome.STOPPED)
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _work(self) -> None:
+        while (message := self._mailbox.take()) is not None:
+            try:
+                outcome = self._segment(message)
+            except InputError as error:
+                outcome = Outcome.BROKEN
+                self._log.warning(
+                    f"An image was dropped. {error}", throttle_duration_sec=WARNING_PERIOD
+                )
+            except Exception:  # the next image may be fine: a robot must not lose its node
+                if not self._node.context.ok():
+                    return
+                outcome = Outcome.FAILED
+                self._log.error(
+                    f"An image was dropped, segmentation failed.\n{traceback.format_exc()}",
+                    throttle_duration_sec=WARNING_PERIOD,
+                )
+            self._statistics.finish(outcome)
+
+    def _segment(self, message: ImageMessage) -> Outcome:
+        header, predictor = message.header, self._predictor
+        if self._is_stale(header):
+            return Outcome.STALE
+
+        compressed = self._parameters.transport == "compressed"
+        image = compressed_to_bgr(message) if compressed else image_to_bgr(message)
+        instances = predictor(image)
+
+        names, encoding = predictor.class_names, self._parameters.mask_encoding
+        self._instances.publish(
+            instances_to_message(instances, header, names, predictor.model_name, encoding)
+        )
+        if (age := self._age(header)) is not None:
+            self._statistics.add_latency(age)
+        if self._overlay.get_subscription_count():
+            picture = draw_instances(image, instances, names)
+            self._overlay.publish(array_to_image(picture, "bgr8", header))
+        if self._labels.get_subscription_count():
+            self._labels.publish(array_to_image(label_image(instances), "mono16", header))
+        return Outcome.SEGMENTED
+
+    def _is_stale(self, header: Any) -> bool:
+        limit = self._parameters.max_age
+        age = self._age(header) if limit else None
+        if age is None or age <= limit:
+            return False
+        self._log.warning(
+            f"An image was dropped, it is {age:.3f} s old and max_age is {limit} s; a recording"
+            " needs use_sim_time, a camera on another machine a synchronised clock.",
+            throttle_duration_sec=WARNING_PERIOD,
+        )
+        return True
+
+    def _age(self, header: Any) -> float | None:
+        """Seconds since the header's stamp; None where the camera left it empty."""
+        stamp = Time.from_msg(header.stamp)
+        if stamp.nanoseconds == 0:
+            return None
+        return float((self._node.get_clock().now() - stamp).nanoseconds) * 1e-9
