@@ -1,0 +1,126 @@
+"""Score a model, or results that exist already, against ground truth.
+
+examples:
+  sipmask evaluate coco --annotations instances.json --images photos/ --checkpoint best.safetensors
+  sipmask evaluate coco --annotations instances.json --results results.json --json scores.json
+  sipmask evaluate coco --help
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from sipmask_core.commands.model_arguments import (
+    add_model_arguments,
+    load_predictor,
+    model_files,
+)
+from sipmask_core.errors import InputError
+
+SUMMARY = "measure AP on a data set"
+
+_COCO = """\
+Box and mask AP and AR by COCO's rules (pycocotools).
+
+With --results, existing results are scored and no model runs. Without, the model runs over the
+images and --save-results keeps what it found, in COCO's results format.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the kinds of `sipmask evaluate` and their options."""
+    kinds = parser.add_subparsers(title="protocols", metavar="PROTOCOL", required=True)
+    coco = kinds.add_parser(
+        "coco",
+        help="COCO's box and mask AP",
+        description=_COCO,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    coco.add_argument(
+        "--annotations", required=True, type=Path, metavar="FILE", help="COCO instances JSON"
+    )
+    coco.add_argument("--images", type=Path, metavar="DIR", help="folder of its images")
+    coco.add_argument(
+        "--results", type=Path, metavar="FILE", help="score these COCO results; no model runs"
+    )
+    coco.add_argument(
+        "--hold-out",
+        type=int,
+        metavar="N",
+        help="only the N images that `sipmask train --hold-out N` keeps for validation",
+    )
+    coco.add_argument("--limit", type=int, metavar="N", help="only the first N images")
+    coco.add_argument(
+        "--score-threshold",
+        type=float,
+        metavar="S",
+        help="lowest score that counts (default: 0.05; the authors' presets keep their own)",
+    )
+    coco.add_argument(
+        "--save-results", type=Path, metavar="FILE", help="write the model's results there"
+    )
+    coco.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    add_model_arguments(coco)
+    coco.set_defaults(evaluate=_evaluate_coco)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate by the protocol that was named."""
+    status: int = args.evaluate(args)
+    return status
+
+
+def _evaluate_coco(args: argparse.Namespace) -> int:
+    import dataclasses
+
+    from sipmask_core.data.coco import read_annotations
+    from sipmask_core.evaluation.coco import (
+        detect,
+        evaluation_threshold,
+        format_scores,
+        read_results,
+        score,
+    )
+    from sipmask_core.files import write_json
+    from sipmask_core.provenance import provenance
+
+    if (args.results is None) == (args.images is None):
+        raise InputError("Give either --images, to run a model, or --results, to score a file.")
+    if args.results is not None and args.save_results is not None:
+        raise InputError("--save-results keeps what a model finds; with --results none runs.")
+    annotations = read_annotations(args.annotations)
+    if args.hold_out is not None:
+        annotations = annotations.split(args.hold_out)[1]
+    if args.limit is not None:
+        if args.limit < 1:
+            raise InputError(f"--limit is {args.limit}; it must be 1 or more.")
+        annotations = dataclasses.replace(annotations, images=annotations.images[: args.limit])
+
+    device = None
+    inputs = [args.annotations]
+    if args.results is not None:
+        results = read_results(args.results, annotations)
+        inputs.append(args.results)
+    else:
+        predictor = load_predictor(args, score_threshold=args.score_threshold)
+        if args.score_threshold is None:
+            predictor.score_threshold = evaluation_threshold(predictor.preset)
+        results = detect(predictor, annotations, args.images)
+        device = predictor.device
+        inputs += model_files(args)
+        if args.save_results is not None:
+            write_json(args.save_results, results)
+    scores = score(annotations, results)
+    print(f"{len(annotations.images)} images, {len(results)} results")
+    print(format_scores(scores))
+    if args.json is not None:
+        record = {
+            "protocol": "coco",
+            "images": len(annotations.images),
+            "results": len(results),
+            **scores,
+            "provenance": provenance(inputs, device),
+        }
+        write_json(args.json, record)
+    return 0

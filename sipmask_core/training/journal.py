@@ -1,0 +1,92 @@
+"""The record of a training run: `log.jsonl`, one line per event, and `curves.png` drawn from it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sipmask_core.files import atomic_path
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MAX_POINTS = 400  # per curve: longer histories are averaged in as many bins
+
+
+class Journal:
+    """Appends to `folder/log.jsonl` and draws `folder/curves.png`.
+
+    A line is a training step {"step", "epoch", "lr", "losses": {name: value}, "total",
+    "grad_norm", "seconds"} or a validation {"step", "epoch", "validation": {...}}. Each is flushed
+    as it is written. Lines at or after step `start` are dropped on opening: they come from work
+    done after the checkpoint from which the run goes on.
+    """
+
+    def __init__(self, folder: Path, start: int) -> None:
+        self._log = folder / "log.jsonl"
+        self._curves = folder / "curves.png"
+        kept = [line for line in self._lines() if line["step"] < start]
+        with atomic_path(self._log) as temporary:
+            temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        self._file = self._log.open("a", encoding="utf-8")
+
+    def close(self) -> None:
+        """Close the log; nothing more can be written."""
+        self._file.close()
+
+    def write(self, line: dict[str, Any]) -> None:
+        """Append one line and flush it."""
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
+
+    def _lines(self) -> list[dict[str, Any]]:
+        if not self._log.exists():
+            return []
+        lines = []
+        for text in self._log.read_text(encoding="utf-8").splitlines():
+            try:
+                lines.append(json.loads(text))
+            except json.JSONDecodeError:
+                break  # a machine that lost power leaves half a line
+        return lines
+
+    def draw(self) -> None:
+        """Draw losses, learning rate and validation AP over steps into `curves.png`."""
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        lines = self._lines()
+        steps = [line for line in lines if "losses" in line]
+        validations = [line for line in lines if "validation" in line]
+        if not steps:
+            return
+        figure = Figure(figsize=(9, 9), layout="constrained")
+        FigureCanvasAgg(figure)
+        losses, rate, scores = figure.subplots(3, 1, sharex=True, height_ratios=[3, 1, 2])
+        x = _binned([line["step"] for line in steps])
+        for name in steps[0]["losses"]:
+            losses.plot(x, _binned([line["losses"][name] for line in steps]), label=name)
+        losses.plot(x, _binned([line["total"] for line in steps]), "k", label="total")
+        losses.set(ylabel="loss", ylim=(0, None))
+        losses.legend()
+        rate.plot(x, _binned([line["lr"] for line in steps]))
+        rate.set(ylabel="learning rate")
+        for kind, style in (("segm", "-"), ("bbox", "--")):
+            for metric, colour in (("AP", "C0"), ("AP50", "C1")):
+                y = [line["validation"][kind][metric] for line in validations]
+                x = np.array([line["step"] for line in validations])
+                scores.plot(x, y, colour + style, marker=".", label=f"{kind} {metric}")
+        scores.set(ylabel="validation", xlabel="step", ylim=(0, None))
+        scores.legend()
+        for axes in (losses, rate, scores):
+            axes.grid(alpha=0.3)
+        with atomic_path(self._curves) as temporary:
+            figure.savefig(temporary, dpi=110)
+
+
+def _binned(values: list[float]) -> np.ndarray:
+    """The values, or the means of MAX_POINTS consecutive bins where there are more."""
+    bins = np.array_split(np.asarray(values, np.float64), min(MAX_POINTS, len(values)))
+    return np.array([chunk.mean() for chunk in bins])
