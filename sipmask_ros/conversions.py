@@ -123,7 +123,8 @@ def _values(message: Image, encoding: Encoding) -> NDArray[Any]:
         shape, strides = shape[:2], strides[:2]
     stored = dtype.newbyteorder(">" if message.is_bigendian else "<")
     view: NDArray[Any] = np.ndarray(shape, stored, buffer=message.data, strides=strides)
-    return view.astype(dtype, copy=False)
+    # OpenCV takes padded rows as they are, but not values across an odd address.
+    return view.astype(dtype, copy=not view.flags.aligned)
 
 
 @cache
@@ -299,5 +300,5 @@ def _mask_crop(message: InstanceArray, index: int) -> MaskCrop:
 def _bytes(values: NDArray[Any]) -> array[int]:
     """The memory of a contiguous array, as the type that rclpy's messages take without a copy."""
     data = array("B")
-    data.frombytes(values.data)
+    data.frombytes(values.reshape(-1).view(np.uint8).data)
     return data

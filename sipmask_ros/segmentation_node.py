@@ -111,7 +111,7 @@ class SegmentationNode(LifecycleNode):
 
         statistics = Statistics()
         device, precision = str(predictor.device), predictor.precision
-        name = f"{self.get_name()}: segmentation"
+        name = f"{self.get_fully_qualified_name().lstrip('/')}: segmentation"
         self._configuration = _Configuration(
             parameters=wanted,
             predictor=predictor,

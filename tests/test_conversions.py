@@ -1,0 +1,326 @@
+import sys
+from array import array
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("sensor_msgs", reason="no ROS 2 in this environment")
+pytest.importorskip("sipmask_ros.msg", reason="the messages are not built")
+
+from builtin_interfaces.msg import Time
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+
+from sipmask_core.errors import InputError
+from sipmask_core.instances import Instances, MaskCrop
+from sipmask_ros import conversions
+from sipmask_ros.conversions import (
+    ENCODINGS,
+    array_to_image,
+    compressed_to_bgr,
+    image_to_bgr,
+    instances_to_message,
+    label_image,
+    message_to_instances,
+)
+
+HEIGHT, WIDTH = 12, 16
+HEADER = Header(stamp=Time(sec=12, nanosec=34), frame_id="camera_optical")
+
+
+@pytest.fixture(autouse=True)
+def own_way(monkeypatch):
+    """Tests look at our own conversions, not at those of a cv_bridge that is installed."""
+    monkeypatch.setattr(conversions, "_cv_bridge", lambda: None)
+
+
+def message(rows, encoding, padding=0, width=None, height=None, is_bigendian=0):
+    """An Image whose rows are those of a (rows, bytes) array, each followed by padding."""
+    rows = np.ascontiguousarray(rows).view(np.uint8).reshape(len(rows), -1)
+    padded = np.pad(rows, ((0, 0), (0, padding)), constant_values=0xAB)
+    return Image(
+        height=height or HEIGHT,
+        width=width or WIDTH,
+        encoding=encoding,
+        step=padded.shape[1],
+        is_bigendian=is_bigendian,
+        data=array("B", padded.tobytes()),
+    )
+
+
+def noise(channels, dtype=np.uint8):
+    values = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, (HEIGHT, WIDTH, channels))
+    return values.astype(dtype)
+
+
+def halves(left, right):
+    """A BGR picture of two plain colours, split where chroma samples end."""
+    picture = np.empty((HEIGHT, WIDTH, 3), np.uint8)
+    picture[:, : WIDTH // 2], picture[:, WIDTH // 2 :] = left, right
+    return picture
+
+
+def to_yuv(bgr):
+    """ITU-R BT.601, limited range: (H, W, 3) float."""
+    blue, green, red = np.moveaxis(bgr.astype(float), -1, 0)
+    y = 16 + 0.257 * red + 0.504 * green + 0.098 * blue
+    u = 128 - 0.148 * red - 0.291 * green + 0.439 * blue
+    v = 128 + 0.439 * red - 0.368 * green - 0.071 * blue
+    return np.rint(np.stack([y, u, v], -1)).astype(np.uint8)
+
+
+def packed_422(bgr, order):
+    """Rows of 4:2:2 pixel pairs; `order` names the four bytes of a pair, such as "uyvy"."""
+    y, u, v = np.moveaxis(to_yuv(bgr), -1, 0)
+    luma = iter([y[:, 0::2], y[:, 1::2]])
+    chroma = {"u": u[:, 0::2], "v": v[:, 0::2]}
+    return np.stack([next(luma) if c == "y" else chroma[c] for c in order], -1).reshape(HEIGHT, -1)
+
+
+def semi_planar(bgr, order):
+    """Rows of 4:2:0 luma, then of interleaved chroma; `order` is "uv" or "vu"."""
+    y, u, v = np.moveaxis(to_yuv(bgr), -1, 0)
+    chroma = {"u": u[::2, ::2], "v": v[::2, ::2]}
+    interleaved = np.stack([chroma[c] for c in order], -1).reshape(HEIGHT // 2, WIDTH)
+    return np.concatenate([y, interleaved])
+
+
+def mosaic(bgr, pattern):
+    """What a Bayer sensor sees; `pattern` names the colours of its first 2 x 2 pixels."""
+    channel = {"b": 0, "g": 1, "r": 2}
+    seen = np.empty((HEIGHT, WIDTH), np.uint8)
+    for index, colour in enumerate(pattern):
+        y, x = divmod(index, 2)
+        seen[y::2, x::2] = bgr[y::2, x::2, channel[colour]]
+    return seen
+
+
+BGR = noise(3)
+GREY = noise(1)[..., 0]
+DEEP = noise(1, np.uint16)[..., 0]
+GREY_BGR = np.repeat(GREY[..., None], 3, -1)
+DEEP_BGR = np.repeat(np.rint(DEEP / 257).astype(np.uint8)[..., None], 3, -1)
+ALPHA = noise(4)
+PLAIN = halves((40, 90, 200), (190, 120, 30))
+
+# encoding: the rows of the data, the pixels they stand for, and how far off rounding may lead.
+CASES = {
+    "bgr8": (BGR, BGR, 0),
+    "rgb8": (BGR[..., ::-1], BGR, 0),
+    "mono8": (GREY, GREY_BGR, 0),
+    "bgra8": (ALPHA, ALPHA[..., :3], 0),
+    "rgba8": (ALPHA, ALPHA[..., 2::-1], 0),
+    "mono16": (DEEP.astype("<u2"), DEEP_BGR, 0),
+    "16UC1": (DEEP.astype("<u2"), DEEP_BGR, 0),
+    "uyvy": (packed_422(PLAIN, "uyvy"), PLAIN, 3),
+    "yuv422": (packed_422(PLAIN, "uyvy"), PLAIN, 3),
+    "yuyv": (packed_422(PLAIN, "yuyv"), PLAIN, 3),
+    "yuv422_yuy2": (packed_422(PLAIN, "yuyv"), PLAIN, 3),
+    "nv12": (semi_planar(PLAIN, "uv"), PLAIN, 3),
+    "nv21": (semi_planar(PLAIN, "vu"), PLAIN, 3),
+}
+
+
+def assert_pixels(actual, expected, tolerance):
+    assert actual.dtype == np.uint8 and actual.shape == (HEIGHT, WIDTH, 3)
+    assert np.abs(actual.astype(int) - expected).max() <= tolerance
+
+
+def test_every_encoding_has_a_case():
+    bayer = {name for name in ENCODINGS if name.startswith("bayer_")}
+    assert set(ENCODINGS) == set(CASES) | bayer
+    assert len(bayer) == 4
+
+
+@pytest.mark.parametrize("encoding", CASES)
+@pytest.mark.parametrize("padding", [0, 6, 7])
+def test_an_image_becomes_its_bgr_pixels_with_and_without_padded_rows(encoding, padding):
+    rows, expected, tolerance = CASES[encoding]
+    assert_pixels(image_to_bgr(message(rows, encoding, padding)), expected, tolerance)
+
+
+@pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
+@pytest.mark.parametrize("padding", [0, 5])
+def test_a_bayer_mosaic_gets_its_colours_back(pattern, padding):
+    plain = halves((200, 100, 50), (200, 100, 50))
+    sent = message(mosaic(plain, pattern), f"bayer_{pattern}8", padding)
+    assert_pixels(image_to_bgr(sent), plain, 0)
+
+
+@pytest.mark.parametrize("encoding", ["mono16", "16UC1"])
+def test_big_endian_values_are_swapped(encoding):
+    sent = message(DEEP.astype(">u2"), encoding, padding=4, is_bigendian=1)
+    assert_pixels(image_to_bgr(sent), DEEP_BGR, 0)
+
+
+@pytest.mark.parametrize("encoding", CASES)
+def test_the_last_row_may_come_without_its_padding(encoding):
+    rows, expected, tolerance = CASES[encoding]
+    sent = message(rows, encoding, padding=8)
+    sent.data = sent.data[:-8]
+    assert_pixels(image_to_bgr(sent), expected, tolerance)
+
+
+def test_cv_bridge_gives_the_same_pixels(monkeypatch):
+    cv_bridge = pytest.importorskip("cv_bridge", reason="cv_bridge is not installed")
+    for name, encoding in ENCODINGS.items():
+        rows = noise(encoding.channels, encoding.dtype)
+        if encoding.rows > 1:
+            rows = np.concatenate([rows, rows[: HEIGHT // 2]])
+        sent = message(rows, name)
+        own = image_to_bgr(sent)
+        with monkeypatch.context() as patch:
+            patch.setattr(conversions, "_cv_bridge", cv_bridge.CvBridge)
+            assert np.array_equal(image_to_bgr(sent), own), name
+
+
+def test_bgr8_is_a_view_of_the_message_even_with_padded_rows():
+    sent = message(BGR, "bgr8", padding=5)
+    assert np.shares_memory(image_to_bgr(sent), np.frombuffer(sent.data, np.uint8))
+
+
+def damaged(**changes):
+    sent = message(BGR, changes.get("encoding", "bgr8"))
+    for name, value in changes.items():
+        setattr(sent, name, value)
+    return sent
+
+
+@pytest.mark.parametrize(
+    ("sent", "named"),
+    [
+        (damaged(data=array("B", bytes(575))), "575 bytes"),
+        (damaged(data=array("B", bytes(577))), "577 bytes"),
+        (damaged(data=array("B")), "0 bytes"),
+        (damaged(height=0), "16 x 0"),
+        (damaged(width=0), "0 x 12"),
+        (damaged(step=47), "step is 47"),
+        (damaged(width=2**32 - 1), "step is 48"),
+        (damaged(height=2**32 - 1), "576 bytes"),
+        (damaged(encoding="bgr9"), "'bgr9'"),
+        (damaged(encoding=""), "''"),
+        (damaged(encoding="nv12", height=11), "height is 11"),
+        (damaged(encoding="yuyv", width=15), "width is 15"),
+    ],
+)
+def test_a_broken_image_is_refused_in_one_sentence_that_names_the_value(sent, named):
+    with pytest.raises(InputError) as refused:
+        image_to_bgr(sent)
+    assert named in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_png_keeps_every_pixel_and_jpeg_nearly():
+    ramp = np.arange(64, dtype=np.uint8)
+    smooth = np.stack(np.broadcast_arrays(ramp[:48, None], ramp + 64, 200 - ramp), -1)
+    for suffix, tolerance in ((".png", 0), (".jpg", 6)):
+        data = array("B", cv2.imencode(suffix, smooth)[1].tobytes())
+        pixels = compressed_to_bgr(CompressedImage(format=suffix[1:], data=data))
+        assert np.abs(pixels.astype(int) - smooth).max() <= tolerance
+
+
+@pytest.mark.parametrize("data", [b"", b"not an image", b"\xff\xd8\xff\xe0 half a jpeg"])
+def test_compressed_data_that_does_not_decode_is_refused(data):
+    with pytest.raises(InputError, match="does not decode"):
+        compressed_to_bgr(CompressedImage(format="jpeg", data=array("B", data)))
+
+
+def test_an_array_becomes_an_image_that_reads_back():
+    sent = array_to_image(BGR[:, ::-1], "bgr8", HEADER)
+    assert (sent.height, sent.width, sent.step) == (HEIGHT, WIDTH, WIDTH * 3)
+    assert sent.header == HEADER
+    assert np.array_equal(image_to_bgr(sent), BGR[:, ::-1])
+    deep = array_to_image(DEEP, "mono16", HEADER)
+    assert deep.step == WIDTH * 2
+    assert deep.is_bigendian == (sys.byteorder == "big")
+
+
+def some_instances():
+    """A ring with a hole, a bar across it, one touching the image's edge and an empty mask."""
+    ring = np.ones((6, 6), bool)
+    ring[2:4, 2:4] = False
+    bar = np.ones((2, 9), bool)
+    corner = np.eye(4, dtype=bool)
+    return Instances(
+        boxes=np.array([[2.25, 1, 8, 7], [1, 3, 10, 5], [12, 8, 16, 12], [0, 0, 1, 1]], np.float32),
+        scores=np.array([0.9, 0.8, 0.7, 0.6], np.float32),
+        labels=np.array([0, 1, 0, 1]),
+        mask_crops=[
+            MaskCrop(2, 1, ring),
+            MaskCrop(1, 3, bar),
+            MaskCrop(12, 8, corner),
+            MaskCrop(0, 0, np.zeros((0, 0), bool)),
+        ],
+        image_size=(HEIGHT, WIDTH),
+    )
+
+
+@pytest.mark.parametrize("encoding", ["mono8", "rle"])
+def test_masks_with_holes_and_overlaps_survive_the_message(encoding):
+    instances = some_instances()
+    sent = instances_to_message(instances, HEADER, ("person", "dog"), "tiny", encoding)
+    assert sent.header == HEADER
+    assert (sent.height, sent.width, sent.model) == (HEIGHT, WIDTH, "tiny")
+    assert [i.class_name for i in sent.instances] == ["person", "dog", "person", "dog"]
+    assert all(i.track_id == -1 and i.track_state == i.TRACK_NONE for i in sent.instances)
+
+    received = message_to_instances(sent)
+    assert np.array_equal(received.masks, instances.masks)
+    assert np.array_equal(received.boxes, instances.boxes)
+    assert np.array_equal(received.scores, instances.scores)
+    assert np.array_equal(received.labels, instances.labels)
+    assert received.image_size == instances.image_size
+
+
+def test_a_mono8_mask_holds_0_and_255_for_each_pixel_of_its_rectangle():
+    ring = instances_to_message(some_instances(), HEADER, ("person", "dog"), "tiny").instances[0]
+    assert (ring.roi.x_offset, ring.roi.y_offset) == (2, 1)
+    assert len(ring.mask) == ring.roi.height * ring.roi.width == 36
+    assert set(ring.mask) == {0, 255}
+
+
+@pytest.mark.parametrize("encoding", ["mono8", "rle"])
+def test_no_instance_makes_an_empty_array_of_the_same_image(encoding):
+    empty = Instances.empty((HEIGHT, WIDTH))
+    sent = instances_to_message(empty, HEADER, ("person",), "tiny", encoding)
+    assert list(sent.instances) == []
+    assert (sent.height, sent.width) == (HEIGHT, WIDTH)
+    assert len(message_to_instances(sent)) == 0
+
+
+def test_the_label_image_shows_the_better_instance_where_two_overlap():
+    instances = some_instances()
+    labels = label_image(instances)
+    masks = instances.masks
+    assert labels.dtype == np.uint16
+    assert np.array_equal(labels == 1, masks[0])
+    assert np.array_equal(labels == 2, masks[1] & ~masks[0])
+    assert np.array_equal(labels == 0, ~masks.any(0))
+
+
+def test_an_unknown_mask_encoding_is_refused_both_ways():
+    with pytest.raises(InputError, match="'png'"):
+        instances_to_message(some_instances(), HEADER, ("person", "dog"), "tiny", "png")
+    sent = instances_to_message(some_instances(), HEADER, ("person", "dog"), "tiny")
+    sent.mask_encoding = "png"
+    with pytest.raises(InputError, match="'png'"):
+        message_to_instances(sent)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "damage", "named"),
+    [
+        ("mono8", lambda i: setattr(i, "mask", array("B", bytes(35))), "35 bytes"),
+        ("mono8", lambda i: setattr(i.roi, "x_offset", 11), "beyond the image"),
+        ("rle", lambda i: setattr(i, "mask", array("B", b"\x00\x01")), "run-length"),
+        ("rle", lambda i: setattr(i, "mask", array("B", b"0")), "runs that sum to 0"),
+    ],
+)
+def test_a_mask_that_does_not_fit_is_refused_and_named(encoding, damage, named):
+    sent = instances_to_message(some_instances(), HEADER, ("person", "dog"), "tiny", encoding)
+    damage(sent.instances[0])
+    with pytest.raises(InputError) as refused:
+        message_to_instances(sent)
+    assert named in str(refused.value)
+    assert "instances[0]" in str(refused.value)

@@ -1,0 +1,82 @@
+import pytest
+
+pytest.importorskip("diagnostic_msgs", reason="no ROS 2 in this environment")
+
+from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.time import Time
+
+from sipmask_ros.diagnostics import LATENCY_WINDOW, Outcome, Reporter, Statistics
+
+
+def report(reporter, second):
+    status = reporter.report(Time(seconds=second)).status[0]
+    return status, {pair.key: pair.value for pair in status.values}
+
+
+def reporter_of(statistics):
+    return Reporter(statistics, "node: segmentation", "tiny", "cpu", "fp32")
+
+
+def test_the_counts_add_up_to_what_was_received():
+    statistics = Statistics()
+    for outcome in [*Outcome, Outcome.SEGMENTED]:
+        statistics.receive()
+        statistics.finish(outcome)
+    statistics.receive()
+    _, values = report(reporter_of(statistics), 1)
+    assert values["received"] == "8"
+    assert values["segmented"] == "2"
+    assert values["in_progress"] == "1"
+    assert sum(int(values[o.value]) for o in Outcome) + 1 == 8
+
+
+def test_the_rate_is_that_since_the_last_report():
+    statistics = Statistics()
+    reporter = reporter_of(statistics)
+    report(reporter, 10)
+    for _ in range(30):
+        statistics.receive()
+        statistics.finish(Outcome.SEGMENTED)
+    assert report(reporter, 12)[1]["rate_hz"] == "15.0"
+    assert report(reporter, 13)[1]["rate_hz"] == "0.0"
+
+
+def test_latency_percentiles_are_in_milliseconds_over_the_last_images():
+    statistics = Statistics()
+    reporter = reporter_of(statistics)
+    assert "latency_p50_ms" not in report(reporter, 1)[1]
+    for _ in range(LATENCY_WINDOW):
+        statistics.add_latency(9.0)
+    for index in range(LATENCY_WINDOW):
+        statistics.add_latency(index / LATENCY_WINDOW)
+    _, values = report(reporter, 2)
+    assert float(values["latency_p50_ms"]) == pytest.approx(500, abs=3)
+    assert float(values["latency_p99_ms"]) == pytest.approx(990, abs=3)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "level", "message"),
+    [
+        (Outcome.SEGMENTED, DiagnosticStatus.OK, "segmenting"),
+        (Outcome.REPLACED, DiagnosticStatus.OK, "segmenting"),
+        (Outcome.BROKEN, DiagnosticStatus.WARN, "images are broken"),
+        (Outcome.STALE, DiagnosticStatus.WARN, "images are older than max_age"),
+        (Outcome.FAILED, DiagnosticStatus.ERROR, "segmentation fails"),
+    ],
+)
+def test_the_level_tells_what_happened_since_the_last_report_and_recovers(outcome, level, message):
+    statistics = Statistics()
+    reporter = reporter_of(statistics)
+    statistics.receive()
+    statistics.finish(outcome)
+    status, _ = report(reporter, 1)
+    assert (status.level, status.message) == (level, message)
+    status, _ = report(reporter, 2)
+    assert (status.level, status.message) == (DiagnosticStatus.WARN, "no images")
+
+
+def test_device_model_and_memory_are_named():
+    status, values = report(reporter_of(Statistics()), 1)
+    assert status.hardware_id == values["device"] == "cpu"
+    assert (values["model"], values["precision"]) == ("tiny", "fp32")
+    assert float(values["peak_memory_mb"]) > 1

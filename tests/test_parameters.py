@@ -1,0 +1,57 @@
+from dataclasses import asdict, fields
+from pathlib import Path
+
+import pytest
+import yaml
+
+pytest.importorskip("rcl_interfaces", reason="no ROS 2 in this environment")
+
+from sipmask_core.errors import InputError
+from sipmask_ros.parameters import Parameters, accepted, checked
+
+CONFIG = Path(__file__).parents[1] / "config" / "segmentation.yaml"
+
+
+def test_the_shipped_parameter_file_says_what_the_defaults_are():
+    written = yaml.safe_load(CONFIG.read_text())["segmentation_node"]["ros__parameters"]
+    assert written == asdict(Parameters())
+
+
+@pytest.mark.parametrize("name", [f.name for f in fields(Parameters)])
+def test_every_default_is_accepted_and_described(name):
+    default = getattr(Parameters(), name)
+    assert checked(name, default) == default
+    assert accepted(name)
+
+
+def test_an_integer_passes_for_a_number():
+    value = checked("max_age", 1)
+    assert value == 1.0
+    assert type(value) is float
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("score_threshold", 1.01),
+        ("score_threshold", -0.01),
+        ("score_threshold", float("nan")),
+        ("score_threshold", "0.5"),
+        ("score_threshold", True),
+        ("num_threads", 1.5),
+        ("num_threads", -1),
+        ("autostart", 1),
+        ("model", 5),
+        ("transport", "zip"),
+        ("reliability", "RELIABLE"),
+        ("mask_encoding", ""),
+        ("max_age", -1.0),
+        ("max_age", None),
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_name_and_what_is_accepted(name, value):
+    with pytest.raises(InputError) as refused:
+        checked(name, value)
+    assert name in str(refused.value)
+    assert repr(value) in str(refused.value)
+    assert accepted(name) in str(refused.value)

@@ -1,0 +1,403 @@
+import os
+import signal
+from array import array
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
+pytest.importorskip("sipmask_ros.msg", reason="the messages are not built")
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from rcl_interfaces.srv import SetParameters
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from ros_harness import ROOT, Client, NodeProcess, start_ros
+from scripted_node import CLASS_NAMES, expected
+from sensor_msgs.msg import CompressedImage, Image
+from sipmask_ros.msg import InstanceArray
+from std_msgs.msg import Header
+
+import sipmask_core as sm
+import sipmask_core.predictor
+from sipmask_ros.conversions import (
+    ENCODINGS,
+    array_to_image,
+    image_to_bgr,
+    message_to_instances,
+)
+
+DATA = Path(os.environ.get("SIPMASK_DATA_DIR", ROOT.parent / "shared" / "data"))
+SCRIPTED = ROOT / "tests" / "scripted_node.py"
+RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+REAL = ("-m", "sipmask_ros.segmentation_node")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ros():
+    start_ros()
+    yield
+    rclpy.shutdown()
+
+
+class Camera(Client):
+    """Sends images to the node in its namespace, collects what that says of them."""
+
+    def __init__(self, process, namespace, image_type):
+        super().__init__("camera", namespace)
+        self._process = process
+        self._images = self.create_publisher(image_type, "image", RELIABLE)
+        self._sent = 0
+        self.counts = {}
+        self.received = []
+        self.create_subscription(
+            InstanceArray, "segmentation_node/instances", self.received.append, RELIABLE
+        )
+        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, RELIABLE)
+
+    def _on_diagnostics(self, message):
+        status = message.status[0]
+        if status.name == f"{self.get_namespace()[1:]}/segmentation_node: segmentation":
+            self.counts = {pair.key: pair.value for pair in status.values}
+
+    def wait(self, condition):
+        self.wait_until(condition, self._process)
+
+    def header(self):
+        """A header of the present moment, unlike any other."""
+        self._sent += 1
+        return Header(stamp=self.get_clock().now().to_msg(), frame_id=f"camera_{self._sent}")
+
+    def image(self, pixels):
+        return array_to_image(pixels, "bgr8", self.header())
+
+    def send(self, message):
+        self._images.publish(message)
+        return message.header
+
+    def answer(self, message):
+        """What the node says of this image."""
+        header = self.send(message)
+        self.wait(lambda: any(answer.header == header for answer in self.received))
+        return next(answer for answer in self.received if answer.header == header)
+
+    def wait_for_counts(self, **wanted):
+        """Wait for diagnostics with these counts; return all of them."""
+        self.wait(lambda: all(self.counts.get(k) == str(v) for k, v in wanted.items()))
+        return {key: int(value) for key, value in self.counts.items() if value.isdigit()}
+
+
+class Starter:
+    """Starts nodes, each in a namespace of its own; ends them when the tests are done."""
+
+    def __init__(self, folder):
+        self._folder = folder
+        self._processes = []
+        self._cameras = []
+
+    def process(self, *options, program=(SCRIPTED,), environment=None, **parameters):
+        """A node as a process, and its namespace."""
+        namespace = f"/{self._folder.name.replace('-', '_')}_{len(self._processes)}"
+        settings = {"reliability": "reliable"} | parameters
+        arguments = [word for k, v in settings.items() for word in ("-p", f"{k}:={v}")]
+        command = [*program, "--ros-args", "-r", f"__ns:={namespace}", *arguments, *options]
+        log = self._folder / f"node{len(self._processes)}.log"
+        process = NodeProcess(log, *command, environment=environment)
+        self._processes.append(process)
+        return process, namespace
+
+    def node(self, *options, image_type=Image, **settings):
+        """A node that is ready for images, and a camera for it."""
+        process, namespace = self.process(*options, **settings)
+        camera = Camera(process, namespace, image_type)
+        self._cameras.append(camera)
+        camera.wait(
+            lambda: (
+                camera._images.get_subscription_count()
+                and camera.count_publishers(f"{namespace}/segmentation_node/instances")
+            )
+        )
+        return camera, process
+
+    def end(self):
+        for camera in self._cameras:
+            camera.close()
+        for process in self._processes:
+            process.end()
+
+
+@pytest.fixture
+def start(tmp_path):
+    starter = Starter(tmp_path)
+    yield starter
+    starter.end()
+
+
+@pytest.fixture(scope="module")
+def shared(ros, tmp_path_factory):
+    """A camera on one node with default parameters, for tests that leave it as it was."""
+    starter = Starter(tmp_path_factory.mktemp("shared"))
+    yield starter.node()[0]
+    starter.end()
+
+
+def picture(seed=0, size=(48, 64)):
+    """Blue and red shapes that overlap, with holes."""
+    canvas = np.zeros((*size, 3), np.uint8)
+    shift = seed % 8
+    cv2.circle(canvas, (24 + shift, 20), 14, (255, 0, 0), 5)
+    cv2.rectangle(canvas, (10, 14 + shift), (55, 30 + shift), (0, 0, 255), 3)
+    overlap = canvas.copy()
+    cv2.circle(overlap, (24 + shift, 20), 14, (255, 0, 255), 5)
+    canvas[canvas[..., 2] > 0] = overlap[canvas[..., 2] > 0]
+    return canvas
+
+
+def assert_instances(message, image):
+    wanted, found = expected(image), message_to_instances(message)
+    assert (message.height, message.width) == image.shape[:2]
+    assert np.array_equal(found.masks, wanted.masks)
+    assert np.array_equal(found.boxes, wanted.boxes)
+    assert np.array_equal(found.scores, wanted.scores)
+    assert [i.class_name for i in message.instances] == [CLASS_NAMES[k] for k in wanted.labels]
+    assert all(i.track_id == -1 for i in message.instances)
+
+
+def test_masks_with_holes_and_overlaps_arrive_as_the_predictor_gave_them(shared):
+    image = picture()
+    masks = expected(image).masks
+    assert (masks[0] & masks[1]).any(), "the shapes should overlap"
+    answer = shared.answer(shared.image(image))
+    assert answer.model == "scripted"
+    assert answer.mask_encoding == "mono8"
+    assert_instances(answer, image)
+
+
+def test_the_header_is_copied_verbatim(shared):
+    message = shared.image(picture())
+    message.header.stamp.nanosec = 123456789
+    assert shared.answer(message).header == message.header
+
+
+def test_an_image_without_a_stamp_is_segmented(shared):
+    message = array_to_image(picture(), "bgr8", Header(frame_id="unstamped"))
+    assert_instances(shared.answer(message), picture())
+
+
+def test_an_empty_scene_gives_an_empty_array(shared):
+    answer = shared.answer(shared.image(np.zeros((48, 64, 3), np.uint8)))
+    assert list(answer.instances) == []
+    assert (answer.height, answer.width) == (48, 64)
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_every_encoding_passes_with_padded_rows(shared, encoding):
+    height, width, padding = 48, 64, 16
+    known = ENCODINGS[encoding]
+    row = width * known.channels * np.dtype(known.dtype).itemsize
+    values = np.random.default_rng(1).integers(
+        0, 256, (int(height * known.rows), row + padding), np.uint8
+    )
+    message = Image(header=shared.header(), height=height, width=width, encoding=encoding)
+    message.step = row + padding
+    message.data = array("B", values.tobytes())
+    assert_instances(shared.answer(message), image_to_bgr(message))
+
+
+def test_real_video_frames_pass(shared):
+    frames = sorted((DATA / "davis_schoolgirls").rglob("*.jpg"))[:5]
+    if not frames:
+        pytest.skip(f"no frames in {DATA / 'davis_schoolgirls'}")
+    for frame in frames:
+        image = cv2.imread(str(frame))
+        assert_instances(shared.answer(shared.image(image)), image)
+
+
+def test_overlay_and_label_image_come_while_someone_subscribes(shared):
+    overlays, labels = [], []
+    subscriptions = [
+        shared.create_subscription(Image, f"segmentation_node/{name}", into.append, RELIABLE)
+        for name, into in (("overlay", overlays), ("label_image", labels))
+    ]
+    image = picture(3)
+    headers = []
+
+    def both_came():
+        headers.append(shared.answer(shared.image(image)).header)
+        return overlays and labels
+
+    shared.wait(both_came)
+    assert overlays[0].header in headers
+    assert overlays[0].encoding == "bgr8"
+    assert image_to_bgr(overlays[0]).shape == image.shape
+    assert not np.array_equal(image_to_bgr(overlays[0]), image)
+    assert labels[0].header in headers
+    assert labels[0].encoding == "mono16"
+    values = np.frombuffer(labels[0].data, np.uint16).reshape(image.shape[:2])
+    assert np.array_equal(values > 0, expected(image).masks.any(0))
+    for subscription in subscriptions:
+        shared.destroy_subscription(subscription)
+
+
+def test_run_length_masks_decode_to_the_same_pixels(start):
+    camera, _ = start.node(mask_encoding="rle")
+    answer = camera.answer(camera.image(picture()))
+    assert answer.mask_encoding == "rle"
+    assert_instances(answer, picture())
+
+
+def test_compressed_images_are_decoded(start):
+    camera, _ = start.node(image_type=CompressedImage, transport="compressed")
+    data = array("B", cv2.imencode(".png", picture())[1].tobytes())
+    message = CompressedImage(header=camera.header(), format="png", data=data)
+    assert_instances(camera.answer(message), picture())
+
+
+def test_broken_images_give_one_throttled_warning_and_the_node_lives_on(start):
+    camera, process = start.node()
+    kinds = [
+        {"data": array("B", bytes(17))},
+        {"height": 0, "data": array("B")},
+        {"encoding": "bgr9"},
+    ]
+    for number, changes in enumerate(kinds, 1):
+        broken = camera.image(picture())
+        for name, value in changes.items():
+            setattr(broken, name, value)
+        camera.send(broken)
+        camera.wait_for_counts(dropped_broken=number)
+    warnings = process.output.count("An image was dropped")
+    assert 1 <= warnings < len(kinds)
+    assert "17 bytes" in process.output
+    assert_instances(camera.answer(camera.image(picture())), picture())
+
+
+def test_a_failing_predictor_costs_one_image_not_the_node(start):
+    camera, process = start.node()
+    green = np.zeros((48, 64, 3), np.uint8)
+    green[..., 1] = 255
+    camera.send(camera.image(green))
+    camera.wait_for_counts(received=1, dropped_failed=1)
+    assert "the script says so" in process.output
+    assert_instances(camera.answer(camera.image(picture())), picture())
+
+
+def test_the_newest_image_wins_and_the_counts_add_up(start, tmp_path):
+    gate = tmp_path / "gate"
+    camera, _ = start.node(environment={"SCRIPTED_GATE": str(gate)})
+    headers = []
+    for number in range(1, 5):
+        headers.append(camera.send(camera.image(picture(number))))
+        camera.wait_for_counts(received=number)
+    gate.touch()
+    counts = camera.wait_for_counts(in_progress=0)
+    assert counts["received"] == 4
+    assert counts["segmented"] == 2
+    assert counts["dropped_replaced"] == 2
+    camera.wait(lambda: len(camera.received) == 2)
+    assert [answer.header for answer in camera.received] == [headers[0], headers[3]]
+
+
+def test_an_image_older_than_max_age_is_dropped_and_counted(start):
+    camera, process = start.node(max_age=1000.0)
+    old = camera.image(picture())
+    old.header.stamp.sec -= 2000
+    camera.send(old)
+    camera.wait_for_counts(received=1, dropped_stale=1)
+    assert "max_age is 1000.0 s" in process.output
+    assert_instances(camera.answer(camera.image(picture())), picture())
+    assert len(camera.received) == 1
+
+
+@pytest.mark.parametrize(
+    ("parameters", "named"),
+    [
+        ({"score_threshold": 1.5}, "The parameter score_threshold is 1.5"),
+        ({"transport": "zip"}, "The parameter transport is 'zip'"),
+        ({"num_threads": "many"}, "The parameter num_threads is 'many'"),
+        ({"model": "/no/such/model.safetensors"}, "/no/such/model.safetensors"),
+        ({"model": __file__}, Path(__file__).name),
+        ({"device": "toaster"}, "device is 'toaster'"),
+    ],
+)
+def test_a_wrong_parameter_or_model_ends_the_start_with_one_sentence(start, parameters, named):
+    if "device" in parameters and not sm.predictor.PRETRAINED.exists():
+        pytest.skip("no weights are shipped")
+    process, _ = start.process(program=REAL, **parameters)
+    assert process.wait() == 2
+    errors = [line for line in process.output.splitlines() if line.strip()]
+    assert len(errors) == 1, process.output
+    assert named in errors[0]
+
+
+def test_without_autostart_a_manager_configures_and_a_refusal_leaves_the_node_unconfigured(start):
+    process, namespace = start.process(autostart="false", score_threshold=1.5)
+    client = Client(namespace=namespace)
+    change = client.create_client(ChangeState, "segmentation_node/change_state")
+    settings = client.create_client(SetParameters, "segmentation_node/set_parameters")
+
+    def call(service, request):
+        client.wait_until(service.service_is_ready, process)
+        future = service.call_async(request)
+        client.wait_until(future.done, process)
+        return future.result()
+
+    def transition(number):
+        return call(change, ChangeState.Request(transition=Transition(id=number))).success
+
+    def set_threshold(value):
+        parameter = Parameter("score_threshold", value=value).to_parameter_msg()
+        return call(settings, SetParameters.Request(parameters=[parameter])).results[0]
+
+    assert not transition(Transition.TRANSITION_CONFIGURE)
+    assert "score_threshold is 1.5" in process.output
+    refused = set_threshold(-1.0)
+    assert not refused.successful
+    assert "score_threshold is -1.0" in refused.reason
+    assert set_threshold(0.5).successful
+    for number in (
+        Transition.TRANSITION_CONFIGURE,
+        Transition.TRANSITION_ACTIVATE,
+        Transition.TRANSITION_DEACTIVATE,
+        Transition.TRANSITION_ACTIVATE,
+        Transition.TRANSITION_DEACTIVATE,
+        Transition.TRANSITION_CLEANUP,
+        Transition.TRANSITION_CONFIGURE,
+        Transition.TRANSITION_INACTIVE_SHUTDOWN,
+    ):
+        assert transition(number), number
+    client.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("busy", [False, True])
+def test_a_signal_ends_the_node_at_once_even_while_it_computes(start, tmp_path, number, busy):
+    environment = {"SCRIPTED_GATE": str(tmp_path / "never")} if busy else {}
+    camera, process = start.node(environment=environment)
+    if busy:
+        camera.send(camera.image(picture()))
+        camera.wait_for_counts(received=1, in_progress=1)
+    code, seconds = process.signal(number)
+    assert code == 0, process.output
+    assert seconds < 10, "two seconds are promised; a busy machine gets some more"
+    assert "Traceback" not in process.output
+
+
+def test_the_real_model_answers_as_its_predictor_does(start):
+    if not sm.predictor.PRETRAINED.exists():
+        pytest.skip("no weights are shipped")
+    pytest.importorskip("skimage", reason="scikit-image has the photograph")
+    from skimage.data import astronaut
+
+    image = np.ascontiguousarray(astronaut()[..., ::-1])
+    camera, _ = start.node(program=REAL, precision="fp32", device="cpu")
+    found = message_to_instances(camera.answer(camera.image(image)))
+    wanted = sm.Predictor.from_pretrained("cpu", "fp32", score_threshold=0.3)(image)
+    assert len(found) > 0
+    assert np.array_equal(found.masks, wanted.masks)
+    assert np.array_equal(found.boxes, wanted.boxes)
