@@ -326,7 +326,7 @@ class CocoDataset:
         masks = np.unpackbits(packed, axis=1, count=h * w).reshape(-1, h, w)
         boxes = np.array([o.bbox for o in objects], np.float32).reshape(-1, 4)
         boxes[:, 2:] += boxes[:, :2]
-        boxes *= np.float32([w / record.width, h / record.height] * 2)
+        boxes *= np.array([w / record.width, h / record.height] * 2, np.float32)
         labels = np.array([o.label for o in objects], np.int64)
         return image, Target(boxes=boxes, labels=labels, masks=masks)
 

@@ -50,8 +50,8 @@ class AugmentedSamples(Dataset[tuple[torch.Tensor, Tensors]]):
         self.augmentation = recipe.augmentation
         self.seed = recipe.seed
         self.rgb = preset.rgb
-        mean = [round(value) for value in preset.mean]
-        self.fill = tuple(reversed(mean)) if preset.rgb else tuple(mean)  # BGR
+        first, green, last = (round(value) for value in preset.mean)
+        self.fill = (last, green, first) if preset.rgb else (first, green, last)  # BGR
         self.keep_empty = not preset.authors
 
     def __len__(self) -> int:

@@ -96,7 +96,10 @@ def warp(
         np.greater_equal(soft, 128, out=out, casting="unsafe")
     corners = target["boxes"].reshape(-1, 2, 2) @ matrix[:, :2].T + matrix[:, 2]  # (n, 2, xy)
     boxes = np.concatenate([corners.min(1), corners.max(1)], axis=1)
-    return warped, visible(Target(boxes=boxes, labels=target["labels"], masks=masks))  # type: ignore[return-value, typeddict-item]
+    boxes = boxes.astype(np.float32)
+    return np.asarray(warped, np.uint8), visible(
+        Target(boxes=boxes, labels=target["labels"], masks=masks)
+    )
 
 
 def visible(target: Target) -> Target:
@@ -138,15 +141,12 @@ def paste(
     """The objects of `source` laid over `image`, both of the same size; what they hide is cut."""
     if not len(source_target["labels"]):
         return image, target
-    covered = source_target["masks"].any(axis=0)
-    image = np.where(covered[..., None], source, image)
-    beneath = target["masks"] * ~covered
-    # An object that is covered in part keeps only the box of what remains visible.
-    touched = (target["masks"] & covered).any(axis=(1, 2))
-    boxes = np.where(touched[:, None], mask_bounds(beneath), target["boxes"])
+    covered = source_target["masks"].max(axis=0)  # (H, W), 0 or 1
+    image = np.where(covered[..., None] > 0, source, image)
+    beneath = target["masks"] & (1 - covered)
     return image, visible(
         Target(
-            boxes=np.concatenate([boxes, source_target["boxes"]]).astype(np.float32),
+            boxes=np.concatenate([target["boxes"], source_target["boxes"]]),
             labels=np.concatenate([target["labels"], source_target["labels"]]),
             masks=np.concatenate([beneath, source_target["masks"]]),
         )
@@ -172,4 +172,4 @@ def random_colour_table(rng: np.random.Generator, augmentation: Augmentation) ->
 def recolour(image: NDArray[np.uint8], table: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """(H, W, 3) uint8 BGR with hue, saturation and value looked up in `table`."""
     hsv = cv2.LUT(cv2.cvtColor(image, cv2.COLOR_BGR2HSV), table[None])
-    return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)  # type: ignore[return-value]
+    return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR), np.uint8)

@@ -188,7 +188,7 @@ def _checked_result(
     result = {"image_id": entry["image_id"], "category_id": entry["category_id"]}
     for field in ("score", "mask_score"):
         value = entry.get(field)
-        if type(value) in (int, float) and math.isfinite(value):
+        if isinstance(value, int | float) and math.isfinite(value):
             result[field] = float(value)
         elif value is not None or field == "score":
             raise InputError(f"{where}.{field} is {value!r}, expected a finite number.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 if TYPE_CHECKING:
-    from torch import nn
+    from sipmask_core.model.sipmask import SipMask
 
 
 class WeightAverage:
@@ -18,12 +18,12 @@ class WeightAverage:
     n-th update, so that the first, random weights are soon forgotten.
     """
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
+    def __init__(self, model: SipMask, decay: float) -> None:
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
         self.decay = decay
 
     @torch.no_grad()
-    def update(self, model: nn.Module, n: int) -> None:
+    def update(self, model: SipMask, n: int) -> None:
         """Follow `model` after its n-th step, counted from 0."""
         weight = 1 - min(self.decay, (1 + n) / (10 + n))
         current = model.state_dict()

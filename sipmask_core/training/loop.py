@@ -65,7 +65,7 @@ class Trainer:
         self.output = Path(output)
         self.checkpoint = self.output / "last.pth"
         self.device = torch.device(device)
-        self.model = model.to(self.device, memory_format=torch.channels_last)
+        self.model = model.to(self.device).to(memory_format=torch.channels_last)
         self.average = WeightAverage(model, recipe.ema_decay) if recipe.ema_decay else None
         self.optimizer = make_optimizer(model, recipe)
         self.validate = validate
@@ -274,7 +274,9 @@ def make_optimizer(model: torch.nn.Module, recipe: Recipe) -> torch.optim.Optimi
     Three groups: weights of two or more dimensions, with decay; norm scales, without; biases,
     without and with their own learning rate.
     """
-    weights, scales, biases = [], [], []
+    weights: list[torch.nn.Parameter] = []
+    scales: list[torch.nn.Parameter] = []
+    biases: list[torch.nn.Parameter] = []
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             is_bias = name.endswith("bias")

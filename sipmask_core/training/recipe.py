@@ -110,4 +110,4 @@ _AUTHORS_EPOCHS = {
     "10x": (120, (100, 115)),
 }
 
-LITE = Recipe(input_size=(384, 384), epochs=60, batch_size=8, lr=1e-3, precision="bf16")
+LITE = Recipe(input_size=(384, 384), epochs=60, batch_size=8, lr=5e-4, precision="bf16")
