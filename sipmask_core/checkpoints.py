@@ -90,7 +90,9 @@ def _current_key(key: str) -> str:
 
 
 def _mmdetection_metadata(meta: dict[str, Any]) -> dict[str, str]:
-    metadata = {k: str(meta[k]) for k in ("epoch", "iter", "mmdet_version") if k in meta}
+    metadata: dict[str, str] = {
+        k: str(meta[k]) for k in ("epoch", "iter", "mmdet_version") if k in meta
+    }
     classes = meta.get("CLASSES")
     if isinstance(classes, list | tuple) and all(isinstance(c, str) for c in classes):
         metadata["class_names"] = json.dumps(list(classes))

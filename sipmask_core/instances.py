@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 UNTRACKED = -1
+_NOT_GIVEN: NDArray[Any] = np.zeros((0, 0))
 
 
 class MaskCrop(NamedTuple):
@@ -47,13 +48,13 @@ class Instances:
     labels: NDArray[np.int64]
     mask_crops: Sequence[MaskCrop]
     image_size: tuple[int, int]
-    mask_scores: NDArray[np.float32] = field(default=None)  # type: ignore[assignment]
-    track_ids: NDArray[np.int64] = field(default=None)  # type: ignore[assignment]
+    mask_scores: NDArray[np.float32] = field(default_factory=lambda: _NOT_GIVEN)
+    track_ids: NDArray[np.int64] = field(default_factory=lambda: _NOT_GIVEN)
 
     def __post_init__(self) -> None:
-        if self.mask_scores is None:
+        if self.mask_scores is _NOT_GIVEN:
             object.__setattr__(self, "mask_scores", self.scores)
-        if self.track_ids is None:
+        if self.track_ids is _NOT_GIVEN:
             object.__setattr__(self, "track_ids", np.full(len(self.scores), UNTRACKED, np.int64))
         n = len(self.scores)
         expected = {

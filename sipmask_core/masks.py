@@ -8,6 +8,7 @@ basis maps combined by that cell's own coefficients. All boxes here are in pixel
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -79,8 +80,8 @@ def soft_mask_crop(
     rows = _cell_ranges(box[1], box[3], height, cells)
     x, y = columns[0], rows[0]
     crop = basis.new_zeros(rows[-1] - y, columns[-1] - x, dtype=torch.float32)
-    for r, (top, bottom) in enumerate(zip(rows, rows[1:], strict=False)):
-        for c, (left, right) in enumerate(zip(columns, columns[1:], strict=False)):
+    for r, (top, bottom) in enumerate(pairwise(rows)):
+        for c, (left, right) in enumerate(pairwise(columns)):
             part = basis[:, top:bottom, left:right].float()
             logits = torch.tensordot(coefficients[r * cells + c], part, dims=1)
             crop[top - y : bottom - y, left - x : right - x] = logits.sigmoid()

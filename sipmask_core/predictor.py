@@ -207,7 +207,7 @@ def _for_inference(model: SipMask, device: torch.device, dtype: torch.dtype) -> 
     """
     model = copy.deepcopy(model).eval().requires_grad_(False)
     model.backbone.fold_batch_norm()
-    model = model.to(device, dtype=dtype, memory_format=torch.channels_last)
+    model = model.to(device, dtype).to(memory_format=torch.channels_last)
     head: SipMaskHead = model.bbox_head
     for module in model.modules():
         if isinstance(module, FeatureAlign | DeformableConv2d):

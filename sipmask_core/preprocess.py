@@ -60,7 +60,7 @@ def prepare(image: NDArray[np.uint8], preset: Preset) -> NetworkInput:
     height, width = image.shape[:2]
     rule = preset.resize
     h, w = resized_size(height, width, rule)
-    pixels = cv2.resize(image, (w, h), interpolation=cv2.INTER_LINEAR)
+    pixels: NDArray[Any] = cv2.resize(image, (w, h), interpolation=cv2.INTER_LINEAR)
     if preset.rgb:
         cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
     if isinstance(rule, Stretch):
@@ -92,10 +92,13 @@ class Normalise(torch.nn.Module):
 
     def __init__(self, preset: Preset) -> None:
         super().__init__()
+        self.mean: Tensor
+        self.std: Tensor
         self.register_buffer("mean", torch.tensor(preset.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(preset.std).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, pixels: Tensor, size: tuple[int, int], dtype: torch.dtype) -> Tensor:
+        """pixels: (N, H, W, 3); size: (h, w) of the image within."""
         x = pixels.permute(0, 3, 1, 2).float()  # channels-last in memory
         x = x.sub_(self.mean).div_(self.std)
         x[:, :, size[0] :] = 0

@@ -20,7 +20,7 @@ IMAGENET_STD_RGB = (58.395, 57.12, 57.375)
 
 @dataclass(frozen=True)
 class KeepRatio:
-    """Resize so that the short side is `short` unless the long one would exceed `long`; pad to /32."""
+    """Resize the short side to `short`, or less to keep the long one in `long`; pad to /32."""
 
     long: int
     short: int

@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
-from torchvision.ops import deform_conv2d
+
+from sipmask_core.model.deform import deformable_conv3x3
 
 if TYPE_CHECKING:
     from typing import Literal
@@ -30,6 +31,7 @@ class FrozenBatchNorm2d(nn.BatchNorm2d):
         self.requires_grad_(False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> the same shape."""
         return F.batch_norm(
             x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
         )
@@ -47,8 +49,9 @@ class DeformableConv2d(nn.Module):
         nn.init.zeros_(self.conv_offset.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
-        y = x.to(self.weight.dtype)
-        return deform_conv2d(y, self.conv_offset(y), self.weight, padding=1).to(x.dtype)
+        """(N, C, H, W) -> the same shape."""
+        offset = self.conv_offset(x.to(self.weight.dtype))
+        return deformable_conv3x3(x, offset, self.weight).to(x.dtype)
 
 
 class BasicBlock(nn.Module):
@@ -67,6 +70,7 @@ class BasicBlock(nn.Module):
         self.downsample = _shortcut(inputs, width, stride)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) -> (N, width, H / stride, W / stride)."""
         y = F.relu(self.bn1(self.conv1(x)))
         y = self.bn2(self.conv2(y))
         shortcut = x if self.downsample is None else self.downsample(x)
@@ -94,6 +98,7 @@ class Bottleneck(nn.Module):
         self.downsample = _shortcut(inputs, outputs, stride)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) -> (N, 4 * width, H / stride, W / stride)."""
         y = F.relu(self.bn1(self.conv1(x)))
         y = F.relu(self.bn2(self.conv2(y)))
         y = self.bn3(self.conv3(y))
@@ -106,6 +111,28 @@ def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Sequential | None:
         return None
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, 1, stride, bias=False), FrozenBatchNorm2d(outputs)
+    )
+
+
+def _stage(
+    block: type[BasicBlock | Bottleneck],
+    inputs: int,
+    width: int,
+    depth: int,
+    stride: int,
+    deformable: bool,
+) -> nn.Sequential:
+    outputs = width * block.expansion
+    return nn.Sequential(
+        *(
+            block(
+                inputs if i == 0 else outputs,
+                width,
+                stride if i == 0 else 1,
+                deformable and i % DEFORMABLE_EVERY == 0,
+            )
+            for i in range(depth)
+        )
     )
 
 
@@ -122,19 +149,17 @@ class ResNet(nn.Module):
         deformable: bool = False,
     ) -> None:
         super().__init__()
-        block = BasicBlock if depth == "resnet18" else Bottleneck
+        block: type[BasicBlock | Bottleneck] = BasicBlock if depth == "resnet18" else Bottleneck
         self.out_channels = tuple(width * block.expansion for width in widths)
         self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
         self.bn1 = FrozenBatchNorm2d(64)
-        inputs = 64
-        for stage, (blocks, width) in enumerate(zip(LAYERS[depth], widths, strict=True)):
-            layers: list[nn.Module] = []
-            for i in range(blocks):
-                stride = 2 if stage > 0 and i == 0 else 1
-                dcn = deformable and stage > 0 and i % DEFORMABLE_EVERY == 0
-                layers.append(block(inputs, width, stride, dcn))
-                inputs = width * block.expansion
-            self.add_module(f"layer{stage + 1}", nn.Sequential(*layers))
+        w1, w2, w3, w4 = widths
+        d1, d2, d3, d4 = LAYERS[depth]
+        e = block.expansion
+        self.layer1 = _stage(block, 64, w1, d1, stride=1, deformable=False)
+        self.layer2 = _stage(block, w1 * e, w2, d2, stride=2, deformable=deformable)
+        self.layer3 = _stage(block, w2 * e, w3, d3, stride=2, deformable=deformable)
+        self.layer4 = _stage(block, w3 * e, w4, d4, stride=2, deformable=deformable)
         for module in self.modules():
             if isinstance(module, nn.Conv2d) and module.bias is None:
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -157,6 +182,7 @@ class ResNet(nn.Module):
                     setattr(module, norm_name, nn.Identity())
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """(N, 3, H, W), normalised -> C2, C3, C4, C5."""
         x = F.relu(self.bn1(self.conv1(x)))
         x = F.max_pool2d(x, 3, stride=2, padding=1)
         c2 = self.layer1(x)  # (N, C2, H/4, W/4)

@@ -28,6 +28,7 @@ class ConvBlock(nn.Module):
         self.gn = nn.GroupNorm(norm_groups, outputs) if norm_groups else None
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) -> (N, outputs, H / stride, W / stride)."""
         x = self.conv(x)
         return x if self.gn is None else self.gn(x)
 
@@ -47,6 +48,7 @@ class FPN(nn.Module):
                 nn.init.zeros_(module.bias)  # type: ignore[arg-type]
 
     def forward(self, c3: Tensor, c4: Tensor, c5: Tensor) -> list[Tensor]:
+        """Each (N, C_l, H / 2^l, W / 2^l) -> P3 to P7, (N, channels, H / 2^l, W / 2^l)."""
         l3, l4, l5 = (conv(c) for conv, c in zip(self.lateral_convs, (c3, c4, c5), strict=True))
         l4 = l4 + F.interpolate(l5, size=l4.shape[-2:], mode="nearest")
         l3 = l3 + F.interpolate(l4, size=l3.shape[-2:], mode="nearest")

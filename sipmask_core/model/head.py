@@ -8,13 +8,14 @@ coefficients for each sub-region of the box. The box tower of P3 to P5 yields th
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import deform_conv2d
 
+from sipmask_core.model.deform import deformable_conv3x3
 from sipmask_core.model.fpn import ConvBlock
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ BASIS_STRIDE = 2
 NORM_GROUPS = 32
 ALIGN_GROUPS = 4
 CLASS_PRIOR = 0.01
+# First guess of a box side, in strides: boxes must overlap their objects for the IoU loss to learn.
+INITIAL_DISTANCE = 4.0
 
 
 class HeadOutputs(NamedTuple):
@@ -53,6 +56,7 @@ class Scale(nn.Module):
         self.scale = nn.Parameter(torch.tensor(1.0))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Any shape -> the same shape."""
         return x * self.scale
 
 
@@ -73,8 +77,7 @@ class FeatureAlign(nn.Module):
     def forward(self, x: Tensor, distances: Tensor) -> Tensor:
         """x: (N, C, H, W); distances: (N, 4, H, W) in strides, not differentiated."""
         offset = self.conv_offset(distances.detach())  # (N, groups * 9 * 2, H, W), (dy, dx) pairs
-        weight = self.conv_adaption.weight
-        x = deform_conv2d(x.to(weight.dtype), offset, weight, padding=1)
+        x = deformable_conv3x3(x, offset, self.conv_adaption.weight)
         return F.relu(self.norm(x) if self.normalise else x)
 
 
@@ -83,7 +86,7 @@ def mask_scoring_convs() -> nn.ModuleList:
     widths = (1, 16, 16, 16, 32, 64, 128)
     return nn.ModuleList(
         ConvBlock(inputs, outputs, 3, stride=2, padded=False)
-        for inputs, outputs in zip(widths, widths[1:], strict=False)
+        for inputs, outputs in pairwise(widths)
     )
 
 
@@ -112,9 +115,9 @@ class SipMaskHead(nn.Module):
         if preset.mask_rescoring:
             self.convs_scoring = mask_scoring_convs()
             self.mask_scoring = nn.Conv2d(128, num_classes, 1)
-        self._initialise()
+        self._initialise(zero_distances=preset.authors)
 
-    def _initialise(self) -> None:
+    def _initialise(self, zero_distances: bool) -> None:
         for name, module in self.named_modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.normal_(module.weight, std=0.001 if name == "sip_cof" else 0.01)
@@ -122,8 +125,11 @@ class SipMaskHead(nn.Module):
                     nn.init.zeros_(module.bias)
         nn.init.constant_(self.fcos_cls.bias, -math.log(1 / CLASS_PRIOR - 1))  # type: ignore[arg-type]
         nn.init.zeros_(self.feat_align.conv_offset.weight)
+        if not zero_distances:
+            nn.init.constant_(self.fcos_reg.bias, INITIAL_DISTANCE)  # type: ignore[arg-type]
 
     def forward(self, features: list[Tensor]) -> HeadOutputs:
+        """P3 to P7, each (N, C, H_l, W_l)."""
         outputs = HeadOutputs([], [], [], [], basis=features[0])
         box_features = []
         for x, scale, stride in zip(features, self.scales, STRIDES, strict=True):

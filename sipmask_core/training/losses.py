@@ -1,0 +1,216 @@
+"""The losses of SipMask's image models (paper, sections 3.2 and 3.3).
+
+Names: loss_cls (focal), loss_bbox (IoU, weighted by centerness), loss_centerness, loss_mask
+(binary cross entropy inside the predicted boxes, with mask alignment weighting) and, for
+SipMask++, loss_iou (regression of the mask IoU). All have weight 1.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sipmask_core.errors import InputError
+from sipmask_core.masks import mask_logits
+from sipmask_core.model.head import BASIS_STRIDE, HeadOutputs
+from sipmask_core.postprocess import distances_to_boxes
+from sipmask_core.training.targets import Assignment, Points, assign, centerness, make_points
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sipmask_core.model.sipmask import SipMask
+    from sipmask_core.presets import Preset
+
+FOCAL_ALPHA, FOCAL_GAMMA = 0.25, 2.0
+MIN_IOU = 1e-6
+SCORING_WEIGHT = 10.0
+SCORING_MIN_AREA = 100
+SCORING_MIN_IOU = 0.1
+SCORING_THRESHOLD = 0.4
+
+
+def sipmask_losses(
+    model: SipMask, outputs: HeadOutputs, targets: Sequence[dict[str, Tensor]]
+) -> dict[str, Tensor]:
+    """Named losses of a batch; see `SipMask.losses`."""
+    preset = model.preset
+    points = make_points([x.shape[-2:] for x in outputs.class_logits], outputs.basis.device)
+    assignments = [
+        assign(points, target["boxes"].float(), target["labels"], preset.authors)
+        for target in targets
+    ]
+    if preset.authors and any(len(target["boxes"]) == 0 for target in targets):
+        raise InputError(
+            f"The loss of {preset.name} is undefined for an image without objects; leave such "
+            "images out."
+        )
+    logits = _flatten(outputs.class_logits)  # (N, L, classes)
+    distances = _flatten(outputs.distances)  # (N, L, 4)
+    center_logits = _flatten(outputs.centerness)[..., 0]  # (N, L)
+    coefficients = _flatten(outputs.coefficients)  # (N, L, cells * bases)
+
+    num_positives = sum(len(a.positives) for a in assignments)
+    labels = torch.stack([a.labels for a in assignments])  # (N, L)
+    losses = {
+        "loss_cls": focal_loss(logits, labels) / (num_positives + len(targets)),
+        **_box_losses(points, assignments, distances, center_logits, preset),
+    }
+    mask_losses, scoring = [], []
+    for image, (assignment, target) in enumerate(zip(assignments, targets, strict=True)):
+        positives = assignment.positives
+        loss, rated = _mask_losses(
+            model,
+            outputs.basis[image].float(),
+            points.xy[positives],
+            assignment,
+            distances[image, positives],
+            logits[image, positives],
+            coefficients[image, positives],
+            target,
+        )
+        mask_losses.append(loss)
+        scoring.append(rated)
+    losses["loss_mask"] = torch.stack(mask_losses).mean()
+    if preset.mask_rescoring:
+        losses["loss_iou"] = _scoring_loss(torch.cat(scoring))
+    return losses
+
+
+def _flatten(levels: Sequence[Tensor]) -> Tensor:
+    """Per level (N, C, H_l, W_l) -> (N, L, C) float32, locations in the order of `Points`."""
+    return torch.cat([x.flatten(2).transpose(1, 2) for x in levels], dim=1).float()
+
+
+def focal_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Sigmoid focal loss (Lin et al., ICCV 2017), summed.
+
+    logits: (..., classes); labels: (...) int64, 0 background, 1 + class otherwise.
+    """
+    target = F.one_hot(labels, logits.shape[-1] + 1)[..., 1:].to(logits.dtype)
+    cross_entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    probability = logits.sigmoid()
+    wrong = probability + target - 2 * probability * target  # 1 - probability of the truth
+    alpha = FOCAL_ALPHA * target + (1 - FOCAL_ALPHA) * (1 - target)
+    return (alpha * wrong**FOCAL_GAMMA * cross_entropy).sum()
+
+
+def aligned_iou(a: Tensor, b: Tensor, inclusive: bool) -> Tensor:
+    """IoU of boxes (P, 4) pair by pair; `inclusive` counts the last pixel of each side."""
+    one = 1 if inclusive else 0
+    overlap = torch.minimum(a[:, 2:], b[:, 2:]) - torch.maximum(a[:, :2], b[:, :2]) + one
+    intersection = overlap.clamp(min=0).prod(dim=1)
+    area_a = (a[:, 2:] - a[:, :2] + one).prod(dim=1)
+    area_b = (b[:, 2:] - b[:, :2] + one).prod(dim=1)
+    return intersection / (area_a + area_b - intersection)
+
+
+def _box_losses(
+    points: Points,
+    assignments: Sequence[Assignment],
+    distances: Tensor,
+    center_logits: Tensor,
+    preset: Preset,
+) -> dict[str, Tensor]:
+    images = torch.cat(
+        [torch.full_like(a.positives, i) for i, a in enumerate(assignments)]
+    )  # (P,) over the batch
+    positives = torch.cat([a.positives for a in assignments])
+    predicted, logits = distances[images, positives], center_logits[images, positives]
+    target = torch.cat([a.distances for a in assignments])  # (P, 4)
+    if len(positives) == 0:
+        nothing = predicted.sum() + logits.sum()  # zero, and part of the graph
+        return {"loss_bbox": nothing, "loss_centerness": nothing.clone()}
+    # The authors measure the overlap in strides, around the location in pixels, so that their
+    # inclusive "+1" is one stride.
+    unit = points.stride[positives][:, None] if preset.authors else 1.0
+    xy = points.xy[positives]
+    iou = aligned_iou(
+        distances_to_boxes(xy, predicted / unit),
+        distances_to_boxes(xy, target / unit),
+        inclusive=preset.authors,
+    )
+    weight = centerness(target)
+    return {
+        "loss_bbox": -(iou.clamp(min=MIN_IOU).log() * weight).sum() / weight.sum(),
+        "loss_centerness": F.binary_cross_entropy_with_logits(logits, weight),
+    }
+
+
+def _mask_losses(
+    model: SipMask,
+    basis: Tensor,
+    xy: Tensor,
+    assignment: Assignment,
+    distances: Tensor,
+    logits: Tensor,
+    coefficients: Tensor,
+    target: dict[str, Tensor],
+) -> tuple[Tensor, Tensor]:
+    """Mask loss of one image, and (n, 2) predicted and true mask IoU for SipMask++.
+
+    basis: (B, H, W); the other tensors have one row per positive location. Prediction and truth
+    are compared inside the predicted box only; no gradient reaches the box.
+    """
+    inclusive = model.preset.authors
+    boxes = distances_to_boxes(xy, distances.detach()) / BASIS_STRIDE  # (P, 4) basis pixels
+    size = boxes[:, 2:] - boxes[:, :2]
+    kept = (size.prod(dim=1) > 1).nonzero()[:, 0]
+    if not inclusive:
+        kept = kept[(size[kept] > 0).all(dim=1)]
+    if len(kept) == 0:
+        # Part of the graph, so that every image contributes a (zero) gradient.
+        return basis.sum() * 0 + coefficients.sum() * 0, basis.new_zeros(0, 2)
+    boxes, size, objects = boxes[kept], size[kept], assignment.objects[kept]
+    labels = target["labels"][objects]
+
+    true_boxes = target["boxes"].float()[objects] / BASIS_STRIDE
+    score = logits[kept].detach().gather(1, labels[:, None])[:, 0].sigmoid()
+    weight = score * aligned_iou(true_boxes, boxes, inclusive)
+    weight = weight / (weight.sum() + 1e-4) * len(kept)  # mask alignment weighting
+
+    truth = half_size_masks(target["masks"], basis.shape[-2:])  # (n, H, W)
+    predicted, inside = mask_logits(basis, coefficients[kept], boxes, model.preset.sub_regions)
+    error = F.binary_cross_entropy_with_logits(predicted, truth[objects], reduction="none")
+    per_mask = (error * inside).sum(dim=(1, 2)) / size.prod(dim=1)
+    loss = (per_mask * weight).sum() / len(kept)
+    if not model.preset.mask_rescoring:
+        return loss, basis.new_zeros(0, 2)
+
+    soft = predicted.detach().sigmoid() * inside
+    rating = model.bbox_head.score_masks(soft, labels)
+    return loss, torch.stack((rating, _scoring_targets(soft, truth[objects])), dim=1)
+
+
+def half_size_masks(masks: Tensor, size: torch.Size) -> Tensor:
+    """Masks (n, H, W) of 0 and 1 -> float (n, *size) at basis resolution, cut or zero padded.
+
+    A half-size pixel is set when at least 3 of its 4 pixels are.
+    """
+    half = F.interpolate(
+        masks[:, None].float(), scale_factor=0.5, mode="bilinear", align_corners=False
+    )[:, 0]
+    height, width = (min(a, b) for a, b in zip(half.shape[-2:], size, strict=True))
+    canvas = half.new_zeros(len(masks), *size)
+    canvas[:, :height, :width] = half[:, :height, :width] > 0.5
+    return canvas
+
+
+def _scoring_targets(soft: Tensor, truth: Tensor) -> Tensor:
+    """IoU (n,) of predicted soft masks with the whole true masks; -1 where not to be learnt."""
+    predicted = (soft > SCORING_THRESHOLD).float()
+    intersection = (predicted * truth).sum(dim=(1, 2))
+    area = truth.sum(dim=(1, 2))
+    iou = intersection / (predicted.sum(dim=(1, 2)) + area - intersection + 0.1)
+    learnt = (iou > SCORING_MIN_IOU) & (iou <= 1) & (area >= SCORING_MIN_AREA)
+    return torch.where(learnt, iou, -1.0)
+
+
+def _scoring_loss(rated: Tensor) -> Tensor:
+    """(n, 2) predicted and true mask IoU of the batch -> loss."""
+    rating, truth = rated.unbind(1)
+    learnt = (truth >= 0).float()
+    return SCORING_WEIGHT * (learnt * (rating - truth) ** 2).sum() / (0.1 + learnt.sum())
