@@ -1,0 +1,75 @@
+"""A small COCO data set for tests: photographs of coloured squares, and a model small enough."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+import sipmask_core as sm
+from sipmask_core.model.sipmask import SipMask
+from sipmask_core.presets import Letterbox, Preset
+from sipmask_core.training.recipe import Recipe
+
+
+def write_squares(folder: Path, count: int = 6, size: int = 80) -> tuple[Path, Path]:
+    """Writes `count` images with one square each, the last with none; (annotations, images)."""
+    rng = np.random.default_rng(7)
+    images = folder / "images"
+    images.mkdir(parents=True)
+    document = {
+        "info": {"description": "squares"},
+        "categories": [{"id": 3, "name": "square"}],
+        "images": [],
+        "annotations": [],
+    }
+    for i in range(count):
+        image = rng.integers(0, 80, (size, size, 3), np.uint8)
+        name = f"{i:03}.png"
+        document["images"].append({"id": i + 1, "file_name": name, "height": size, "width": size})
+        if i < count - 1:
+            side = int(rng.integers(size // 4, size // 2))
+            x, y = (int(v) for v in rng.integers(0, size - side, 2))
+            image[y : y + side, x : x + side] = (40, 220, 240)
+            corners = [x, y, x + side, y, x + side, y + side, x, y + side]
+            document["annotations"].append(
+                {
+                    "id": i + 1,
+                    "image_id": i + 1,
+                    "category_id": 3,
+                    "bbox": [x, y, side, side],
+                    "area": side * side,
+                    "iscrowd": 0,
+                    "segmentation": [corners],
+                }
+            )
+        cv2.imwrite(str(images / name), image)
+    annotations = folder / "squares.json"
+    annotations.write_text(json.dumps(document))
+    return annotations, images
+
+
+def tiny_preset() -> Preset:
+    """Everything SipMask has, at 64 x 64 and a few channels."""
+    return dataclasses.replace(
+        sm.get_preset("sipmask_r18_lite"),
+        stage_widths=(8, 8, 8, 8),
+        channels=32,
+        basis_channels=32,
+        num_bases=4,
+        tower_convs=1,
+        resize=Letterbox(64, 64),
+    )
+
+
+def tiny_model() -> SipMask:
+    """A fresh model of `tiny_preset` that knows squares."""
+    return sm.build_model(tiny_preset(), class_names=("square",))
+
+
+def tiny_recipe() -> Recipe:
+    """Three epochs of two steps on six images."""
+    return Recipe(
+        input_size=(64, 64), epochs=3, batch_size=3, lr=1e-3, warmup_steps=2, validate_every=1
+    )

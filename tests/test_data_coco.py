@@ -1,0 +1,209 @@
+import copy
+import json
+
+import cv2
+import numpy as np
+import pytest
+from coco_squares import write_squares
+from pycocotools import mask as coco_mask
+
+from sipmask_core.data.coco import CocoDataset, hold_out, read_annotations
+from sipmask_core.errors import InputError
+
+SQUARE = [10, 20, 30, 20, 30, 50, 10, 50]  # x 10 to 30, y 20 to 50
+
+
+def document(**annotation):
+    return {
+        "images": [{"id": 1, "file_name": "a.png", "height": 60, "width": 80}],
+        "categories": [{"id": 7, "name": "cat"}, {"id": 2, "name": "dog"}],
+        "annotations": [
+            {
+                "id": 5,
+                "image_id": 1,
+                "category_id": 7,
+                "bbox": [10, 20, 20, 30],
+                "area": 600,
+                "iscrowd": 0,
+                "segmentation": [SQUARE],
+                **annotation,
+            }
+        ],
+    }
+
+
+def read(folder, content):
+    path = folder / "instances.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return read_annotations(path)
+
+
+def dataset(folder, content, **options):
+    cv2.imwrite(str(folder / "a.png"), np.full((60, 80, 3), 9, np.uint8))
+    return CocoDataset(read(folder, content), folder, **options)
+
+
+def square_mask():
+    mask = np.zeros((60, 80), np.uint8)
+    mask[20:50, 10:30] = 1
+    return mask
+
+
+def test_labels_follow_rising_category_ids(tmp_path):
+    annotations = read(tmp_path, document())
+    assert annotations.class_names == ("dog", "cat")
+    assert annotations.category_ids == (2, 7)
+    assert annotations.images[0].objects[0].label == 1
+
+
+@pytest.mark.parametrize("form", ["polygon", "compressed", "uncompressed"])
+def test_polygons_and_both_rle_forms_give_the_same_mask(tmp_path, form):
+    encoded = coco_mask.encode(np.asfortranarray(square_mask()))["counts"].decode()
+    runs = [10 * 60 + 20] + [30, 30] * 19 + [30, 50 * 60 + 10]
+    segmentation = {
+        "polygon": [SQUARE],
+        "compressed": {"size": [60, 80], "counts": encoded},
+        "uncompressed": {"size": [60, 80], "counts": runs},
+    }[form]
+    _, target = dataset(tmp_path, document(segmentation=segmentation))[0]
+    assert np.array_equal(target["masks"], square_mask()[None])
+    assert target["boxes"].tolist() == [[10, 20, 30, 50]]
+    assert target["labels"].tolist() == [1]
+
+
+def test_polygons_of_one_object_are_united(tmp_path):
+    pieces = [SQUARE, [40, 20, 50, 20, 50, 50, 40, 50]]
+    _, target = dataset(tmp_path, document(segmentation=pieces))[0]
+    assert target["masks"].shape == (1, 60, 80)
+    assert target["masks"].sum() == 20 * 30 + 10 * 30
+
+
+def test_crowds_are_read_but_never_a_target(tmp_path):
+    data = dataset(tmp_path, document(iscrowd=1))
+    assert data.annotations.images[0].objects[0].is_crowd
+    image, target = data[0]
+    assert image.shape == (60, 80, 3)
+    assert target["boxes"].shape == (0, 4)
+    assert target["masks"].shape == (0, 60, 80)
+
+
+def test_images_without_objects_are_kept(tmp_path):
+    annotations, images = write_squares(tmp_path, count=3)
+    data = CocoDataset(read_annotations(annotations), images)
+    assert [len(target["labels"]) for _, target in (data[i] for i in range(3))] == [1, 1, 0]
+
+
+def test_missing_box_and_area_come_from_the_mask(tmp_path):
+    content = document()
+    del content["annotations"][0]["bbox"], content["annotations"][0]["area"]
+    (coco_object,) = read(tmp_path, content).images[0].objects
+    assert coco_object.bbox == (10, 20, 20, 30)
+    assert coco_object.area == 600
+
+
+def test_max_side_scales_image_boxes_and_masks_alike(tmp_path):
+    image, target = dataset(tmp_path, document(), max_side=40)[0]
+    assert image.shape == (30, 40, 3)
+    assert target["boxes"].tolist() == [[5, 10, 15, 25]]
+    assert np.array_equal(target["masks"][0], square_mask()[::2, ::2])
+
+
+def test_scaled_images_are_decoded_once_while_the_cache_has_room(tmp_path):
+    data = dataset(tmp_path, document(), max_side=40)
+    first = data[0]
+    (tmp_path / "a.png").unlink()
+    again = data[0]
+    assert np.array_equal(first[0], again[0])
+    assert np.array_equal(first[1]["masks"], again[1]["masks"])
+
+    bounded = dataset(tmp_path, document(), max_side=40, cache_bytes=100)
+    bounded.fill_cache()
+    (tmp_path / "a.png").unlink()
+    with pytest.raises(InputError, match=r"a\.png does not exist"):
+        bounded[0]
+
+
+BROKEN = {
+    "no JSON": ("{", "not valid JSON"),
+    "a list": ([], "'categories' is missing or not a list of objects"),
+    "no images": ({**document(), "images": []}, "'images' is empty"),
+    "unknown image": (document(image_id=9), r"annotations\[id=5\]\.image_id is 9"),
+    "unknown category": (document(category_id=1), r"annotations\[id=5\]\.category_id is 1"),
+    "id 0": (document(id=0), r"annotations\[id=0\]\.id is 0, expected an integer >= 1"),
+    "text for a number": (document(image_id="1"), r"\.image_id is '1', expected an integer"),
+    "a box of three": (document(bbox=[1, 2, 3]), r"annotations\[id=5\]\.bbox is \[1, 2, 3\]"),
+    "a box with NaN": (document(bbox=[1, 2, 3, float("nan")]), "expected four finite numbers"),
+    "a negative box": (document(bbox=[1, 2, -3, 4]), "negative size"),
+    "a text box": (document(bbox="1234"), r"\.bbox is '1234'"),
+    "an odd polygon": (document(segmentation=[[1, 2, 3, 4, 5, 6, 7]]), r"\.segmentation is "),
+    "a line": (document(segmentation=[[1, 2, 3, 4]]), "three or more points"),
+    "no shape": (document(segmentation=[]), "expected polygons or an RLE"),
+    "an RLE of another size": (
+        document(segmentation={"size": [80, 60], "counts": [4800]}),
+        r"\.segmentation\.size is \[80, 60\], expected \[60, 80\]",
+    ),
+    "a crowd of two": (document(iscrowd=2), r"\.iscrowd is 2, expected 0 or 1"),
+}
+
+
+@pytest.mark.parametrize(("content", "complaint"), BROKEN.values(), ids=BROKEN.keys())
+def test_malformed_annotations_are_named_by_file_entry_and_field(tmp_path, content, complaint):
+    with pytest.raises(InputError, match=complaint) as caught:
+        read(tmp_path, content)
+    assert "instances.json" in str(caught.value)
+
+
+@pytest.mark.parametrize("section", ["images", "annotations"])
+def test_an_entry_that_is_listed_twice_is_refused(tmp_path, section):
+    content = document()
+    content[section].append(copy.deepcopy(content[section][0]))
+    with pytest.raises(InputError, match="listed twice"):
+        read(tmp_path, content)
+
+
+def test_a_missing_annotation_file_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"Cannot read annotations .*nothing\.json"):
+        read_annotations(tmp_path / "nothing.json")
+
+
+def test_missing_damaged_and_wrongly_sized_images_are_named(tmp_path):
+    with pytest.raises(InputError, match=r"1 of 1 images .* a\.png for one"):
+        CocoDataset(read(tmp_path, document()), tmp_path)
+    data = dataset(tmp_path, document())
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"a\.png cannot be decoded"):
+        data[0]
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((80, 60, 3), np.uint8))
+    with pytest.raises(InputError, match="has 80 x 60 pixels, the annotations say 60 x 80"):
+        data[0]
+
+
+def test_the_held_out_names_depend_neither_on_order_nor_folder():
+    names = [f"{i:012}.jpg" for i in range(50)]
+    held = hold_out(names, 10)
+    assert len(held) == 10
+    assert hold_out(reversed(names), 10) == held
+    assert {name.removeprefix("x/") for name in hold_out([f"x/{n}" for n in names], 10)} == held
+    assert hold_out(names, 5) < held
+
+
+def test_the_rule_of_the_hold_out_is_pinned():
+    # sha256sum of "a", "b", "c": ca97..., 3e23..., 2e7d...
+    assert hold_out(["a", "b", "c"], 1) == {"c"}
+    assert hold_out(["a", "b", "c"], 2) == {"b", "c"}
+
+
+@pytest.mark.parametrize("count", [-1, 3])
+def test_a_hold_out_that_leaves_nothing_is_refused(count):
+    with pytest.raises(InputError, match="a number from 0 to 2 is accepted"):
+        hold_out(["a", "b", "c"], count)
+
+
+def test_a_split_divides_the_images(tmp_path):
+    annotations, _ = write_squares(tmp_path, count=6)
+    everything = read_annotations(annotations)
+    train, validation = everything.split(2)
+    assert len(train.images) == 4
+    assert len(validation.images) == 2
+    divided = [image.id for image in (*train.images, *validation.images)]
+    assert sorted(divided) == [image.id for image in everything.images]
