@@ -1,4 +1,4 @@
-"""Ctrl-C as a request to stop after the current step, so that what is done is kept whole."""
+"""Ctrl-C and SIGTERM as a request to stop after the current step, keeping what is done."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Interruption:
-    """A context in which the first Ctrl-C only sets `requested`; a second one interrupts at once.
+    """A context in which the first signal only sets `requested`; a second one interrupts at once.
 
     Outside the main thread, where Python forbids signal handlers, it changes nothing.
     """
@@ -20,15 +20,16 @@ class Interruption:
         self.requested = False
 
     def __enter__(self) -> Interruption:
-        self._installed = threading.current_thread() is threading.main_thread()
-        if self._installed:
-            self._previous = signal.signal(signal.SIGINT, self._on_signal)
+        self._previous = {}
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._on_signal)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._installed:
-            signal.signal(signal.SIGINT, self._previous)
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(number, signal.default_int_handler)

@@ -23,6 +23,7 @@ IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".t
 # A video that ends before this share of the frames that its header announces was cut off. Headers
 # are estimates, so a few missing frames mean nothing.
 _COMPLETE_SHARE = 0.9
+_STREAM_TIMEOUT_MS = 5000
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,10 @@ class Frames:
 
     source: an image file, a folder of images (in natural order, not recursive), a video file, a
         camera device ("/dev/video0") or a stream URL ("rtsp://...").
+    camera_size: (width, height) that a camera device is asked for; it may deliver another.
 
     is_video: whether neighbouring frames follow each other in time.
+    is_live: whether it is a camera or a stream, which has no end of its own.
     count: how many frames to expect; None for cameras and streams. A video's header may be wrong.
     fps: frames per second; None for images, and where the video does not say.
     unreadable: one sentence for each picture that could not be read so far. It is skipped, the
@@ -54,7 +57,7 @@ class Frames:
     Raises InputError when the source as a whole cannot be opened.
     """
 
-    def __init__(self, source: Path | str) -> None:
+    def __init__(self, source: Path | str, camera_size: tuple[int, int] | None = None) -> None:
         self.source = str(source)
         self.name = Path(self.source).name
         self.count: int | None = None
@@ -68,13 +71,14 @@ class Frames:
         elif path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES:
             self._files = [path]
         elif path.exists() or "://" in self.source:
-            self._open_video()
+            self._capture = self._open_video(camera_size)
         else:
             raise InputError(
                 f"{self.source} does not exist; expected an image, a folder of images, a video, "
                 "a camera device such as /dev/video0 or a stream URL."
             )
         self.is_video = self._capture is not None
+        self.is_live = self.is_video and not path.is_file()
         if not self.is_video:
             self.count = len(self._files)
 
@@ -101,18 +105,28 @@ class Frames:
             else:
                 yield Frame(file.name, index, np.asarray(image, np.uint8))
 
-    def _open_video(self) -> None:
-        self._capture = cv2.VideoCapture(self.source)
-        if not self._capture.isOpened():
+    def _open_video(self, camera_size: tuple[int, int] | None) -> cv2.VideoCapture:
+        if "://" in self.source:
+            # A dead stream must not block its reader for good.
+            timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, cv2.CAP_PROP_READ_TIMEOUT_MSEC]
+            options = [item for key in timeouts for item in (key, _STREAM_TIMEOUT_MS)]
+            capture = cv2.VideoCapture(self.source, cv2.CAP_FFMPEG, options)
+        else:
+            capture = cv2.VideoCapture(self.source)
+        if not capture.isOpened():
             raise InputError(
                 f"{self.source} cannot be opened as a video, a camera or a stream; image files end "
                 f"in {' '.join(sorted(IMAGE_SUFFIXES))}."
             )
-        fps = self._capture.get(cv2.CAP_PROP_FPS)
-        self.fps = fps if 0 < fps < 1000 else None
         if Path(self.source).is_file():
-            count = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
+            count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
             self.count = count if count > 0 else None
+        elif camera_size is not None:
+            capture.set(cv2.CAP_PROP_FRAME_WIDTH, camera_size[0])
+            capture.set(cv2.CAP_PROP_FRAME_HEIGHT, camera_size[1])
+        fps = capture.get(cv2.CAP_PROP_FPS)
+        self.fps = fps if 0 < fps < 1000 else None
+        return capture
 
     def _video_frames(self) -> Iterator[Frame]:
         assert self._capture is not None

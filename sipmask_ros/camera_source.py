@@ -1,0 +1,242 @@
+"""A camera for the segmentation node: a device, a file, a stream or the demo scene as a topic."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from array import array
+from dataclasses import dataclass, fields
+from itertools import count, islice
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import rclpy
+from rcl_interfaces.msg import ParameterDescriptor
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+
+from sipmask_core.data.video import Frames
+from sipmask_core.errors import InputError
+from sipmask_core.interruption import Interruption
+from sipmask_ros.conversions import array_to_image
+from sipmask_ros.demo_scene import DemoScene
+from sipmask_ros.transport import prepare_for_images
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+_DEMO_SIZE = (1280, 720)
+_DEFAULT_RATE = 30.0
+_JPEG_QUALITY = 90
+_LONGEST_WAIT = 0.1  # seconds until a signal is noticed
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The node's parameters.
+
+    source: "demo" or "", a camera (/dev/video0), a video or image file, a folder of images, or a
+        stream URL (rtsp://...).
+    rate: images per second; 0 takes a video's own, a camera as it delivers, 30 otherwise.
+    width, height: images are scaled to it; 0 keeps the source's own (1280 x 720 for the demo).
+    loop: start files again from the beginning when they end.
+    frames: end after this many images; 0 never ends.
+    transport: "raw" (sensor_msgs/Image, bgr8) or "compressed" (CompressedImage, jpeg).
+    reliability: "reliable", which serves every subscriber, or "best_effort".
+    wait_for_subscriber: send nothing before somebody listens.
+    """
+
+    source: str = "demo"
+    rate: float = 0.0
+    width: int = 0
+    height: int = 0
+    loop: bool = True
+    frames: int = 0
+    frame_id: str = "camera"
+    transport: str = "raw"
+    reliability: str = "reliable"
+    wait_for_subscriber: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("rate", "width", "height", "frames"):
+            if getattr(self, name) < 0:
+                raise InputError(
+                    f"The parameter {name} is {getattr(self, name)}; it must be 0 or more."
+                )
+        if (self.width == 0) != (self.height == 0):
+            raise InputError(
+                f"The parameters width and height are {self.width} and {self.height}; "
+                "give both, or 0 for both."
+            )
+        for name, choices in (
+            ("transport", ("raw", "compressed")),
+            ("reliability", ("reliable", "best_effort")),
+        ):
+            if getattr(self, name) not in choices:
+                raise InputError(
+                    f"The parameter {name} is {getattr(self, name)!r}; "
+                    f"it must be {' or '.join(choices)}."
+                )
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """(width, height) to scale to, or None."""
+        return (self.width, self.height) if self.width else None
+
+
+class CameraSource(Node):
+    """Publishes images on `image`, stamped by the node's clock.
+
+    Raises InputError for a wrong parameter.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("camera_source")
+        self.settings = self._read_settings()
+        self.sent = 0
+        self._compressed = self.settings.transport == "compressed"
+        self._publisher = self.create_publisher(
+            CompressedImage if self._compressed else Image,
+            "image",
+            QoSProfile(depth=1, reliability=ReliabilityPolicy[self.settings.reliability.upper()]),
+        )
+
+    def _read_settings(self) -> Settings:
+        given: dict[str, Any] = {}
+        for field in fields(Settings):
+            # Dynamic, so that a wrong type becomes a sentence instead of an exception of rclpy.
+            self.declare_parameter(
+                field.name, field.default, ParameterDescriptor(dynamic_typing=True)
+            )
+            value = self.get_parameter(field.name).value
+            kind = type(field.default)
+            if kind is float and type(value) is int:
+                value = float(value)
+            if type(value) is not kind:
+                raise InputError(
+                    f"The parameter {field.name} is {value!r}; a {kind.__name__} is accepted."
+                )
+            given[field.name] = value
+        return Settings(**given)
+
+    def has_subscriber(self) -> bool:
+        """Whether somebody listens."""
+        return bool(self._publisher.get_subscription_count())
+
+    def publish(self, image: NDArray[np.uint8]) -> None:
+        """Send (H, W, 3) uint8 BGR with the time of now."""
+        header = Header(stamp=self.get_clock().now().to_msg(), frame_id=self.settings.frame_id)
+        if self.settings.size is not None and image.shape[1::-1] != self.settings.size:
+            image = np.asarray(cv2.resize(image, self.settings.size), np.uint8)
+        make = _jpeg_message if self._compressed else _raw_message
+        self._publisher.publish(make(image, header))
+        self.sent += 1
+
+
+def open_source(
+    settings: Settings, warn: Callable[[str], object]
+) -> tuple[Iterator[NDArray[np.uint8]], float]:
+    """The images, each (H, W, 3) uint8 BGR, and how many of them to send per second.
+
+    The rate is 0 where they come at a camera's own pace. Images that cannot be read are told to
+    `warn` and skipped. Raises InputError when the source cannot be opened; the iterator does when
+    a file holds no readable image or a camera or stream stops.
+    """
+    if settings.source in ("", "demo"):
+        width, height = settings.size or _DEMO_SIZE
+        rate = settings.rate or _DEFAULT_RATE
+        return map(DemoScene(width, height, rate).render, count()), rate
+    frames = Frames(settings.source, settings.size)
+    own_rate = 0.0 if frames.is_live else frames.fps or _DEFAULT_RATE
+    return _play(frames, settings, warn), settings.rate or own_rate
+
+
+def _play(
+    frames: Frames, settings: Settings, warn: Callable[[str], object]
+) -> Iterator[NDArray[np.uint8]]:
+    for round_ in count():
+        delivered = False
+        with frames:
+            for frame in frames:
+                delivered = True
+                yield frame.image
+        if frames.is_live:
+            raise InputError(f"{settings.source} delivers no more images.")
+        if round_ == 0:
+            for sentence in frames.unreadable:
+                warn(sentence)
+        if not delivered:
+            raise InputError(f"{settings.source} holds no readable image.")
+        if not settings.loop:
+            return
+        frames = Frames(settings.source)
+
+
+def _raw_message(image: NDArray[np.uint8], header: Header) -> Image:
+    return array_to_image(image, "bgr8", header)
+
+
+def _jpeg_message(image: NDArray[np.uint8], header: Header) -> CompressedImage:
+    _, encoded = cv2.imencode(".jpg", image, (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY))
+    data = array("B")
+    data.frombytes(encoded.data)
+    return CompressedImage(header=header, format="bgr8; jpeg compressed bgr8", data=data)
+
+
+def _send_all(node: CameraSource, interruption: Interruption) -> None:
+    """Publish one image after the other, each when it is due, until told to stop."""
+
+    def wait(until: float) -> None:
+        # In short turns, because a signal does not end rclpy's wait.
+        while not interruption.requested and (left := until - time.monotonic()) > 0:
+            rclpy.spin_once(node, timeout_sec=min(left, _LONGEST_WAIT))
+
+    images, rate = open_source(node.settings, node.get_logger().warning)
+    node.get_logger().info(f"Sending {node.settings.source or 'demo'}.")
+    while node.settings.wait_for_subscriber and not node.has_subscriber():
+        wait(time.monotonic() + _LONGEST_WAIT)
+        if interruption.requested:
+            return
+    due = time.monotonic()
+    for image in islice(images, node.settings.frames or None):
+        wait(due)
+        if interruption.requested:
+            return
+        node.publish(image)
+        # A source that cannot keep up sends later, not in bursts.
+        due = max(due + 1 / rate, time.monotonic()) if rate else 0.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run until the source ends or a signal comes; prints the count of sent images as JSON.
+
+    Returns 0, or 2 where a parameter is wrong or the source cannot be opened or stops.
+    """
+    prepare_for_images()
+    # Our own handling lets the image in work go out whole.
+    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+    node = None
+    code = 0
+    with Interruption() as interruption:
+        try:
+            node = CameraSource()
+            _send_all(node, interruption)
+        except InputError as error:
+            print(f"camera_source: {error}", file=sys.stderr)
+            code = 2
+        if node is not None:
+            print(json.dumps({"sent": node.sent}), flush=True)
+            node.destroy_node()
+        rclpy.shutdown()
+    return code
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,258 @@
+"""See the node work: a camera source and the segmentation node as two processes on real DDS.
+
+Records for a while what the node publishes, then says what became of every frame and writes
+overlay.mp4, sheet.png (12 moments of it) and report.json. Ctrl-C ends it early and keeps what was
+recorded until then.
+
+examples:
+  python -m sipmask_ros.demo
+  python -m sipmask_ros.demo --source clip.mp4 --rate 0 --seconds 60 --output seen
+  python -m sipmask_ros.demo --source /dev/video0 --rate 0
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import rclpy
+from rclpy.signals import SignalHandlerOptions
+
+from sipmask_core.data.video import VideoWriter
+from sipmask_core.drawing import contact_sheet
+from sipmask_core.errors import InputError
+from sipmask_core.files import atomic_path, write_json
+from sipmask_core.interruption import Interruption
+from sipmask_core.provenance import provenance
+from sipmask_ros.recorder import Film, Recorder
+from sipmask_ros.transport import prepare_for_images
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+# Seconds. At its start the node imports torch and loads its model.
+START_TIMEOUT = 120.0
+STOP_TIMEOUT = 5.0
+_IN_FLIGHT = 0.5  # until the last images have come through
+_TURN = 0.1  # how long a signal or a dead process may go unnoticed
+_SHEET = (12, 3)  # moments, columns
+_FILM_RATE = 30.0  # of the film where the source has a rate of its own
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the demo.
+
+    Returns 0; 1 where nothing was segmented or the counts do not add up; 2 for bad input; 130
+    where it was interrupted.
+    """
+    args = _parse(arguments)
+    # Away from everybody else's nodes, and not on the network.
+    os.environ["ROS_DOMAIN_ID"] = str(random.randint(1, 100))
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    try:
+        with Interruption() as interruption:
+            report = _run(args, interruption)
+            if report["frames"]["recorded"]:
+                write_json(args.output / "report.json", report)
+    except InputError as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    print(_describe(report))
+    if report["frames"]["recorded"]:
+        print(f"Look at {args.output / 'overlay.mp4'} and {args.output / 'sheet.png'}.")
+    if interruption.requested:
+        return 130
+    return 0 if report["frames"]["segmented"] and report["adds_up"] else 1
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m sipmask_ros.demo",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--source", default="demo", help="demo (default), a camera, video, folder or stream")
+    add("--seconds", type=float, default=30.0, help="how long to record (30)")
+    add("--rate", type=float, default=15.0, help="images per second (15); 0: the source's own")
+    add("--size", default="1280x720", metavar="WxH", help="size of the images (1280x720)")
+    add("--model", default="", help="model file; by default the one that ships")
+    add("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
+    add("--output", type=Path, default=Path("demo"), metavar="DIR", help="where to write (demo)")
+    args = parser.parse_args(arguments)
+    width, _, height = args.size.partition("x")
+    if not (width.isdigit() and height.isdigit()):
+        parser.error(f"--size is {args.size}; WxH is expected, such as 1280x720.")
+    args.width, args.height = int(width), int(height)
+    if args.seconds <= 0 or args.rate < 0:
+        parser.error(
+            f"--seconds is {args.seconds}, --rate {args.rate}; above 0 and 0 up are valid."
+        )
+    return args
+
+
+class _Process:
+    """A node in a session of its own, so that the terminal's Ctrl-C reaches only this program."""
+
+    def __init__(self, name: str, **parameters: Any) -> None:
+        command = [sys.executable, "-m", f"sipmask_ros.{name}", "--ros-args"]
+        for key, value in parameters.items():
+            command += ["-p", f"{key}:={json.dumps(value)}"]
+        self._process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
+        self._output: str | None = None
+
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
+    def stop(self) -> str:
+        """End it, by force where that takes too long. Returns what it printed."""
+        if self._output is None:
+            # Not SIGINT: a Python that still imports would print a traceback.
+            self._process.terminate()
+            try:
+                self._output, _ = self._process.communicate(timeout=STOP_TIMEOUT)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._output, _ = self._process.communicate()
+        return self._output
+
+
+def _run(args: argparse.Namespace, interruption: Interruption) -> dict[str, Any]:
+    """Start both nodes, record, stop them in order. Returns the report."""
+    prepare_for_images()
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    with ExitStack() as stack:
+        stack.callback(rclpy.shutdown)
+        writer = VideoWriter(args.output / "overlay.mp4", args.rate or _FILM_RATE)
+        film = Film(stack.enter_context(writer), args.seconds, _SHEET[0])
+        stack.callback(film.finish)
+        recorder = Recorder(film)
+        stack.callback(recorder.destroy_node)
+
+        print("Starting the camera source and the segmentation node ...", flush=True)
+        source = _Process(
+            "camera_source",
+            source=args.source,
+            rate=args.rate,
+            width=args.width,
+            height=args.height,
+            wait_for_subscriber=True,
+        )
+        stack.callback(source.stop)
+        node = _Process("segmentation_node", model=args.model, device=args.device)
+        stack.callback(node.stop)
+        both = (source, node)
+        _spin(recorder, START_TIMEOUT, lambda: bool(recorder.receipts), interruption, *both)
+        if not recorder.receipts and not interruption.requested:
+            raise InputError("No image was segmented; the nodes say why above.")
+        print(f"Recording for {args.seconds:g} s ...", flush=True)
+        _spin(recorder, args.seconds, lambda: False, interruption, *both)
+
+        sent = _sent(source.stop())
+        _spin(recorder, _IN_FLIGHT, lambda: False)
+        answer = recorder.deactivate_watched()
+        _spin(recorder, STOP_TIMEOUT, lambda: answer.done() and bool(recorder.diagnostics))
+        node.stop()
+        film.finish()
+        if film.stills:
+            with atomic_path(args.output / "sheet.png") as temporary:
+                cv2.imwrite(str(temporary), contact_sheet(film.stills, _SHEET[1]))
+        return _report(args, sent, recorder, film)
+
+
+def _spin(
+    recorder: Recorder,
+    timeout: float,
+    done: Callable[[], bool],
+    interruption: Interruption | None = None,
+    *processes: _Process,
+) -> None:
+    """Record until it is done, time is up, a signal came or one of the processes has ended."""
+    end = time.monotonic() + timeout
+    while time.monotonic() < end and not done():
+        if interruption is not None and interruption.requested:
+            return
+        if not all(process.is_running() for process in processes):
+            return
+        rclpy.spin_once(recorder, timeout_sec=_TURN)
+
+
+def _sent(output: str) -> int:
+    """The count that camera_source prints when it ends; 0 where it was killed."""
+    lines = output.splitlines()
+    return int(json.loads(lines[-1])["sent"]) if lines else 0
+
+
+def _report(args: argparse.Namespace, sent: int, recorder: Recorder, film: Film) -> dict[str, Any]:
+    """Everything that was counted; `adds_up` where no frame is unaccounted for."""
+    told = recorder.diagnostics
+    received, segmented = int(told.get("received", 0)), int(told.get("segmented", 0))
+    dropped = {key: int(value) for key, value in told.items() if key.startswith("dropped_")}
+    elapsed = recorder.receipts[-1] - recorder.receipts[0] if recorder.receipts else 0.0
+    p50, p99 = (
+        np.percentile(recorder.latencies, (50, 99)) * 1e3 if recorder.latencies else (0.0, 0.0)
+    )
+    recorded = len(recorder.receipts)
+    inputs = [path for path in (args.source, args.model) if path not in ("", "demo")]
+    return {
+        "frames": {
+            "sent": sent,
+            "lost_in_transport": sent - received,
+            "received": received,
+            "segmented": segmented,
+            **dropped,
+            "recorded": recorded,
+        },
+        "adds_up": sent >= received
+        and received == segmented + sum(dropped.values())
+        and recorded == segmented,
+        "rate_hz": (recorded - 1) / elapsed if elapsed else 0.0,
+        "latency_p50_ms": float(p50),
+        "latency_p99_ms": float(p99),
+        "instances_per_frame": sum(recorder.instance_counts) / max(1, recorded),
+        "overlays_not_filmed": film.skipped,
+        "source": args.source,
+        "image_size": [args.height, args.width],
+        "source_rate_hz": args.rate,
+        "model": told.get("model"),
+        "device": told.get("device"),
+        "precision": told.get("precision"),
+        "provenance": provenance(inputs),
+    }
+
+
+def _describe(report: dict[str, Any]) -> str:
+    frames = report["frames"]
+    drops = {
+        key.removeprefix("dropped_"): value
+        for key, value in frames.items()
+        if key.startswith("dropped_") and value
+    }
+    reasons = ", ".join(f"{value} {reason}" for reason, value in drops.items()) or "none"
+    return (
+        f"{frames['sent']} frames sent = {frames['received']} received + "
+        f"{frames['lost_in_transport']} lost in transport; {frames['received']} received = "
+        f"{frames['segmented']} segmented + {sum(drops.values())} dropped ({reasons})"
+        f"{'' if report['adds_up'] else ' -- THIS DOES NOT ADD UP'}. "
+        f"{report['rate_hz']:.1f} Hz, latency from stamp to receipt p50 "
+        f"{report['latency_p50_ms']:.0f} ms, p99 {report['latency_p99_ms']:.0f} ms, "
+        f"{report['instances_per_frame']:.1f} instances per frame."
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,187 @@
+import json
+import signal
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
+pytest.importorskip("sipmask_ros.msg", reason="the messages are not built")
+
+import rclpy
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.time import Time
+from ros_harness import Client, NodeProcess, start_ros
+from sensor_msgs.msg import CompressedImage, Image
+
+from sipmask_core.data.video import VideoWriter
+from sipmask_core.errors import InputError
+from sipmask_ros.camera_source import Settings, open_source
+from sipmask_ros.conversions import compressed_to_bgr, image_to_bgr
+from sipmask_ros.demo_scene import DemoScene
+
+RELIABLE = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ros():
+    start_ros()
+    yield
+    rclpy.shutdown()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three grey images: 50, 100 and 150."""
+    images = tmp_path / "images"
+    images.mkdir()
+    for number in (1, 2, 3):
+        cv2.imwrite(str(images / f"{number}.png"), np.full((24, 32, 3), 50 * number, np.uint8))
+    return images
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts a camera_source with these parameters; ends what is left of it."""
+    started = []
+
+    def start(**parameters):
+        arguments = [f"{name}:={json.dumps(value)}" for name, value in parameters.items()]
+        options = [part for argument in arguments for part in ("-p", argument)]
+        started.append(
+            NodeProcess(tmp_path / "log", "-m", "sipmask_ros.camera_source", "--ros-args", *options)
+        )
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.end()
+
+
+@pytest.fixture
+def receive():
+    """Collects so many messages of `image` from a process."""
+    clients = []
+
+    def receive(process, number, kind=Image):
+        client = Client()
+        clients.append(client)
+        messages = []
+        client.create_subscription(kind, "image", messages.append, RELIABLE)
+        client.wait_until(lambda: len(messages) >= number, process)
+        return messages
+
+    yield receive
+    for client in clients:
+        client.close()
+
+
+def play(count, warn=lambda sentence: None, **settings):
+    """The mean of each of the first images of a source."""
+    images, _ = open_source(Settings(**settings), warn)
+    return [round(float(image.mean())) for _, image in zip(range(count), images, strict=False)]
+
+
+def test_a_folder_starts_again_when_it_loops(folder):
+    assert play(5, source=str(folder)) == [50, 100, 150, 50, 100]
+
+
+def test_a_folder_ends_when_it_does_not_loop(folder):
+    assert play(5, source=str(folder), loop=False) == [50, 100, 150]
+
+
+def test_an_unreadable_image_is_told_once_and_skipped(folder):
+    (folder / "2.png").write_bytes(b"nothing")
+    told = []
+    assert play(5, told.append, source=str(folder)) == [50, 150, 50, 150, 50]
+    assert len(told) == 1 and "2.png" in told[0]
+
+
+def test_a_folder_without_a_readable_image_is_an_error_not_an_endless_loop(folder):
+    for file in folder.iterdir():
+        file.write_bytes(b"nothing")
+    with pytest.raises(InputError, match="no readable image"):
+        play(1, source=str(folder))
+
+
+def test_a_video_sets_the_rate_unless_one_is_given(tmp_path):
+    path = tmp_path / "clip.mp4"
+    with VideoWriter(path, 12) as writer:
+        writer.write(np.zeros((32, 32, 3), np.uint8))
+    assert open_source(Settings(source=str(path)), print)[1] == 12
+    assert open_source(Settings(source=str(path), rate=5.0), print)[1] == 5
+
+
+def test_the_demo_scene_follows_size_and_rate():
+    settings = Settings(source="", width=160, height=90, rate=10.0)
+    images, rate = open_source(settings, print)
+    assert rate == 10
+    assert np.array_equal(next(images), DemoScene(160, 90, 10).render(0))
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"rate": -1.0}, "rate is -1"),
+        ({"width": 640}, "give both"),
+        ({"transport": "theora"}, "raw or compressed"),
+        ({"reliability": "sometimes"}, "reliable or best_effort"),
+    ],
+)
+def test_a_wrong_setting_is_named(settings, sentence):
+    with pytest.raises(InputError, match=sentence):
+        Settings(**settings)
+
+
+def test_images_arrive_as_they_are_with_frame_and_rising_stamps(folder, start, receive):
+    process = start(
+        source=str(folder), rate=50.0, frames=3, frame_id="left", wait_for_subscriber=True
+    )
+    messages = receive(process, 3)
+    assert process.wait() == 0
+    assert json.loads(process.output.splitlines()[-1]) == {"sent": 3}
+    assert [int(image_to_bgr(message).mean()) for message in messages] == [50, 100, 150]
+    first = messages[0]
+    assert (first.height, first.width, first.encoding) == (24, 32, "bgr8")
+    assert {message.header.frame_id for message in messages} == {"left"}
+    stamps = [Time.from_msg(message.header.stamp).nanoseconds for message in messages]
+    assert 0 < stamps[0] < stamps[1] < stamps[2]
+
+
+def test_compressed_images_decode_at_the_asked_size(folder, start, receive):
+    process = start(
+        source=str(folder),
+        rate=50.0,
+        frames=1,
+        transport="compressed",
+        width=64,
+        height=48,
+        wait_for_subscriber=True,
+    )
+    (message,) = receive(process, 1, CompressedImage)
+    image = compressed_to_bgr(message)
+    assert image.shape == (48, 64, 3) and abs(float(image.mean()) - 50) < 2
+    assert "jpeg" in message.format
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_cleanly_with_its_count(number, folder, start, receive):
+    process = start(source=str(folder), rate=20.0)
+    receive(process, 1)
+    code, _ = process.signal(number)
+    assert code == 0
+    assert "Traceback" not in process.output
+    assert json.loads(process.output.splitlines()[-1])["sent"] >= 1
+
+
+@pytest.mark.parametrize(
+    ("parameters", "sentence"),
+    [
+        ({"source": "/dev/video99"}, "/dev/video99 does not exist"),
+        ({"rate": "fast"}, "rate is 'fast'"),
+    ],
+)
+def test_what_cannot_be_opened_is_one_sentence_and_exit_code_2(start, parameters, sentence):
+    process = start(**parameters)
+    assert process.wait() == 2
+    assert sentence in process.output and "Traceback" not in process.output

@@ -1,0 +1,108 @@
+import json
+import signal
+import time
+from pathlib import Path
+
+import cv2
+import pytest
+
+pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
+pytest.importorskip("sipmask_ros.msg", reason="the messages are not built")
+pytest.importorskip("skimage", reason="the demo scene's photographs are not installed")
+
+from ros_harness import PATIENCE, NodeProcess
+
+import sipmask_core as sm
+from sipmask_core.data.video import Frames
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """Untrained weights: what is tested is the way of the frames, not what is seen on them."""
+    path = tmp_path_factory.mktemp("model") / "untrained.safetensors"
+    names = ("person",)
+    sm.save_checkpoint(sm.build_model("sipmask_r18_lite", len(names), names), path, {})
+    return path
+
+
+@pytest.fixture
+def start(tmp_path, model):
+    """Starts a demo that writes to tmp_path / "demo"."""
+    started = []
+
+    def start(*options):
+        command = ("-m", "sipmask_ros.demo", "--size", "320x180", "--rate", "5")
+        output = ("--model", model, "--output", tmp_path / "demo")
+        started.append(NodeProcess(tmp_path / "log", *command, *output, *options))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.end()
+
+
+def wait_for(process, text):
+    end = time.monotonic() + PATIENCE
+    while text not in process.output:
+        assert process.running, process.output
+        assert time.monotonic() < end, process.output
+        time.sleep(0.02)
+
+
+def processes_with(argument):
+    """Command lines of running processes that contain it."""
+    lines = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:  # it has ended meanwhile
+            continue
+        if str(argument) in line:
+            lines.append(line)
+    return lines
+
+
+def test_every_frame_is_accounted_for_and_the_pictures_are_there(start, tmp_path, model):
+    process = start("--seconds", "3")
+    assert process.wait() == 0, process.output
+    report = json.loads((tmp_path / "demo" / "report.json").read_text())
+    frames = report["frames"]
+    dropped = sum(value for key, value in frames.items() if key.startswith("dropped_"))
+    assert report["adds_up"] is True
+    assert frames["sent"] == frames["received"] + frames["lost_in_transport"]
+    assert frames["received"] == frames["segmented"] + dropped
+    assert frames["recorded"] == frames["segmented"] > 0
+    assert 0 < report["latency_p50_ms"] <= report["latency_p99_ms"]
+    assert f"{frames['sent']} frames sent" in process.output
+    with Frames(tmp_path / "demo" / "overlay.mp4") as film:
+        assert len(list(film)) > 0
+    assert cv2.imread(str(tmp_path / "demo" / "sheet.png")).shape[1] > 1000
+    assert processes_with(model) == []
+
+
+def test_ctrl_c_keeps_what_was_recorded_and_leaves_no_process(start, tmp_path, model):
+    process = start("--seconds", "300")
+    wait_for(process, "Recording")
+    code, _ = process.signal(signal.SIGINT)
+    assert code == 130 and "Traceback" not in process.output
+    assert processes_with(model) == []
+    names = {path.name for path in (tmp_path / "demo").iterdir()}
+    assert "report.json" in names and not any(".part" in name for name in names)
+    report = json.loads((tmp_path / "demo" / "report.json").read_text())
+    assert report["adds_up"] is True
+
+
+def test_ctrl_c_before_the_first_frame_leaves_nothing(start, tmp_path, model):
+    process = start()
+    wait_for(process, "Starting")
+    code, _ = process.signal(signal.SIGINT)
+    assert code == 130 and "Traceback" not in process.output
+    assert processes_with(model) == []
+    assert list(tmp_path.glob("demo/*")) == []
+
+
+def test_a_source_that_cannot_be_opened_ends_the_demo_with_its_reason(start, tmp_path):
+    process = start("--source", str(tmp_path / "nothing.mp4"))
+    assert process.wait() == 2
+    assert "nothing.mp4 does not exist" in process.output
+    assert list(tmp_path.glob("demo/*")) == []
