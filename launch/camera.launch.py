@@ -5,6 +5,7 @@ from pathlib import Path
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
 
 SHARE = Path(__file__).parents[1]
 
@@ -17,14 +18,15 @@ ARGUMENTS = {
     "transport": ("", "raw, or compressed where the image topic carries CompressedImage."),
     "params_file": (str(SHARE / "config" / "segmentation.yaml"), "The node's parameters."),
 }
-# Where given, these stand above the parameter file.
-NODE_PARAMETERS = ("model", "device", "transport")
 
 
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """The processes that the arguments ask for."""
     given = {name: context.launch_configurations[name] for name in ARGUMENTS}
-    overrides = {name: given[name] for name in NODE_PARAMETERS if given[name]}
+
+    def parameters(*names: str) -> dict[str, ParameterValue]:
+        return {name: ParameterValue(given[name], value_type=str) for name in names if given[name]}
+
     topic = given["image_topic"] or "camera/image_raw"
 
     processes = [
@@ -33,7 +35,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             package="sipmask_ros",
             executable="segmentation_node",
             name="segmentation_node",
-            parameters=[given["params_file"], overrides],
+            parameters=[given["params_file"], parameters("model", "device", "transport")],
             remappings=[("image", topic)],
             output="screen",
         )
@@ -44,7 +46,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
                 package="sipmask_ros",
                 executable="camera_source",
                 name="camera_source",
-                parameters=[{"source": given["source"]}],
+                parameters=[parameters("source", "transport")],
                 remappings=[("image", topic)],
                 output="screen",
             )

@@ -87,7 +87,7 @@ def image_to_bgr(message: Image) -> NDArray[np.uint8]:
         raise InputError(
             f"The image's encoding is {name!r}; it must be one of {', '.join(ENCODINGS)}."
         )
-    values = _values(message, encoding)
+    values: Any = _values(message, encoding)
     if encoding.dtype is np.uint16:
         values = cv2.convertScaleAbs(values, alpha=255 / 65535)
     return values if encoding.code is None else cv2.cvtColor(values, encoding.code)
@@ -117,8 +117,8 @@ def _values(message: Image, encoding: Encoding) -> NDArray[Any]:
             f"The image's data has {len(message.data)} bytes; {width} x {height} pixels of"
             f" {message.encoding} with step {step} take {step * rows}."
         )
-    shape = (rows, width, encoding.channels)
-    strides = (step, encoding.channels * dtype.itemsize, dtype.itemsize)
+    shape: tuple[int, ...] = (rows, width, encoding.channels)
+    strides: tuple[int, ...] = (step, encoding.channels * dtype.itemsize, dtype.itemsize)
     if encoding.channels == 1:
         shape, strides = shape[:2], strides[:2]
     stored = dtype.newbyteorder(">" if message.is_bigendian else "<")
@@ -163,7 +163,7 @@ def compressed_to_bgr(message: CompressedImage) -> NDArray[np.uint8]:
     An orientation that the file may carry is ignored: pixels stay where the camera put them.
     Raises InputError when the data does not decode.
     """
-    pixels = None
+    pixels: Any = None
     if len(message.data):
         flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
         try:

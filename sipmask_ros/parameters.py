@@ -26,7 +26,7 @@ def parameter(
     maximum: float | None = None,
 ) -> T:
     """A field of `Parameters`: its type is the default's, its range is inclusive."""
-    return field(  # type: ignore[return-value]
+    return field(
         default=default,
         metadata={
             "description": description,
@@ -86,7 +86,7 @@ def accepted(name: str) -> str:
     if meta["choices"]:
         return f"one of {', '.join(meta['choices'])}"
     kind = {bool: "true or false", int: "an integer", float: "a number", str: "a text"}[
-        type(declared.default)  # type: ignore[index]
+        type(declared.default)
     ]
     if meta["maximum"] is not None:
         return f"{kind} from {meta['minimum']} to {meta['maximum']}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 from dataclasses import dataclass
@@ -26,9 +27,11 @@ from sipmask_ros.transport import prepare_for_images
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from types import FrameType
 
 # Seconds that the image in work gets to finish when the process is told to end.
 LAST_IMAGE = 1.0
+ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def load_predictor(wanted: Parameters) -> sm.Predictor:
@@ -179,28 +182,43 @@ class SegmentationNode(LifecycleNode):
         ready.diagnostics.publish(ready.reporter.report(self.get_clock().now()))
 
 
+def _end(number: int, frame: FrameType | None) -> None:
+    """Interrupt at the first signal and let those that follow find the node ending.
+
+    Ctrl-C in a terminal reaches a launched node twice: from the terminal and from the launch.
+    """
+    for ending in ENDING_SIGNALS:
+        signal.signal(ending, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 def main(
     arguments: Sequence[str] | None = None,
     load: Callable[[Parameters], sm.Predictor] = load_predictor,
 ) -> int:
     """Run the node until it is told to end. Returns 2 where it could not be started."""
-    prepare_for_images()
-    rclpy.init(args=arguments)
-    node = SegmentationNode(load)
+    node = None
     code = 0
     try:
+        for number in ENDING_SIGNALS:
+            signal.signal(number, _end)
+        prepare_for_images()
+        # rclpy's own handlers come first and call ours.
+        rclpy.init(args=arguments)
+        node = SegmentationNode(load)
         if node.get_parameter("autostart").value is not False and not node.start():
             code = 2
         else:
             rclpy.spin(node)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
-    if not node.stop(LAST_IMAGE):
-        # The network cannot be interrupted, and the interpreter must not be taken down around it.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    node.destroy_node()
+    if node is not None:
+        if not node.stop(LAST_IMAGE):
+            # The network cannot be interrupted, and Python must not be taken down around it.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+        node.destroy_node()
     rclpy.try_shutdown()
     return code
 

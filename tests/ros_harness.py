@@ -50,10 +50,11 @@ class NodeProcess:
         """The exit code, once the process has ended by itself."""
         return self._process.wait(PATIENCE)
 
-    def signal(self, number):
-        """Send a signal. Returns the exit code and the seconds until the end."""
+    def signal(self, *numbers):
+        """Send signals. Returns the exit code and the seconds until the end."""
         began = time.monotonic()
-        self._process.send_signal(number)
+        for number in numbers:
+            self._process.send_signal(number)
         return self._process.wait(PATIENCE), time.monotonic() - began
 
     def end(self):

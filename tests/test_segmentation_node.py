@@ -265,15 +265,20 @@ def test_broken_images_give_one_throttled_warning_and_the_node_lives_on(start):
         {"height": 0, "data": array("B")},
         {"encoding": "bgr9"},
     ]
-    for number, changes in enumerate(kinds, 1):
+    sent = 0
+
+    def enough_were_refused():
+        nonlocal sent
         broken = camera.image(picture())
-        for name, value in changes.items():
+        for name, value in kinds[sent % len(kinds)].items():
             setattr(broken, name, value)
         camera.send(broken)
-        camera.wait_for_counts(dropped_broken=number)
+        sent += 1
+        return int(camera.counts.get("dropped_broken", 0)) >= 20
+
+    camera.wait(enough_were_refused)
     warnings = process.output.count("An image was dropped")
-    assert 1 <= warnings < len(kinds)
-    assert "17 bytes" in process.output
+    assert 1 <= warnings < 20, "one in five seconds"
     assert_instances(camera.answer(camera.image(picture())), picture())
 
 
@@ -318,16 +323,11 @@ def test_an_image_older_than_max_age_is_dropped_and_counted(start):
     ("parameters", "named"),
     [
         ({"score_threshold": 1.5}, "The parameter score_threshold is 1.5"),
-        ({"transport": "zip"}, "The parameter transport is 'zip'"),
-        ({"num_threads": "many"}, "The parameter num_threads is 'many'"),
         ({"model": "/no/such/model.safetensors"}, "/no/such/model.safetensors"),
         ({"model": __file__}, Path(__file__).name),
-        ({"device": "toaster"}, "device is 'toaster'"),
     ],
 )
 def test_a_wrong_parameter_or_model_ends_the_start_with_one_sentence(start, parameters, named):
-    if "device" in parameters and not sm.predictor.PRETRAINED.exists():
-        pytest.skip("no weights are shipped")
     process, _ = start.process(program=REAL, **parameters)
     assert process.wait() == 2
     errors = [line for line in process.output.splitlines() if line.strip()]
@@ -374,18 +374,27 @@ def test_without_autostart_a_manager_configures_and_a_refusal_leaves_the_node_un
     client.close()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("busy", [False, True])
-def test_a_signal_ends_the_node_at_once_even_while_it_computes(start, tmp_path, number, busy):
+@pytest.mark.parametrize(
+    ("numbers", "busy"),
+    [
+        ([signal.SIGINT], False),
+        ([signal.SIGTERM], True),
+        # as Ctrl-C reaches a launched node
+        ([signal.SIGINT, signal.SIGINT], False),
+        ([signal.SIGINT, signal.SIGINT, signal.SIGTERM], True),
+    ],
+)
+def test_signals_end_the_node_at_once_even_while_it_computes(start, tmp_path, numbers, busy):
     environment = {"SCRIPTED_GATE": str(tmp_path / "never")} if busy else {}
     camera, process = start.node(environment=environment)
     if busy:
         camera.send(camera.image(picture()))
         camera.wait_for_counts(received=1, in_progress=1)
-    code, seconds = process.signal(number)
+    code, seconds = process.signal(*numbers)
     assert code == 0, process.output
     assert seconds < 10, "two seconds are promised; a busy machine gets some more"
     assert "Traceback" not in process.output
+    assert "terminate" not in process.output
 
 
 def test_the_real_model_answers_as_its_predictor_does(start):
