@@ -82,9 +82,10 @@ def select_candidates(
 def detect(candidates: Candidates, preset: Preset, score_threshold: float) -> Detections:
     """Threshold, NMS and top-k, by the rules of the preset."""
     if preset.nms == "fast":
-        location, labels, scores = _fast_nms(candidates, preset, score_threshold)
+        suppress = _fast_nms
     else:
-        location, labels, scores = _greedy_nms(candidates, preset, score_threshold)
+        suppress = _authors_greedy_nms if preset.authors else _greedy_nms
+    location, labels, scores = suppress(candidates, preset, score_threshold)
     scores, order = scores.sort(descending=True, stable=True)
     order = order[: preset.max_detections]
     location = location[order]
@@ -99,27 +100,31 @@ def detect(candidates: Candidates, preset: Preset, score_threshold: float) -> De
 def _greedy_nms(
     candidates: Candidates, preset: Preset, score_threshold: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Greedy NMS class by class: (location, label, score) of the survivors.
+    """Greedy NMS class by class: (location, label, score) of the survivors."""
+    scores = candidates.class_scores * candidates.centerness[:, None]  # (M, classes)
+    location, labels = (scores > score_threshold).nonzero(as_tuple=True)
+    found = scores[location, labels]
+    keep = batched_nms(candidates.boxes[location], found, labels, preset.nms_threshold)
+    return location[keep], labels[keep], found[keep]
 
-    The authors threshold the class score alone, before centerness lowers it, and measure boxes
+
+def _authors_greedy_nms(
+    candidates: Candidates, preset: Preset, score_threshold: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Greedy NMS as the authors have it: (location, label, score) of the survivors.
+
+    The threshold is on the class score alone, before centerness lowers it, and boxes are measured
     with inclusive pixels; boxes that are one pixel longer have the same IoU in plain arithmetic.
     """
     scores = candidates.class_scores * candidates.centerness[:, None]  # (M, classes)
-    decisive = candidates.class_scores if preset.authors else scores
-    if not preset.authors:
-        location, labels = (decisive > score_threshold).nonzero(as_tuple=True)
-        found = scores[location, labels]
-        keep = batched_nms(candidates.boxes[location], found, labels, preset.nms_threshold)
-        return location[keep], labels[keep], found[keep]
-    inclusive = candidates.boxes + candidates.boxes.new_tensor([0, 0, 1, 1])
-    kept = []
-    for label in (decisive > score_threshold).any(dim=0).nonzero()[:, 0]:
-        location = (decisive[:, label] > score_threshold).nonzero()[:, 0]
-        location = location[nms(inclusive[location], scores[location, label], preset.nms_threshold)]
+    above = candidates.class_scores > score_threshold  # (M, classes)
+    boxes = candidates.boxes + candidates.boxes.new_tensor([0, 0, 1, 1])
+    none = torch.zeros(0, dtype=torch.long, device=scores.device)
+    kept = [(none, none, scores.new_zeros(0))]
+    for label in above.any(dim=0).nonzero()[:, 0]:
+        location = above[:, label].nonzero()[:, 0]
+        location = location[nms(boxes[location], scores[location, label], preset.nms_threshold)]
         kept.append((location, label.expand(len(location)), scores[location, label]))
-    if not kept:
-        none = torch.zeros(0, dtype=torch.long, device=scores.device)
-        return none, none, scores.new_zeros(0)
     location, labels, found = (torch.cat(parts) for parts in zip(*kept, strict=True))
     return location, labels, found
 

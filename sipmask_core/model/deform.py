@@ -28,7 +28,7 @@ def deformable_conv3x3(x: Tensor, offset: Tensor, weight: Tensor) -> Tensor:
     tap = torch.arange(TAPS, device=x.device).view(1, TAPS, 1, 1)
     row = torch.arange(height, device=x.device).view(1, 1, height, 1) + tap // 3 - 1
     column = torch.arange(width, device=x.device).view(1, 1, 1, width) + tap % 3 - 1
-    dy, dx = offset.float().reshape(n * groups, TAPS, 2, height, width).unbind(2)
+    dy, dx = offset.to(weight.dtype).reshape(n * groups, TAPS, 2, height, width).unbind(2)
     grid = torch.stack(
         ((2 * (column + dx) + 1) / width - 1, (2 * (row + dy) + 1) / height - 1), dim=-1
     ).view(n * groups, TAPS * height, width, 2)

@@ -1,0 +1,69 @@
+"""The original code's outputs on weights that need no file; absent on most machines.
+
+The folder is SIPMASK_OFFICIAL_DIR (default ../shared/official). Every golden file in it is used,
+whatever its seed.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+
+import sipmask_core as sm
+
+ROOT = Path(__file__).resolve().parents[1]
+OFFICIAL = Path(os.environ.get("SIPMASK_OFFICIAL_DIR", ROOT.parent / "shared" / "official"))
+needs_official = pytest.mark.skipif(
+    not OFFICIAL.is_dir(), reason=f"no reference values: {OFFICIAL} does not exist"
+)
+
+
+class Reference(NamedTuple):
+    """One golden file: its record (JSON) and its sampled tensors (npz)."""
+
+    record: dict[str, Any]
+    arrays: Any
+
+    def sampled(self, name: str, tensor: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """The tensor's values at the sampled places, and those of the original."""
+        values = tensor.detach().contiguous().flatten().numpy()
+        return values[self.arrays[f"{name}/idx"]], self.arrays[f"{name}/val"]
+
+
+def golden_files(folder: str) -> list[Any]:
+    """Parameters for pytest: one per file of the image configurations in that folder."""
+    files = sorted((OFFICIAL / folder).glob("sipmask*.json")) if OFFICIAL.is_dir() else []
+    if not files:
+        return [pytest.param(None, marks=needs_official, id="absent")]
+    return [pytest.param(file, id=file.stem) for file in files]
+
+
+def read_reference(file: Path) -> Reference:
+    """Record and arrays of a golden file."""
+    return Reference(json.loads(file.read_text()), np.load(file.with_suffix(".npz")))
+
+
+def reference_model(config: str, seed: int, cls_bias: float) -> sm.model.sipmask.SipMask:
+    """That preset with the recipe's weights."""
+    model = sm.build_model(config)
+    shapes = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+    weights = _recipe().fill_state_dict(shapes, seed, cls_bias)
+    model.load_state_dict({k: torch.from_numpy(np.asarray(v)) for k, v in weights.items()})
+    return model
+
+
+@cache
+def _recipe() -> Any:
+    spec = importlib.util.spec_from_file_location("recipe", OFFICIAL / "recipe.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

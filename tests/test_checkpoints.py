@@ -1,0 +1,209 @@
+"""Checkpoints: what loads, what is refused, and what the refusal says."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import sipmask_core as sm
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sipmask_core.model.sipmask import SipMask
+
+OFFICIAL_NAME = "sipmask_r50_caffe_fpn_ssd_6x"
+
+
+def _small(num_classes: int = 2) -> SipMask:
+    preset = replace(sm.get_preset("sipmask_r18_lite"), stage_widths=(64, 32, 32, 32), channels=32)
+    return sm.build_model(preset, class_names=[f"thing {i}" for i in range(num_classes)])
+
+
+def _same_weights(a: SipMask, b: SipMask) -> bool:
+    other = b.state_dict()
+    return all(torch.equal(value, other[key]) for key, value in a.state_dict().items())
+
+
+def _mmdetection_file(path: Path, state: dict[str, torch.Tensor], **extra: object) -> Path:
+    meta = {"epoch": 12, "iter": 87960, "mmdet_version": "1.0rc1", "CLASSES": ("person", "dog")}
+    torch.save({"meta": meta, "state_dict": state, **extra}, path)
+    return path
+
+
+def test_our_own_file_rebuilds_the_model(tmp_path: Path) -> None:
+    model = _small()
+    sm.save_checkpoint(model, tmp_path / "m.safetensors", {"data": "made up"})
+    loaded = sm.load_model(tmp_path / "m.safetensors")
+    assert loaded.preset == model.preset
+    assert loaded.class_names == ("thing 0", "thing 1")
+    assert not loaded.training
+    assert _same_weights(loaded, model)
+    assert sm.load_checkpoint(_small(), tmp_path / "m.safetensors")["data"] == "made up"
+
+
+def test_half_precision_storage_halves_the_file(tmp_path: Path) -> None:
+    model = _small()
+    sm.save_checkpoint(model, tmp_path / "full.safetensors")
+    sm.save_checkpoint(model, tmp_path / "half.safetensors", dtype=torch.float16)
+    full, half = ((tmp_path / f"{n}.safetensors").stat().st_size for n in ("full", "half"))
+    assert half < 0.6 * full
+    weight = sm.load_model(tmp_path / "half.safetensors").neck.fpn_convs[0].conv.weight
+    assert weight.dtype == torch.float32
+
+
+def test_the_authors_layout_loads_with_its_class_names(tmp_path: Path) -> None:
+    model = sm.build_model(OFFICIAL_NAME, num_classes=2)
+    file = _mmdetection_file(tmp_path / "epoch_12.pth", model.state_dict(), optimizer={"state": {}})
+    other = sm.build_model(OFFICIAL_NAME, num_classes=2)
+    metadata = sm.load_checkpoint(other, file)
+    assert _same_weights(other, model)
+    assert other.class_names == ("person", "dog")
+    assert metadata["epoch"] == "12"
+
+
+def test_prefixes_and_old_offset_names_are_understood(tmp_path: Path) -> None:
+    model = sm.build_model("sipmask++_r101_caffe_fpn_ssd_6x", num_classes=2)
+    state = {
+        "module." + key.replace("conv2.conv_offset.", "conv2_offset."): value
+        for key, value in model.state_dict().items()
+    }
+    assert any("conv2_offset" in key for key in state)
+    file = _mmdetection_file(tmp_path / "old.pth", state)
+    other = sm.build_model("sipmask++_r101_caffe_fpn_ssd_6x", num_classes=2)
+    sm.load_checkpoint(other, file)
+    assert _same_weights(other, model)
+
+
+def test_keys_that_do_not_fit_are_named_with_the_preset_that_would(tmp_path: Path) -> None:
+    source = sm.build_model(OFFICIAL_NAME, num_classes=2)
+    file = _mmdetection_file(tmp_path / "x.pth", source.state_dict())
+    target = sm.build_model("sipmask_r50_caffe_fpn_ssd_gn_10x", num_classes=2)
+    with pytest.raises(sm.InputError) as error:
+        sm.load_checkpoint(target, file)
+    sentence = str(error.value)
+    assert "6 missing: bbox_head.cls_convs.0.gn.weight" in sentence
+    assert "3 unexpected: bbox_head.cls_convs.0.conv.bias" in sentence
+    assert sentence.count("bbox_head") <= 10
+    assert f"it fits {OFFICIAL_NAME}." in sentence
+
+
+def test_wrong_shapes_are_named(tmp_path: Path) -> None:
+    sm.save_checkpoint(_small(3), tmp_path / "m.safetensors")
+    with pytest.raises(sm.InputError, match=r"fcos_cls.weight \(3, 32, 3, 3\) instead of \(2, 32"):
+        sm.load_checkpoint(_small(2), tmp_path / "m.safetensors")
+
+
+class _Malicious:
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (str(self.marker),)
+
+
+def test_a_file_that_would_run_code_is_refused_and_runs_nothing(tmp_path: Path) -> None:
+    marker = tmp_path / "executed"
+    torch.save({"state_dict": {}, "meta": _Malicious(marker)}, tmp_path / "evil.pth")
+    (tmp_path / "plain.pth").write_bytes(pickle.dumps(_Malicious(marker)))
+    for name in ("evil.pth", "plain.pth"):
+        with pytest.raises(sm.InputError, match=r"refused: .* nothing from a file is executed"):
+            sm.load_checkpoint(_small(), tmp_path / name)
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("name", ["cut.pth", "cut.safetensors", "empty.pth", "empty.safetensors"])
+def test_a_damaged_file_is_refused_with_its_name(tmp_path: Path, name: str) -> None:
+    model = _small()
+    if name.endswith(".pth"):
+        torch.save({"state_dict": model.state_dict()}, tmp_path / "whole")
+    else:
+        sm.save_checkpoint(model, tmp_path / "whole.safetensors")
+    whole = next(tmp_path.glob("whole*")).read_bytes()
+    (tmp_path / name).write_bytes(whole[: len(whole) // 2] if name.startswith("cut") else b"")
+    with pytest.raises(sm.InputError, match=name):
+        sm.load_checkpoint(model, tmp_path / name)
+
+
+@pytest.mark.parametrize("content", [[1, 2], {"state_dict": 5}, {"state_dict": {"a": "b"}}])
+def test_a_torch_file_without_weights_is_refused(tmp_path: Path, content: object) -> None:
+    torch.save(content, tmp_path / "x.pth")
+    with pytest.raises(sm.InputError, match=r"x\.pth"):
+        sm.load_checkpoint(_small(), tmp_path / "x.pth")
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(sm.InputError, match=r"no checkpoint file .*nowhere\.pth"):
+        sm.load_model(tmp_path / "nowhere.pth")
+
+
+def test_convert_keeps_names_and_provenance(tmp_path: Path) -> None:
+    model = sm.build_model(OFFICIAL_NAME, num_classes=2)
+    file = _mmdetection_file(tmp_path / "old.pth", model.state_dict())
+    preset = sm.convert_checkpoint(file, tmp_path / "new.safetensors")
+    assert preset.name == OFFICIAL_NAME
+    loaded = sm.load_model(tmp_path / "new.safetensors")
+    assert loaded.class_names == ("person", "dog")
+    assert _same_weights(loaded, model)
+    metadata = sm.load_checkpoint(model, tmp_path / "new.safetensors")
+    assert metadata["converted_from"] == "old.pth"
+    assert metadata["mmdet_version"] == "1.0rc1"
+
+
+def test_convert_asks_for_the_preset_when_several_fit(tmp_path: Path) -> None:
+    model = sm.build_model("sipmask_r50_caffe_fpn_gn_1x", num_classes=2)
+    file = _mmdetection_file(tmp_path / "old.pth", model.state_dict())
+    with pytest.raises(sm.InputError, match="gn_1x and sipmask_r50_caffe_fpn_gn_ms_2x; name the"):
+        sm.convert_checkpoint(file, tmp_path / "new.safetensors")
+    assert not (tmp_path / "new.safetensors").exists()
+    sm.convert_checkpoint(file, tmp_path / "new.safetensors", preset="sipmask_r50_caffe_fpn_gn_1x")
+    assert sm.load_model(tmp_path / "new.safetensors").preset.name.endswith("gn_1x")
+
+
+def test_a_file_without_a_preset_says_what_it_fits(tmp_path: Path) -> None:
+    model = sm.build_model(OFFICIAL_NAME, num_classes=2)
+    with pytest.raises(sm.InputError, match=rf"it fits {OFFICIAL_NAME}\); convert it"):
+        sm.load_model(_mmdetection_file(tmp_path / "old.pth", model.state_dict()))
+
+
+def test_saving_is_atomic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sm.save_checkpoint(_small(), tmp_path / "m.safetensors", {"version": "1"})
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr("sipmask_core.checkpoints.save_file", fail)
+    with pytest.raises(OSError, match="disk full"):
+        sm.save_checkpoint(_small(), tmp_path / "m.safetensors", {"version": "2"})
+    assert [path.name for path in tmp_path.iterdir()] == ["m.safetensors"]
+    assert sm.load_checkpoint(_small(), tmp_path / "m.safetensors")["version"] == "1"
+
+
+def test_metadata_that_is_no_list_of_names_is_refused(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    sm.save_checkpoint(_small(), tmp_path / "m.safetensors")
+    state = load_file(tmp_path / "m.safetensors")
+    save_file(state, tmp_path / "n.safetensors", metadata={"class_names": json.dumps({"a": 1})})
+    with pytest.raises(sm.InputError, match="no JSON list of strings as class_names"):
+        sm.load_checkpoint(_small(), tmp_path / "n.safetensors")
+
+
+def test_backbone_weights_start_a_model(tmp_path: Path) -> None:
+    source, target = _small(), _small()
+    state = source.backbone.state_dict()
+    del state["layer4.0.conv1.weight"]
+    state["fc.weight"] = torch.zeros(10, 10)
+    torch.save(state, tmp_path / "resnet.pth")
+    assert sm.load_backbone(target, tmp_path / "resnet.pth") == ["layer4.0.conv1.weight"]
+    assert torch.equal(target.backbone.conv1.weight, source.backbone.conv1.weight)
+    torch.save({"a": torch.zeros(1)}, tmp_path / "other.pth")
+    with pytest.raises(sm.InputError, match="no weights that fit the resnet18 backbone"):
+        sm.load_backbone(target, tmp_path / "other.pth")

@@ -1,0 +1,160 @@
+"""Targets and losses against the authors' code, and the cases it does not cover."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+from official import OFFICIAL, golden_files, read_reference, reference_model
+from torchvision.ops import sigmoid_focal_loss
+
+import sipmask_core as sm
+from sipmask_core.training.losses import aligned_iou, focal_loss, half_size_masks
+from sipmask_core.training.targets import assign, make_points
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# Relative to the largest sampled entry. The gradient of a deformable convolution jumps where a
+# sampling position crosses a pixel, so rounding alone moves single entries: a little through
+# feature alignment, more where the backbone is deformable, too.
+TOLERANCE, TOLERANCE_DEFORMABLE = 1e-3, 5e-3
+
+
+def _batch() -> tuple[torch.Tensor, list[dict[str, torch.Tensor]]]:
+    batch = np.load(OFFICIAL / "losses" / "batch.npz")
+    mean = torch.from_numpy(batch["mean_bgr"]).float()[:, None, None]
+    images = torch.stack(
+        [torch.from_numpy(batch[f"img_u8_{i}"]).float().permute(2, 0, 1) - mean for i in range(2)]
+    )
+    targets = [
+        {
+            "boxes": torch.from_numpy(batch[f"gt_bboxes_{i}"]),
+            "labels": torch.from_numpy(batch[f"gt_labels_{i}"]) - 1,
+            "masks": torch.from_numpy(batch[f"gt_masks_{i}"]),
+        }
+        for i in range(2)
+    ]
+    return images, targets
+
+
+@pytest.mark.parametrize("file", golden_files("losses"))
+def test_losses_and_gradients_equal_the_authors(file: Path) -> None:
+    reference = read_reference(file)
+    record, arrays = reference
+    model = reference_model(record["config"], record["seed"], record["cls_bias"]).train()
+    losses = model.losses(*_batch())
+    assert set(losses) == set(record["losses"])
+    for name, value in losses.items():
+        assert value.item() == pytest.approx(record["losses"][name], rel=1e-5), name
+
+    torch.stack(list(losses.values())).sum().backward()
+    parameters = dict(model.named_parameters())
+    without = [n for n, p in parameters.items() if p.requires_grad and p.grad is None]
+    assert sorted(without) == sorted(record["params_without_grad"])
+    sampled = [key[5:-4] for key in arrays.files if key.startswith("grad/") and key.endswith("idx")]
+    assert sampled
+    tolerance = TOLERANCE_DEFORMABLE if model.preset.deformable else TOLERANCE
+    for name in sampled:
+        gradient = parameters[name].grad
+        assert gradient is not None, name
+        actual, expected = reference.sampled(f"grad/{name}", gradient)
+        assert np.abs(actual - expected).max() <= tolerance * np.abs(expected).max(), name
+    norm = torch.stack([p.grad.norm() for p in parameters.values() if p.grad is not None]).norm()
+    assert norm.item() == pytest.approx(record["total_grad_norm"], rel=1e-4)
+
+
+@pytest.mark.parametrize("file", golden_files("losses"))
+def test_targets_equal_the_authors(file: Path) -> None:
+    record, arrays = read_reference(file)
+    images, targets = _batch()
+    height, width = images.shape[-2:]
+    sizes = [torch.Size((-(-height // s), -(-width // s))) for s in (8, 16, 32, 64, 128)]
+    points = make_points(sizes, images.device)
+    for i, target in enumerate(targets):
+        found = assign(points, target["boxes"], target["labels"], inclusive=True)
+        assert np.array_equal(found.labels.numpy(), arrays[f"labels_{i}"])
+        assert np.array_equal(found.objects.numpy(), arrays[f"pos_gt_inds_{i}"])
+        assert len(found.positives) == record["num_pos"][i]
+
+
+@pytest.fixture
+def small_model() -> sm.model.sipmask.SipMask:
+    torch.manual_seed(0)
+    preset = replace(sm.get_preset("sipmask_r18_lite"), channels=64)
+    return sm.build_model(preset, num_classes=2).train()
+
+
+def _no_objects(height: int, width: int) -> dict[str, torch.Tensor]:
+    return {
+        "boxes": torch.zeros(0, 4),
+        "labels": torch.zeros(0, dtype=torch.long),
+        "masks": torch.zeros(0, height, width, dtype=torch.uint8),
+    }
+
+
+def test_an_image_without_objects_trains_our_own_presets(
+    small_model: sm.model.sipmask.SipMask,
+) -> None:
+    losses = small_model.losses(torch.randn(1, 3, 160, 160), [_no_objects(160, 160)])
+    assert losses["loss_cls"] > 0
+    assert losses["loss_bbox"] == losses["loss_centerness"] == losses["loss_mask"] == 0
+    torch.stack(list(losses.values())).sum().backward()
+    assert all(p.grad is not None for p in small_model.parameters() if p.requires_grad)
+
+
+def test_an_image_without_objects_is_refused_by_the_authors_presets() -> None:
+    preset = replace(sm.get_preset("sipmask_r50_caffe_fpn_ssd_6x"), channels=32, basis_channels=32)
+    model = sm.build_model(preset, num_classes=2)
+    with pytest.raises(sm.InputError, match="undefined for an image without objects"):
+        model.losses(torch.randn(1, 3, 64, 64), [_no_objects(64, 64)])
+
+
+@pytest.mark.parametrize("sub_regions", [1, 2, 3, 4, 5])
+def test_a_few_steps_on_one_image_lower_every_loss(sub_regions: int) -> None:
+    torch.manual_seed(0)
+    preset = replace(
+        sm.get_preset("sipmask_r18_lite"), channels=64, basis_channels=32, sub_regions=sub_regions
+    )
+    model = sm.build_model(preset, num_classes=2).train()
+    image = torch.randn(1, 3, 160, 160)
+    masks = torch.zeros(1, 160, 160, dtype=torch.uint8)
+    masks[0, 16:80, 24:56] = 1
+    target = {
+        "boxes": torch.tensor([[24.0, 16, 56, 80]]),
+        "labels": torch.tensor([1]),
+        "masks": masks,
+    }
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], 1e-3)
+    history = []
+    for _ in range(12):
+        losses = model.losses(image, [target])
+        history.append({name: value.item() for name, value in losses.items()})
+        optimizer.zero_grad()
+        torch.stack(list(losses.values())).sum().backward()
+        optimizer.step()
+    for name in ("loss_cls", "loss_bbox", "loss_mask"):
+        assert history[-1][name] < history[0][name], name
+
+
+def test_focal_loss_equals_torchvisions() -> None:
+    torch.manual_seed(0)
+    logits, labels = torch.randn(50, 4) * 3, torch.randint(0, 5, (50,))
+    one_hot = torch.nn.functional.one_hot(labels, 5)[:, 1:].float()
+    expected = sigmoid_focal_loss(logits, one_hot, reduction="sum")
+    assert focal_loss(logits, labels).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_iou_of_pairs_of_boxes() -> None:
+    a = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 10]])
+    b = torch.tensor([[5.0, 0, 15, 10], [20, 20, 30, 30]])
+    assert aligned_iou(a, b, inclusive=False).tolist() == pytest.approx([1 / 3, 0])
+    assert aligned_iou(a, b, inclusive=True)[0].item() == pytest.approx(66 / (2 * 121 - 66))
+
+
+def test_half_size_masks_keep_three_of_four_pixels() -> None:
+    mask = torch.tensor([[[1, 1, 1, 1], [1, 0, 0, 0]]], dtype=torch.uint8)
+    assert half_size_masks(mask, torch.Size((2, 3))).tolist() == [[[1, 0, 0], [0, 0, 0]]]

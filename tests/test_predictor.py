@@ -1,0 +1,183 @@
+"""The predictor end to end: equal to the authors' code, and right where there is no reference."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from official import OFFICIAL, golden_files, read_reference, reference_model
+from pycocotools import mask as coco_mask
+
+import sipmask_core as sm
+from sipmask_core.predictor import PRETRAINED
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HEAD_TENSORS = {
+    "cls": "class_logits",
+    "reg": "distances",
+    "ctr": "centerness",
+    "cof": "coefficients",
+}
+
+
+@pytest.mark.parametrize("file", golden_files("golden"))
+def test_equals_the_authors_code(file: Path) -> None:
+    """Raw outputs within 1e-4 relative; the same detections, boxes within 0.1 px."""
+    reference = read_reference(file)
+    record = reference.record
+    model = reference_model(record["config"], record["seed"], record["cls_bias"])
+    predictor = sm.Predictor(model, device="cpu", precision="fp32")
+    image = cv2.imread(str(OFFICIAL / "images" / f"{record['image']}.jpg"))
+
+    prepared = predictor.prepare(image)
+    with torch.inference_mode():
+        pixels = torch.from_numpy(prepared.pixels)[None]
+        network_input = predictor._normalise(pixels, prepared.size, torch.float32)
+        raw = model(network_input)
+    tensors = {"input": network_input, "head_basis": raw.basis}
+    for short, field in HEAD_TENSORS.items():
+        tensors |= {f"head_{short}_{i}": x for i, x in enumerate(getattr(raw, field))}
+    for name, tensor in tensors.items():
+        assert list(tensor.shape) == record["stats"][name]["shape"], name
+        actual, expected = reference.sampled(name, tensor)
+        assert np.abs(actual - expected).max() <= 1e-4 * np.abs(expected).max(), name
+
+    instances = predictor(image)
+    _assert_same_detections(instances, record["results"])
+
+
+def _assert_same_detections(instances: sm.Instances, results: dict[str, dict]) -> None:
+    rles = instances.to_rle()
+    assert len(instances) == sum(len(found["bboxes"]) for found in results.values())
+    for label, found in results.items():
+        indices = list(np.flatnonzero(instances.labels == int(label)))
+        assert len(indices) == len(found["bboxes"])
+        mask_scores = found.get("mask_scores", [box[4] for box in found["bboxes"]])
+        for (*box, score), rle, mask_score in zip(
+            found["bboxes"], found["rles"], mask_scores, strict=True
+        ):
+            distance = [np.abs(instances.boxes[i] - box).max() for i in indices]
+            i = indices.pop(int(np.argmin(distance)))
+            assert min(distance) < 0.1
+            assert abs(instances.scores[i] - score) < 1e-4
+            assert abs(instances.mask_scores[i] - mask_score) < 1e-4
+            both_empty = coco_mask.area(rles[i]) == coco_mask.area(rle) == 0
+            assert both_empty or coco_mask.iou([rles[i]], [rle], [0])[0, 0] >= 0.99
+
+
+@pytest.fixture(scope="module")
+def seeing() -> sm.model.sipmask.SipMask:
+    """A small model with random weights that reports objects everywhere."""
+    torch.manual_seed(0)
+    preset = replace(sm.get_preset("sipmask_r18_lite"), channels=32, score_threshold=0.0)
+    model = sm.build_model(preset, num_classes=3)
+    torch.nn.init.zeros_(model.bbox_head.fcos_cls.bias)
+    return model
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 900), (480, 640), (641, 333)])
+def test_any_image_size_gives_boxes_and_masks_inside_the_image(
+    seeing: sm.model.sipmask.SipMask, size: tuple[int, int]
+) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    instances = sm.Predictor(seeing, device="cpu", precision="fp32")(image)
+    height, width = size
+    assert len(instances) == 100
+    assert instances.masks.shape == (100, height, width)
+    assert (np.diff(instances.scores) <= 0).all()
+    assert (instances.boxes >= 0).all()
+    assert (instances.boxes[:, [0, 2]] <= width + 1e-3).all()
+    assert (instances.boxes[:, [1, 3]] <= height + 1e-3).all()
+
+
+def test_the_same_image_gives_the_same_result(seeing: sm.model.sipmask.SipMask) -> None:
+    image = np.random.default_rng(1).integers(0, 256, (90, 120, 3), dtype=np.uint8)
+    predictor = sm.Predictor(seeing, device="cpu")
+    first, second = predictor(image), predictor(image)
+    assert np.array_equal(first.boxes, second.boxes)
+    assert np.array_equal(first.masks, second.masks)
+
+
+def test_the_given_model_is_not_changed(seeing: sm.model.sipmask.SipMask) -> None:
+    before = {key: value.clone() for key, value in seeing.state_dict().items()}
+    sm.Predictor(seeing, device="cpu", precision="bf16")(np.zeros((64, 64, 3), np.uint8))
+    after = seeing.state_dict()
+    assert all(torch.equal(value, after[key]) for key, value in before.items())
+
+
+def test_an_empty_scene_gives_no_instances(seeing: sm.model.sipmask.SipMask) -> None:
+    predictor = sm.Predictor(seeing, device="cpu", score_threshold=1.0)
+    instances = predictor(np.zeros((48, 64, 3), np.uint8))
+    assert len(instances) == 0
+    assert instances.masks.shape == (0, 48, 64)
+    assert instances.to_rle() == []
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((4, 4), np.uint8),
+        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((0, 4, 3), np.uint8),
+        np.zeros((4, 4, 3), np.float32),
+        "image.jpg",
+    ],
+)
+def test_anything_but_a_colour_image_is_refused(
+    seeing: sm.model.sipmask.SipMask, image: object
+) -> None:
+    with pytest.raises(sm.InputError, match="An image must be"):
+        sm.Predictor(seeing, device="cpu")(image)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"device": "tpu"}, "device is 'tpu'"),
+        ({"device": "cuda:99"}, "device is 'cuda:99'"),
+        ({"precision": "int8", "device": "cpu"}, "precision is 'int8'"),
+        ({"precision": "fp16", "device": "cpu"}, "precision is 'fp16'"),
+        ({"score_threshold": 1.5}, "score_threshold is 1.5"),
+        ({"num_threads": 0}, "num_threads is 0"),
+    ],
+)
+def test_options_that_cannot_be_used_are_refused(
+    seeing: sm.model.sipmask.SipMask, options: dict, sentence: str
+) -> None:
+    with pytest.raises(sm.InputError, match=sentence):
+        sm.Predictor(seeing, **options)
+
+
+@pytest.mark.skipif(not PRETRAINED.exists(), reason="this checkout carries no shipped weights")
+def test_the_shipped_model_finds_the_astronaut() -> None:
+    """A photograph that was not in the training data; half precision where the CPU has it."""
+    data = pytest.importorskip("skimage.data")
+    image = np.ascontiguousarray(data.astronaut()[..., ::-1])
+    predictor = sm.Predictor.from_pretrained(device="cpu")
+    instances = predictor(image)
+    assert predictor.class_names == ("person",)
+    assert len(instances) >= 1
+    body = np.zeros((512, 512), bool)
+    body[60:, 60:380] = True  # where she sits
+    mask = instances.masks[0]
+    assert instances.scores[0] > 0.5
+    assert mask[200:500, 150:300].mean() > 0.8
+    assert (mask & ~body).sum() < 0.1 * mask.sum()
+
+
+@pytest.mark.skipif(not PRETRAINED.exists(), reason="this checkout carries no shipped weights")
+def test_half_precision_agrees_with_single() -> None:
+    data = pytest.importorskip("skimage.data")
+    image = np.ascontiguousarray(data.astronaut()[..., ::-1])
+    single, half = (
+        sm.Predictor.from_pretrained(device="cpu", precision=precision, score_threshold=0.3)(image)
+        for precision in ("fp32", "bf16")
+    )
+    iou = coco_mask.iou(single.to_rle(), half.to_rle(), [0] * len(half))
+    assert (iou.max(axis=1) >= 0.95).all()

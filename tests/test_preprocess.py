@@ -1,0 +1,62 @@
+"""The resize rules and the normalisation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import sipmask_core as sm
+from sipmask_core.preprocess import Normalise, prepare, resized_size
+from sipmask_core.presets import KeepRatio, Letterbox, Stretch
+
+
+@pytest.mark.parametrize(
+    ("size", "rule", "expected"),
+    [
+        ((427, 640), KeepRatio(1333, 800), (800, 1199)),
+        ((640, 428), KeepRatio(1333, 800), (1196, 800)),
+        ((100, 1000), KeepRatio(1333, 800), (133, 1333)),
+        ((427, 640), Stretch(544, 544), (544, 544)),
+        ((480, 640), Letterbox(384, 384), (288, 384)),
+        ((1, 5000), Letterbox(384, 384), (1, 384)),
+    ],
+)
+def test_sizes_after_the_resize(
+    size: tuple[int, int], rule: KeepRatio | Stretch | Letterbox, expected: tuple[int, int]
+) -> None:
+    assert resized_size(*size, rule) == expected
+
+
+def test_the_accurate_presets_pad_to_a_multiple_of_32() -> None:
+    prepared = prepare(
+        np.zeros((427, 640, 3), np.uint8), sm.get_preset("sipmask_r50_caffe_fpn_gn_1x")
+    )
+    assert prepared.pixels.shape == (800, 1216, 3)
+    assert prepared.size == (800, 1199)
+
+
+def test_a_letterbox_keeps_the_aspect_ratio_and_says_the_scale() -> None:
+    prepared = prepare(np.zeros((480, 640, 3), np.uint8), sm.get_preset("sipmask_r18_lite"))
+    assert prepared.pixels.shape == (384, 384, 3)
+    assert prepared.size == (288, 384)
+    assert prepared.scale == pytest.approx((0.6, 0.6))
+
+
+def test_channels_are_in_the_order_of_the_preset() -> None:
+    blue = np.zeros((384, 384, 3), np.uint8)
+    blue[..., 0] = 200
+    assert prepare(blue, sm.get_preset("sipmask_r18_lite")).pixels[0, 0].tolist() == [0, 0, 200]
+    bgr = prepare(blue, sm.get_preset("sipmask_r50_caffe_fpn_ssd_6x")).pixels
+    assert bgr[0, 0].tolist() == [200, 0, 0]
+
+
+def test_padding_is_exactly_zero_once_normalised() -> None:
+    preset = sm.get_preset("sipmask_r18_lite")
+    pixels = torch.full((1, 8, 8, 3), 255, dtype=torch.uint8)
+    x = Normalise(preset)(pixels, (5, 6), torch.float32)
+    assert x.shape == (1, 3, 8, 8)
+    assert (x[:, :, 5:] == 0).all()
+    assert (x[:, :, :, 6:] == 0).all()
+    expected = (255 - torch.tensor(preset.mean)) / torch.tensor(preset.std)
+    torch.testing.assert_close(x[0, :, 0, 0], expected)

@@ -1,0 +1,49 @@
+"""Presets: their names, and that a checkpoint can carry the whole record."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import sipmask_core as sm
+from sipmask_core.presets import preset_from_json, preset_to_json
+
+
+def test_the_official_configurations_are_presets() -> None:
+    official = [name for name in sm.preset_names() if sm.get_preset(name).authors]
+    assert len(official) == 9
+    assert "sipmask++_r101_caffe_fpn_ssd_gn_10x" in official
+
+
+def test_an_unknown_preset_is_named_with_the_known_ones() -> None:
+    with pytest.raises(sm.InputError, match=r"no preset 'yolo'.*sipmask_r50_caffe_fpn_gn_1x"):
+        sm.get_preset("yolo")
+
+
+@pytest.mark.parametrize("name", sm.preset_names())
+def test_a_preset_survives_json(name: str) -> None:
+    preset = sm.get_preset(name)
+    assert preset_from_json(preset_to_json(preset), "a test") == preset
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"resize_rule": "__import__"},
+        {"resize_rule": None},
+        {"unknown": 1},
+        {"resize": {}},
+        {"sub_regions": 9},
+    ],
+)
+def test_a_record_that_makes_no_sense_is_refused(change: dict) -> None:
+    record = json.loads(preset_to_json(sm.get_preset("sipmask_r18_lite")))
+    with pytest.raises(sm.InputError, match=r"'model\.safetensors' cannot be read"):
+        preset_from_json(json.dumps({**record, **change}), "model.safetensors")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "3", "{"])
+def test_text_that_is_no_record_is_refused(text: str) -> None:
+    with pytest.raises(sm.InputError, match="cannot be read"):
+        preset_from_json(text, "x")

@@ -1,0 +1,87 @@
+"""The network's structure: the authors' key names, shapes and frozen parts."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from official import golden_files
+
+import sipmask_core as sm
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize("file", golden_files("keys"))
+def test_keys_shapes_and_frozen_parameters_are_the_authors(file: Path) -> None:
+    record = json.loads(file.read_text())
+    with torch.device("meta"):
+        model = sm.build_model(record["config"])
+    state, parameters = model.state_dict(), dict(model.named_parameters())
+    assert set(state) == {entry["key"] for entry in record["keys"]}
+    for entry in record["keys"]:
+        key = entry["key"]
+        assert list(state[key].shape) == entry["shape"], key
+        assert str(state[key].dtype) == f"torch.{entry['dtype']}", key
+        assert (key in parameters) == (entry["kind"] == "param"), key
+        if key in parameters:
+            assert parameters[key].requires_grad == entry["requires_grad"], key
+    assert sum(p.numel() for p in model.parameters()) == record["num_params"]
+
+
+@pytest.mark.parametrize("sub_regions", [1, 2, 3, 4, 5])
+def test_each_sub_region_has_its_own_coefficients(sub_regions: int) -> None:
+    preset = replace(sm.get_preset("sipmask_r18_lite"), channels=32, sub_regions=sub_regions)
+    model = sm.build_model(preset, num_classes=3)
+    with torch.inference_mode():
+        outputs = model(torch.randn(2, 3, 64, 96))
+    assert outputs.coefficients[0].shape == (2, sub_regions**2 * 32, 8, 12)
+    assert outputs.class_logits[0].shape == (2, 3, 8, 12)
+    assert outputs.basis.shape == (2, 32, 32, 48)
+    assert (outputs.basis >= 0).all()
+
+
+def test_sub_regions_out_of_range_are_refused() -> None:
+    with pytest.raises(sm.InputError, match="sub_regions is 6"):
+        replace(sm.get_preset("sipmask_r18_lite"), sub_regions=6)
+
+
+def test_frozen_parts_stay_frozen_in_training_mode() -> None:
+    model = sm.build_model("sipmask_r18_lite", num_classes=1).train()
+    before = {k: v.clone() for k, v in model.state_dict().items() if "running" in k}
+    model(torch.randn(1, 3, 64, 64))
+    assert all(torch.equal(v, model.state_dict()[k]) for k, v in before.items())
+
+
+def test_folding_batch_norm_does_not_change_the_features() -> None:
+    torch.manual_seed(0)
+    backbone = sm.build_model("sipmask_r18_lite", num_classes=1).backbone
+    for module in backbone.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+    image = torch.randn(1, 3, 64, 64)
+    with torch.inference_mode():
+        expected = backbone(image)
+        backbone.fold_batch_norm()
+        actual = backbone(image)
+    assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in backbone.modules())
+    for a, b in zip(actual, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+
+
+def test_class_names_default_to_cocos() -> None:
+    with torch.device("meta"):
+        assert sm.build_model("sipmask_r18_lite").class_names[:2] == ("person", "bicycle")
+        assert sm.build_model("sipmask_r18_lite", 2).class_names == ("class 0", "class 1")
+
+
+def test_class_names_and_number_must_agree() -> None:
+    with pytest.raises(sm.InputError, match="num_classes is 3, but 1 names"):
+        sm.build_model("sipmask_r18_lite", 3, ["person"])
+    with pytest.raises(sm.InputError, match="num_classes is 0"):
+        sm.build_model("sipmask_r18_lite", 0)
