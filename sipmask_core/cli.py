@@ -56,16 +56,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sipmask",
+        usage="sipmask [-h] [--version] VERB ...",
         description="Instance segmentation with SipMask: masks, boxes, classes and scores.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"sipmask {_version()}")
-    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    verbs = parser.add_subparsers(
+        title="verbs", metavar="VERB --help", help="explain a verb, with examples", required=True
+    )
     for name in _VERBS:
         verb = importlib.import_module(f"sipmask_core.commands.{name}")
         sub = verbs.add_parser(
             name,
+            prog=f"sipmask {name}",
             help=verb.SUMMARY,
             description=verb.__doc__,
             formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -18,7 +18,7 @@ def make_instances(size, rectangles, track_ids=None, scores=None):
         labels=np.zeros(n, np.int64),
         mask_crops=[MaskCrop(x, y, np.ones((h, w), bool)) for x, y, w, h in rectangles],
         image_size=size,
-        track_ids=None if track_ids is None else np.array(track_ids, np.int64),
+        **({} if track_ids is None else {"track_ids": np.array(track_ids, np.int64)}),
     )
 
 

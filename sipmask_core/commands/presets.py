@@ -42,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
             f"{row['name']:<36}{row['backbone']:<11}{row['parameters'] / 1e6:>9.1f} M  "
             f"{row['input']:<19}{row['sub_regions']:<7}{row['features']}"
         )
+    print("Parameters are those with 80 classes; any number of classes can be trained.")
     if args.json:
         write_json(args.json, {"presets": rows, "provenance": provenance()})
     return 0
