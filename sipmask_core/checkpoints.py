@@ -230,33 +230,43 @@ def convert_checkpoint(
     target: str | os.PathLike[str],
     preset: str | None = None,
     class_names: Sequence[str] | None = None,
+    metadata: dict[str, str] | None = None,
+    dtype: torch.dtype | None = None,
 ) -> Preset:
-    """Turn a checkpoint of the authors into our own .safetensors; returns the preset it holds.
+    """Turn a checkpoint of the authors, or one of our own, into a new .safetensors.
 
-    Class names come from the argument or the file, and are COCO's where 80 classes have no names.
-    Raises InputError when the file fits no preset, or several and none is named.
+    preset: by default the one that the file names or, failing that, the only one that fits.
+    class_names: by default the file's, or COCO's for 80 classes without names. metadata: added to
+    the file's own. dtype: as for `save_checkpoint`. Returns the preset. Raises InputError when the
+    file fits no preset, or several and none is named.
     """
     checkpoint = read_checkpoint(source)
-    if preset is None:
-        fitting = fitting_presets(checkpoint.state)
-        if len(fitting) != 1:
-            reason = f"fits {' and '.join(fitting)}" if fitting else "fits no preset"
-            raise InputError(f"{str(source)!r} {reason}; name the preset it was trained as.")
-        preset = fitting[0]
     if CLASS_KEY not in checkpoint.state:
         raise InputError(f"{str(source)!r} is not a SipMask checkpoint: it has no {CLASS_KEY}.")
-    names = class_names or _class_names(checkpoint.metadata, str(source))
     number = len(checkpoint.state[CLASS_KEY])
+    names = class_names or _class_names(checkpoint.metadata, str(source))
     if names is not None and len(names) != number:
         raise InputError(
             f"{len(names)} class names were given for the {number} classes of {str(source)!r}."
         )
-    model = build_model(get_preset(preset), num_classes=number, class_names=names)
+    model = build_model(_preset_of(checkpoint, preset, str(source)), number, names)
     _check_keys(model, checkpoint.state, str(source))
     model.load_state_dict(checkpoint.state)
-    kept = {k: v for k, v in checkpoint.metadata.items() if k not in ("preset", "class_names")}
-    save_checkpoint(model, target, {**kept, "converted_from": Path(source).name})
+    record = {**checkpoint.metadata, "converted_from": Path(source).name, **(metadata or {})}
+    save_checkpoint(model, target, record, dtype)
     return model.preset
+
+
+def _preset_of(checkpoint: Checkpoint, name: str | None, source: str) -> Preset:
+    if name is not None:
+        return get_preset(name)
+    if "preset" in checkpoint.metadata:
+        return preset_from_json(checkpoint.metadata["preset"], source)
+    fitting = fitting_presets(checkpoint.state)
+    if len(fitting) != 1:
+        reason = f"fits {' and '.join(fitting)}" if fitting else "fits no preset"
+        raise InputError(f"{source!r} {reason}; name the preset it was trained as.")
+    return get_preset(fitting[0])
 
 
 def load_backbone(model: SipMask, path: str | os.PathLike[str]) -> list[str]:

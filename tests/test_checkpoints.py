@@ -167,6 +167,22 @@ def test_convert_asks_for_the_preset_when_several_fit(tmp_path: Path) -> None:
     assert sm.load_model(tmp_path / "new.safetensors").preset.name.endswith("gn_1x")
 
 
+def test_convert_publishes_a_file_of_our_own(tmp_path: Path) -> None:
+    model = _small()
+    sm.save_checkpoint(model, tmp_path / "best.safetensors", {"segm AP": "0.3"})
+    sm.convert_checkpoint(
+        tmp_path / "best.safetensors",
+        tmp_path / "published.safetensors",
+        metadata={"licence": "Apache-2.0"},
+        dtype=torch.float16,
+    )
+    published = sm.load_model(tmp_path / "published.safetensors")
+    assert published.preset == model.preset
+    metadata = sm.load_checkpoint(model, tmp_path / "published.safetensors")
+    assert metadata["segm AP"] == "0.3"
+    assert metadata["licence"] == "Apache-2.0"
+
+
 def test_a_file_without_a_preset_says_what_it_fits(tmp_path: Path) -> None:
     model = sm.build_model(OFFICIAL_NAME, num_classes=2)
     with pytest.raises(sm.InputError, match=rf"it fits {OFFICIAL_NAME}\); convert it"):

@@ -1,4 +1,4 @@
-"""Turn a checkpoint of the authors (.pth) into this project's .safetensors.
+"""Turn a checkpoint of the authors (.pth), or one of your own, into a .safetensors file.
 
 The new file holds the weights and, as metadata, the preset, the class names and where the weights
 came from, so that `--checkpoint FILE` alone suffices from then on. Nothing in the old file is
@@ -8,6 +8,8 @@ examples:
   sipmask convert SipMask_r50.pth sipmask_r50.safetensors
   sipmask convert mine.pth mine.safetensors --preset sipmask_r50_caffe_fpn_gn_1x \\
       --class-names names.txt
+  sipmask convert runs/first/best.safetensors published.safetensors --half \\
+      --metadata "licence=CC BY 4.0"
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from sipmask_core.errors import InputError
 if TYPE_CHECKING:
     import argparse
 
-SUMMARY = "turn the authors' .pth checkpoint into a .safetensors file"
+SUMMARY = "turn a checkpoint (the authors' .pth or your own) into a .safetensors file"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,16 +38,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="text file with one class name a line; by default those stored in the checkpoint",
     )
+    parser.add_argument(
+        "--half", action="store_true", help="store the weights in 16 bits: half the file"
+    )
+    parser.add_argument(
+        "--metadata",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a fact to keep in the file, such as a licence; may be given several times",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Convert one file."""
+    import torch
+
     import sipmask_core as sm
 
-    class_names = None if args.class_names is None else _read_names(args.class_names)
-    sm.convert_checkpoint(args.source, args.target, preset=args.preset, class_names=class_names)
-    print(f"Wrote {args.target}.")
+    preset = sm.convert_checkpoint(
+        args.source,
+        args.target,
+        preset=args.preset,
+        class_names=None if args.class_names is None else _read_names(args.class_names),
+        metadata=dict(_key_value(text) for text in args.metadata),
+        dtype=torch.float16 if args.half else None,
+    )
+    print(f"Wrote {args.target}: {preset.name}.")
     return 0
+
+
+def _key_value(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise InputError(f"--metadata is {text!r}; expected KEY=VALUE.")
+    return key, value
 
 
 def _read_names(path: Path) -> tuple[str, ...]:
