@@ -1,17 +1,43 @@
-"""SipMask in today's PyTorch: build, load, run and train the models of Cao et al., ECCV 2020."""
+"""SipMask in today's PyTorch: build, load, run and train the models of Cao et al., ECCV 2020.
 
-from sipmask_core.checkpoints import (
-    convert_checkpoint,
-    load_backbone,
-    load_checkpoint,
-    load_model,
-    save_checkpoint,
-)
-from sipmask_core.errors import InputError
-from sipmask_core.instances import Instances, MaskCrop
-from sipmask_core.model.sipmask import build_model
-from sipmask_core.predictor import Predictor
-from sipmask_core.presets import Preset, get_preset, preset_names
+Names are imported when they are first used, so that `sipmask --help` need not wait for PyTorch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sipmask_core.checkpoints import (
+        convert_checkpoint,
+        load_backbone,
+        load_checkpoint,
+        load_model,
+        save_checkpoint,
+    )
+    from sipmask_core.errors import InputError
+    from sipmask_core.instances import Instances, MaskCrop
+    from sipmask_core.model.sipmask import SipMask, build_model
+    from sipmask_core.predictor import Predictor
+    from sipmask_core.presets import Preset, get_preset, preset_names
+
+_HOME = {
+    "InputError": "errors",
+    "Instances": "instances",
+    "MaskCrop": "instances",
+    "Predictor": "predictor",
+    "Preset": "presets",
+    "SipMask": "model.sipmask",
+    "build_model": "model.sipmask",
+    "convert_checkpoint": "checkpoints",
+    "get_preset": "presets",
+    "load_backbone": "checkpoints",
+    "load_checkpoint": "checkpoints",
+    "load_model": "checkpoints",
+    "preset_names": "presets",
+    "save_checkpoint": "checkpoints",
+}
 
 __all__ = [
     "InputError",
@@ -19,6 +45,7 @@ __all__ = [
     "MaskCrop",
     "Predictor",
     "Preset",
+    "SipMask",
     "build_model",
     "convert_checkpoint",
     "get_preset",
@@ -28,3 +55,15 @@ __all__ = [
     "preset_names",
     "save_checkpoint",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

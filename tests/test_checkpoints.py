@@ -17,17 +17,15 @@ import sipmask_core as sm
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sipmask_core.model.sipmask import SipMask
-
 OFFICIAL_NAME = "sipmask_r50_caffe_fpn_ssd_6x"
 
 
-def _small(num_classes: int = 2) -> SipMask:
+def _small(num_classes: int = 2) -> sm.SipMask:
     preset = replace(sm.get_preset("sipmask_r18_lite"), stage_widths=(64, 32, 32, 32), channels=32)
     return sm.build_model(preset, class_names=[f"thing {i}" for i in range(num_classes)])
 
 
-def _same_weights(a: SipMask, b: SipMask) -> bool:
+def _same_weights(a: sm.SipMask, b: sm.SipMask) -> bool:
     other = b.state_dict()
     return all(torch.equal(value, other[key]) for key, value in a.state_dict().items())
 

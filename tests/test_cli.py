@@ -69,11 +69,12 @@ def test_presets_lists_every_preset_with_its_size(tmp_path, capsys):
 
 def test_convert_hands_over_its_arguments(tmp_path, monkeypatch):
     received = {}
-    monkeypatch.setattr(
-        sm,
-        "convert_checkpoint",
-        lambda source, target, **options: received.update(options, source=source, target=target),
-    )
+
+    def convert(source, target, **options):
+        received.update(options, source=source, target=target)
+        return sm.get_preset("sipmask_r18_lite")
+
+    monkeypatch.setattr(sm, "convert_checkpoint", convert)
     names = tmp_path / "names.txt"
     names.write_text("person\n\nbicycle \n")
     command = ["convert", "old.pth", "new.safetensors", "--preset", "p", "--class-names"]

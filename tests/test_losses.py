@@ -82,7 +82,7 @@ def test_targets_equal_the_authors(file: Path) -> None:
 
 
 @pytest.fixture
-def small_model() -> sm.model.sipmask.SipMask:
+def small_model() -> sm.SipMask:
     torch.manual_seed(0)
     preset = replace(sm.get_preset("sipmask_r18_lite"), channels=64)
     return sm.build_model(preset, num_classes=2).train()
@@ -97,7 +97,7 @@ def _no_objects(height: int, width: int) -> dict[str, torch.Tensor]:
 
 
 def test_an_image_without_objects_trains_our_own_presets(
-    small_model: sm.model.sipmask.SipMask,
+    small_model: sm.SipMask,
 ) -> None:
     losses = small_model.losses(torch.randn(1, 3, 160, 160), [_no_objects(160, 160)])
     assert losses["loss_cls"] > 0

@@ -72,7 +72,7 @@ def _assert_same_detections(instances: sm.Instances, results: dict[str, dict]) -
 
 
 @pytest.fixture(scope="module")
-def seeing() -> sm.model.sipmask.SipMask:
+def seeing() -> sm.SipMask:
     """A small model with random weights that reports objects everywhere."""
     torch.manual_seed(0)
     preset = replace(sm.get_preset("sipmask_r18_lite"), channels=32, score_threshold=0.0)
@@ -83,7 +83,7 @@ def seeing() -> sm.model.sipmask.SipMask:
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 900), (480, 640), (641, 333)])
 def test_any_image_size_gives_boxes_and_masks_inside_the_image(
-    seeing: sm.model.sipmask.SipMask, size: tuple[int, int]
+    seeing: sm.SipMask, size: tuple[int, int]
 ) -> None:
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
     instances = sm.Predictor(seeing, device="cpu", precision="fp32")(image)
@@ -96,7 +96,7 @@ def test_any_image_size_gives_boxes_and_masks_inside_the_image(
     assert (instances.boxes[:, [1, 3]] <= height + 1e-3).all()
 
 
-def test_the_same_image_gives_the_same_result(seeing: sm.model.sipmask.SipMask) -> None:
+def test_the_same_image_gives_the_same_result(seeing: sm.SipMask) -> None:
     image = np.random.default_rng(1).integers(0, 256, (90, 120, 3), dtype=np.uint8)
     predictor = sm.Predictor(seeing, device="cpu")
     first, second = predictor(image), predictor(image)
@@ -104,14 +104,14 @@ def test_the_same_image_gives_the_same_result(seeing: sm.model.sipmask.SipMask) 
     assert np.array_equal(first.masks, second.masks)
 
 
-def test_the_given_model_is_not_changed(seeing: sm.model.sipmask.SipMask) -> None:
+def test_the_given_model_is_not_changed(seeing: sm.SipMask) -> None:
     before = {key: value.clone() for key, value in seeing.state_dict().items()}
     sm.Predictor(seeing, device="cpu", precision="bf16")(np.zeros((64, 64, 3), np.uint8))
     after = seeing.state_dict()
     assert all(torch.equal(value, after[key]) for key, value in before.items())
 
 
-def test_an_empty_scene_gives_no_instances(seeing: sm.model.sipmask.SipMask) -> None:
+def test_an_empty_scene_gives_no_instances(seeing: sm.SipMask) -> None:
     predictor = sm.Predictor(seeing, device="cpu", score_threshold=1.0)
     instances = predictor(np.zeros((48, 64, 3), np.uint8))
     assert len(instances) == 0
@@ -129,9 +129,7 @@ def test_an_empty_scene_gives_no_instances(seeing: sm.model.sipmask.SipMask) -> 
         "image.jpg",
     ],
 )
-def test_anything_but_a_colour_image_is_refused(
-    seeing: sm.model.sipmask.SipMask, image: object
-) -> None:
+def test_anything_but_a_colour_image_is_refused(seeing: sm.SipMask, image: object) -> None:
     with pytest.raises(sm.InputError, match="An image must be"):
         sm.Predictor(seeing, device="cpu")(image)  # type: ignore[arg-type]
 
@@ -148,7 +146,7 @@ def test_anything_but_a_colour_image_is_refused(
     ],
 )
 def test_options_that_cannot_be_used_are_refused(
-    seeing: sm.model.sipmask.SipMask, options: dict, sentence: str
+    seeing: sm.SipMask, options: dict, sentence: str
 ) -> None:
     with pytest.raises(sm.InputError, match=sentence):
         sm.Predictor(seeing, **options)
