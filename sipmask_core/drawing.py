@@ -154,10 +154,14 @@ def _draw_labels(
     colours: Sequence[Colour],
     style: _Style,
 ) -> None:
-    """Write class, track id and score of each instance where no better one's text stands."""
+    """Write class, track id and score of each instance; the better ones choose their place first.
+
+    Where no place is free, the better one lies on top.
+    """
     thickness = max(1, round(style.font * 1.6))
     pad = max(2, round(style.font * 6))
-    taken: list[Rectangle] = []
+    texts: list[str] = []
+    places: list[Rectangle] = []
     for index in range(len(instances)):
         text = class_names[int(instances.labels[index])]
         if instances.track_ids[index] != UNTRACKED:
@@ -165,13 +169,16 @@ def _draw_labels(
         text += f" {instances.scores[index]:.2f}"
         (text_width, text_height), _ = cv2.getTextSize(text, _FONT, style.font, thickness)
         w, h = text_width + 2 * pad, text_height + 2 * pad
-        x, y = _place(w, h, instances.boxes[index], instances.image_size, taken)
-        taken.append((x, y, w, h))
+        x, y = _place(w, h, instances.boxes[index], instances.image_size, places)
+        texts.append(text)
+        places.append((x, y, w, h))
+    for index in reversed(range(len(instances))):
+        x, y, w, h = places[index]
         cv2.rectangle(canvas, (x, y), (x + w - 1, y + h - 1), colours[index], cv2.FILLED)
         blue, green, red = colours[index]
         ink = (0, 0, 0) if 0.114 * blue + 0.587 * green + 0.299 * red > 110 else (255, 255, 255)
-        origin = (x + pad, y + pad + text_height)
-        cv2.putText(canvas, text, origin, _FONT, style.font, ink, thickness, cv2.LINE_AA)
+        baseline = (x + pad, y + h - pad)
+        cv2.putText(canvas, texts[index], baseline, _FONT, style.font, ink, thickness, cv2.LINE_AA)
 
 
 def _place(

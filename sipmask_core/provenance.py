@@ -28,8 +28,9 @@ def provenance(
 
     The record holds no time stamp: the same work on the same machine gives the same record.
     """
+    program = Path(sys.argv[0]).name.replace("__main__.py", "sipmask")
     return {
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": " ".join([program, *sys.argv[1:]]),
         "device": describe_device(device),
         "versions": {"python": platform.python_version(), **package_versions()},
         "inputs": {str(path): sha256(path) for path in inputs},
