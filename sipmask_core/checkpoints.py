@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -22,6 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from sipmask_core.errors import InputError
+from sipmask_core.files import atomic_path
 from sipmask_core.model.sipmask import SipMask, build_model
 from sipmask_core.presets import Preset, get_preset, preset_from_json, preset_names, preset_to_json
 
@@ -215,14 +215,8 @@ def save_checkpoint(
         "preset": preset_to_json(model.preset),
         "class_names": json.dumps(list(model.class_names)),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".safetensors.tmp")
-    os.close(descriptor)
-    try:
+    with atomic_path(path) as temporary:
         save_file(state, temporary, metadata=described)
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
 
 
 def convert_checkpoint(
