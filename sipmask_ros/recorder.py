@@ -59,13 +59,17 @@ class Film:
         self._thread.join()
 
     def _work(self) -> None:
+        fps = self._writer.fps
         start: float | None = None
+        cut = 0  # frames of silence that were left out
         previous: NDArray[np.uint8] | None = None
         while (item := self._queue.get()) is not None:
             seconds, picture = item
             start = seconds if start is None else start
-            missing = round((seconds - start) * self._writer.fps) - self._writer.count
-            for _ in range(min(missing, int(_LONGEST_GAP * self._writer.fps))):
+            silent = max(0, round((seconds - start) * fps) - cut - self._writer.count)
+            shown = min(silent, int(_LONGEST_GAP * fps))
+            cut += silent - shown
+            for _ in range(shown):
                 self._writer.write(picture if previous is None else previous)
             self._writer.write(picture)
             previous = picture

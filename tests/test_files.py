@@ -1,0 +1,48 @@
+import json
+
+import pytest
+
+from sipmask_core.errors import InputError
+from sipmask_core.files import atomic_path, write_json
+
+
+def test_the_file_appears_when_the_block_ends(tmp_path):
+    path = tmp_path / "new" / "result.txt"
+    with atomic_path(path) as temporary:
+        temporary.write_text("whole")
+        assert not path.exists() and temporary.suffix == ".txt"
+    assert path.read_text() == "whole"
+    assert [file.name for file in path.parent.iterdir()] == ["result.txt"]
+
+
+def test_a_failing_block_leaves_the_old_content_and_no_rest(tmp_path):
+    path = tmp_path / "result.txt"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), atomic_path(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert [file.name for file in tmp_path.iterdir()] == ["result.txt"]
+
+
+def test_a_block_that_writes_nothing_changes_nothing(tmp_path):
+    with atomic_path(tmp_path / "result.txt"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_in_place_of_the_file_is_refused(tmp_path):
+    with pytest.raises(InputError, match="is a folder"), atomic_path(tmp_path):
+        pass
+
+
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(InputError, match="Cannot make the folder"):
+        write_json(tmp_path / "taken" / "result.json", {})
+
+
+def test_json_reads_back(tmp_path):
+    record = {"AP": 0.5, "names": ["ü"]}
+    write_json(tmp_path / "result.json", record)
+    assert json.loads((tmp_path / "result.json").read_text(encoding="utf-8")) == record

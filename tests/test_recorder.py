@@ -1,0 +1,35 @@
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
+pytest.importorskip("sipmask_ros.msg", reason="the messages are not built")
+
+from sipmask_core.data.video import Frames, VideoWriter
+from sipmask_ros.recorder import Film
+
+
+def film_frames(path, stamps, **options):
+    """Film grey pictures of rising brightness; returns the film and the video's brightness."""
+    with VideoWriter(path, 10) as writer:
+        film = Film(writer, **options)
+        for number, stamp in enumerate(stamps):
+            film.add(stamp, np.full((48, 64, 3), 40 * number, np.uint8))
+        film.finish()
+    return film, [round(float(frame.image.mean()) / 40) for frame in Frames(path)]
+
+
+def test_the_film_keeps_the_pace_of_the_stamps(tmp_path):
+    stamps = [100.0, 100.1, 100.4, 100.5]
+    _, brightness = film_frames(tmp_path / "a.mp4", stamps, seconds=1.0, moments=2)
+    assert brightness == [0, 1, 1, 1, 2, 3]
+
+
+def test_a_long_silence_does_not_fill_the_film(tmp_path):
+    _, brightness = film_frames(tmp_path / "a.mp4", [0.0, 1000.0, 1000.1], seconds=1.0, moments=2)
+    assert len(brightness) == 1 + 20 + 1 + 1
+
+
+def test_stills_are_spread_over_the_expected_length(tmp_path):
+    stamps = [0.1 * i for i in range(6)]
+    film, _ = film_frames(tmp_path / "a.mp4", stamps, seconds=0.6, moments=2)
+    assert [round(float(still.mean()) / 40) for still in film.stills] == [2, 5]
