@@ -1,7 +1,7 @@
 """A virtual camera that moves over photographs of people, so that a demo needs no camera.
 
 The photographs come with scikit-image and matplotlib; nothing is downloaded. Each act shows one of
-them full-frame, slowly panned and zoomed, while people cut out of the others walk across it, in
+them, slowly panned and zoomed, while people cut out of the others walk across it, in
 front of each other, at several sizes, some of them mirrored.
 """
 
@@ -64,7 +64,8 @@ class _Walker(NamedTuple):
 class _View(NamedTuple):
     """What of a photograph fills the frame: its middle (shares of width, height) and the zoom.
 
-    Zoom 1 shows as much of the photograph as fits the frame's proportions.
+    Zoom 1 shows the whole height of the photograph. Where it is narrower than the frame then, a
+    blurred copy fills the sides.
     """
 
     x: float
@@ -84,8 +85,8 @@ class _Act(NamedTuple):
 _ACTS = (
     _Act(
         "garage",
-        _View(0.42, 0.5, 1.15),
-        _View(0.58, 0.5, 1.0),
+        _View(0.45, 0.5, 1.4),
+        _View(0.55, 0.5, 1.2),
         (
             _Walker("cameraman", 0.62, 1.15, 0.1, mirrored=True),
             _Walker("astronaut", 0.5, -0.1, 0.95),
@@ -95,8 +96,8 @@ _ACTS = (
     ),
     _Act(
         "cameraman",
-        _View(0.5, 0.42, 1.0),
-        _View(0.45, 0.36, 1.25),
+        _View(0.55, 0.5, 1.0),
+        _View(0.5, 0.4, 1.3),
         (
             _Walker("officer", 0.45, 0.6, 0.95),
             _Walker("astronaut", 0.65, 1.15, 0.3),
@@ -104,8 +105,8 @@ _ACTS = (
     ),
     _Act(
         "astronaut",
-        _View(0.45, 0.3, 1.3),
-        _View(0.5, 0.4, 1.0),
+        _View(0.5, 0.35, 1.35),
+        _View(0.45, 0.5, 1.0),
         (
             _Walker("cameraman", 0.7, -0.15, 1.1),
             _Walker("officer", 0.6, 1.1, 0.05, mirrored=True),
@@ -113,8 +114,8 @@ _ACTS = (
     ),
     _Act(
         "officer",
-        _View(0.5, 0.35, 1.0),
-        _View(0.55, 0.3, 1.2),
+        _View(0.55, 0.5, 1.0),
+        _View(0.5, 0.4, 1.25),
         (
             _Walker("astronaut", 0.4, 0.95, 0.7),
             _Walker("cameraman", 0.75, 1.1, -0.1, mirrored=True),
@@ -152,6 +153,9 @@ class DemoScene:
         self._sprites = {
             walker: _make_sprite(walker, height) for act in _ACTS for walker in act.walkers
         }
+        self._surroundings = {
+            name: _blurred(photograph, width, height) for name, photograph in _photographs().items()
+        }
 
     def render(self, index: int) -> NDArray[np.uint8]:
         """Frame number `index` as a new (height, width, 3) uint8 BGR array; the scene repeats."""
@@ -169,17 +173,20 @@ class DemoScene:
         photograph = _photographs()[act.photograph]
         rows, columns = photograph.shape[:2]
         view = np.add(act.first, np.multiply(np.subtract(act.last, act.first), progress))
-        scale = max(self.width / columns, self.height / rows) * view[2]
-        half = np.array([self.width, self.height]) / (2 * scale)
-        # The view never leaves the photograph.
-        x, y = np.clip(view[:2] * (columns, rows), half, np.array([columns, rows]) - half)
+        scale = view[2] * self.height / rows
+        # The view never leaves the photograph, but for the sides where that is too narrow.
+        half_width, half_height = self.width / (2 * scale), self.height / (2 * scale)
+        x = view[0] * columns
+        if 2 * half_width <= columns:
+            x = np.clip(x, half_width, columns - half_width)
+        y = np.clip(view[1] * rows, half_height, rows - half_height)
         matrix = np.array(
             [[scale, 0, self.width / 2 - scale * x], [0, scale, self.height / 2 - scale * y]]
         )
-        frame = cv2.warpAffine(
-            photograph, matrix, (self.width, self.height), borderMode=cv2.BORDER_REPLICATE
-        )
-        return np.asarray(frame, np.uint8)
+        frame = self._surroundings[act.photograph].copy()
+        size = (self.width, self.height)
+        cv2.warpAffine(photograph, matrix, size, frame, borderMode=cv2.BORDER_TRANSPARENT)
+        return frame
 
     def _paste(self, frame: NDArray[np.uint8], sprite: _Sprite, x: float, sunk: float) -> None:
         """Blend the sprite in, its middle at share `x`, its lower edge `sunk` below the frame's."""
@@ -217,6 +224,13 @@ def _photographs() -> dict[str, NDArray[np.uint8]]:
             "scikit-image and matplotlib. Or name a camera or a video as the source."
         ) from None
     return {name: np.ascontiguousarray(rgb[:, :, ::-1]) for name, rgb in in_rgb.items()}
+
+
+def _blurred(photograph: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+    """The photograph at the size of the frame, darkened, with nothing in it to be recognised."""
+    coarse = cv2.resize(photograph, (8, 6), interpolation=cv2.INTER_AREA)
+    smooth = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(cv2.convertScaleAbs(smooth, alpha=0.6), np.uint8)
 
 
 def _make_sprite(walker: _Walker, frame_height: int) -> _Sprite:
