@@ -1,0 +1,47 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("ament_index_python", reason="no ROS 2 in this environment")
+
+from sipmask_ros.transport import PROFILE_VARIABLES, prepare_for_images
+
+
+def test_fast_dds_gets_the_shared_memory_profile(monkeypatch):
+    for name in PROFILE_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    prepare_for_images()
+    for name in PROFILE_VARIABLES:
+        profile = Path(os.environ[name]).read_text()
+        assert "<segment_size>67108864</segment_size>" in profile
+        monkeypatch.delenv(name)
+
+
+def test_a_profile_of_the_user_stays(monkeypatch):
+    monkeypatch.delenv(PROFILE_VARIABLES[1], raising=False)
+    monkeypatch.setenv(PROFILE_VARIABLES[0], "/etc/own.xml")
+    prepare_for_images()
+    assert os.environ[PROFILE_VARIABLES[0]] == "/etc/own.xml"
+    assert PROFILE_VARIABLES[1] not in os.environ
+
+
+def test_image_buffers_are_kept_by_the_process_not_mapped_anew():
+    """With glibc's defaults every 3 MB buffer is mapped, and each of its pages faults in again."""
+    program = """
+import resource
+from sipmask_ros.transport import prepare_for_images
+prepare_for_images()
+bytearray(3 << 20)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(100):
+    bytearray(3 << 20)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    pages = 100 * (3 << 20) // os.sysconf("SC_PAGE_SIZE")
+    assert int(run.stdout) < pages / 10
