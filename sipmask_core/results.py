@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from sipmask_core.classes import category_ids
 from sipmask_core.errors import InputError
 from sipmask_core.files import atomic_path
 
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
 class ResultsFile:
     """A COCO instances file with scores: annotations, images, categories and provenance.
 
-    `pycocotools.coco.COCO(path)` opens it, and its "annotations" are what `loadRes` takes. Category
-    i + 1 is class i. An image whose file name is a number, as in COCO, has that number as its id;
-    the others are counted from 1.
+    `pycocotools.coco.COCO(path)` opens it, and its "annotations" are what `loadRes` takes. Categories
+    have COCO's ids where all classes are COCO's and are counted from 1 otherwise; likewise, an
+    image whose file name is a number, as in COCO, has that number as its id.
 
     Annotations go straight to disk, so that memory grows only by one short record per image. Use it
     as a context manager and call `finish` last: the file appears under its name when the block ends
@@ -33,6 +34,7 @@ class ResultsFile:
         self.images: list[dict[str, Any]] = []
         self.annotation_count = 0
         self._class_names = class_names
+        self._category_ids = category_ids(class_names)
         self._image_ids: set[int] = set()
         self._next_id = 1
         self._pending = atomic_path(self.path)
@@ -59,7 +61,7 @@ class ResultsFile:
             annotation = {
                 "id": self.annotation_count + 1,
                 "image_id": image_id,
-                "category_id": int(instances.labels[index]) + 1,
+                "category_id": self._category_ids[instances.labels[index]],
                 "bbox": [round(value, 3) for value in (x0, y0, x1 - x0, y1 - y0)],
                 "score": round(float(instances.mask_scores[index]), 6),
                 "area": int(instances.mask_crops[index].bitmap.sum()),
@@ -72,7 +74,10 @@ class ResultsFile:
 
     def finish(self, provenance: dict[str, Any]) -> None:
         """Write what follows the annotations; the last call."""
-        categories = [{"id": i + 1, "name": name} for i, name in enumerate(self._class_names)]
+        categories = [
+            {"id": number, "name": name}
+            for number, name in zip(self._category_ids, self._class_names, strict=True)
+        ]
         tail = {"images": self.images, "categories": categories, "provenance": provenance}
         self._file.write("\n],\n" + json.dumps(tail, indent=1)[1:].lstrip() + "\n")
 

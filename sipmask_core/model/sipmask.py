@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
+from sipmask_core.classes import COCO_CLASSES
 from sipmask_core.errors import InputError
 from sipmask_core.model.backbone import ResNet
 from sipmask_core.model.fpn import FPN
@@ -72,15 +73,3 @@ def build_model(
     elif num_classes is not None and num_classes != len(class_names):
         raise InputError(f"num_classes is {num_classes}, but {len(class_names)} names were given.")
     return SipMask(preset, class_names).eval()
-
-
-COCO_CLASSES = tuple(
-    """person,bicycle,car,motorcycle,airplane,bus,train,truck,boat,traffic light,fire hydrant,
-    stop sign,parking meter,bench,bird,cat,dog,horse,sheep,cow,elephant,bear,zebra,giraffe,
-    backpack,umbrella,handbag,tie,suitcase,frisbee,skis,snowboard,sports ball,kite,baseball bat,
-    baseball glove,skateboard,surfboard,tennis racket,bottle,wine glass,cup,fork,knife,spoon,bowl,
-    banana,apple,sandwich,orange,broccoli,carrot,hot dog,pizza,donut,cake,chair,couch,
-    potted plant,bed,dining table,toilet,tv,laptop,mouse,remote,keyboard,cell phone,microwave,
-    oven,toaster,sink,refrigerator,book,clock,vase,scissors,teddy bear,hair drier,
-    toothbrush""".replace("\n    ", "").split(",")
-)
