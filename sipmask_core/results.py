@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 class ResultsFile:
     """A COCO instances file with scores: annotations, images, categories and provenance.
 
-    `pycocotools.coco.COCO(path)` opens it, and its "annotations" are what `loadRes` takes. Categories
-    have COCO's ids where all classes are COCO's and are counted from 1 otherwise; likewise, an
-    image whose file name is a number, as in COCO, has that number as its id.
+    `pycocotools.coco.COCO(path)` opens it, and its "annotations" are what `loadRes` takes.
+    Categories have COCO's ids where all classes are COCO's and are counted from 1 otherwise;
+    likewise, an image whose file name is a number, as in COCO, has that number as its id.
 
     Annotations go straight to disk, so that memory grows only by one short record per image. Use it
     as a context manager and call `finish` last: the file appears under its name when the block ends

@@ -23,12 +23,12 @@ def test_masks_are_ranked_by_their_own_score(tmp_path):
         results.add("a.png", make_instances(0.875, 0.5))
         results.finish({})
     (annotation,) = json.loads((tmp_path / "r.json").read_text())["annotations"]
-    assert annotation["score"] == 0.5 and annotation["category_id"] == 2
+    assert annotation["score"] == 0.5 and annotation["category_id"] == 18
     assert annotation["bbox"] == [1.25, 2.5, 2.75, 3.5] and annotation["area"] == 3
 
 
 def test_numbered_files_keep_their_number_and_no_id_comes_twice(tmp_path):
-    with ResultsFile(tmp_path / "r.json", ("person",)) as results:
+    with ResultsFile(tmp_path / "r.json", ("person", "dog")) as results:
         for name in ("000000000002.jpg", "x.png", "y.png", "2.png", "1.png"):
             results.add(name, Instances.empty((8, 9)))
         results.finish({"device": "cpu"})
@@ -39,7 +39,10 @@ def test_numbered_files_keep_their_number_and_no_id_comes_twice(tmp_path):
 
 
 def test_an_aborted_run_leaves_no_file(tmp_path):
-    with pytest.raises(RuntimeError), ResultsFile(tmp_path / "r.json", ("person",)) as results:
+    with (
+        pytest.raises(RuntimeError),
+        ResultsFile(tmp_path / "r.json", ("person", "dog")) as results,
+    ):
         results.add("a.png", make_instances(0.5, 0.5))
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []
