@@ -55,7 +55,7 @@ $(VENV)/bin/python:
 
 $(INSTALLED): pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "Installing PyTorch and ROS 2 into $(VENV) ..."
-	@$(if $(TORCH_INDEX),$(VENV)/bin/pip install -q -c constraints.txt --index-url $(TORCH_INDEX) torch torchvision)
+	@$(if $(TORCH_INDEX),$(VENV)/bin/pip install -q -c constraints.txt --no-deps --index-url $(TORCH_INDEX) torch torchvision)
 	@$(VENV)/bin/pip install -q -c constraints.txt -e '.[demo,dev,ros]'
 	@touch $@
 
