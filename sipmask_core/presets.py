@@ -140,7 +140,7 @@ PRESETS: dict[str, Preset] = {
         Preset(
             "sipmask_r18_lite",
             "resnet18",
-            Letterbox(384, 384),
+            Letterbox(320, 320),
             stage_widths=(64, 128, 256, 256),
             channels=96,
             tower_convs=2,

@@ -38,13 +38,13 @@ def test_the_accurate_presets_pad_to_a_multiple_of_32() -> None:
 
 def test_a_letterbox_keeps_the_aspect_ratio_and_says_the_scale() -> None:
     prepared = prepare(np.zeros((480, 640, 3), np.uint8), sm.get_preset("sipmask_r18_lite"))
-    assert prepared.pixels.shape == (384, 384, 3)
-    assert prepared.size == (288, 384)
-    assert prepared.scale == pytest.approx((0.6, 0.6))
+    assert prepared.pixels.shape == (320, 320, 3)
+    assert prepared.size == (240, 320)
+    assert prepared.scale == pytest.approx((0.5, 0.5))
 
 
 def test_channels_are_in_the_order_of_the_preset() -> None:
-    blue = np.zeros((384, 384, 3), np.uint8)
+    blue = np.zeros((320, 320, 3), np.uint8)
     blue[..., 0] = 200
     assert prepare(blue, sm.get_preset("sipmask_r18_lite")).pixels[0, 0].tolist() == [0, 0, 200]
     bgr = prepare(blue, sm.get_preset("sipmask_r50_caffe_fpn_ssd_6x")).pixels

@@ -112,10 +112,13 @@ def run(args: argparse.Namespace) -> int:
 
     torch.manual_seed(recipe.seed)
     model = sm.build_model(preset, class_names=train_part.class_names)
-    if args.init is not None and not args.resume:
+    pretrained: set[str] = set()
+    if args.init is not None:
         fresh = sm.load_backbone(model, args.init)
-        if fresh:
+        if fresh and not args.resume:
             print(f"Not in {args.init}, so trained from random weights: {', '.join(fresh)}.")
+        pretrained = {f"backbone.{key}" for key in model.backbone.state_dict()}
+        pretrained -= {f"backbone.{key}" for key in fresh}
 
     device = sm.Predictor(model, args.device).device
     dataset = CocoDataset(train_part, args.images, max_side=round(1.25 * max(recipe.input_size)))
@@ -142,6 +145,7 @@ def run(args: argparse.Namespace) -> int:
             "training images": str(len(dataset)),
             "validation images": str(len(held_out.images)),
         },
+        pretrained=pretrained,
     )
     if args.resume:
         trainer.resume()

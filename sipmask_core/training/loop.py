@@ -22,7 +22,7 @@ from sipmask_core.training.journal import Journal
 from sipmask_core.training.schedule import lr_factor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from torch import Tensor
 
@@ -45,6 +45,7 @@ class Trainer:
         the latest weights without a validation), `log.jsonl` and `curves.png`.
     validate: takes a model in eval mode, returns {"segm": {...}, "bbox": {...}} metrics.
     metadata: written into `best.safetensors`, beside step and metrics.
+    pretrained: names of the parameters that start from trained weights.
 
     The same model, samples and recipe on the same machine with the same number of threads give the
     same losses, whether the run was stopped and resumed or not, and with any number of workers.
@@ -60,6 +61,7 @@ class Trainer:
         workers: int = 0,
         validate: Callable[[SipMask], Metrics] | None = None,
         metadata: dict[str, str] | None = None,
+        pretrained: Collection[str] = (),
     ) -> None:
         self.recipe = recipe
         self.output = Path(output)
@@ -67,7 +69,7 @@ class Trainer:
         self.device = torch.device(device)
         self.model = model.to(self.device).to(memory_format=torch.channels_last)
         self.average = WeightAverage(model, recipe.ema_decay) if recipe.ema_decay else None
-        self.optimizer = make_optimizer(model, recipe)
+        self.optimizer = make_optimizer(model, recipe, pretrained)
         self.validate = validate
         self.metadata = metadata or {}
         self.samples = samples
@@ -268,22 +270,34 @@ class Trainer:
             torch.cuda.set_rng_state_all(state["rng_cuda"])
 
 
-def make_optimizer(model: torch.nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+def make_optimizer(
+    model: torch.nn.Module, recipe: Recipe, pretrained: Collection[str] = ()
+) -> torch.optim.Optimizer:
     """AdamW or SGD (momentum 0.9) over the parameters that require gradients.
 
-    Three groups: weights of two or more dimensions, with decay; norm scales, without; biases,
-    without and with their own learning rate.
+    Four groups: weights of two or more dimensions, with decay; those of them named in `pretrained`,
+    with their own learning rate; norm scales, without decay; biases, without and with their own
+    learning rate.
     """
+    trained: list[torch.nn.Parameter] = []
     weights: list[torch.nn.Parameter] = []
     scales: list[torch.nn.Parameter] = []
     biases: list[torch.nn.Parameter] = []
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            is_bias = name.endswith("bias")
-            group = biases if is_bias else weights if parameter.ndim > 1 else scales
-            group.append(parameter)
+            if name.endswith("bias"):
+                biases.append(parameter)
+            elif parameter.ndim < 2:
+                scales.append(parameter)
+            else:
+                (trained if name in pretrained else weights).append(parameter)
     groups = [
         {"params": weights, "weight_decay": recipe.weight_decay, "lr_factor": 1.0},
+        {
+            "params": trained,
+            "weight_decay": recipe.weight_decay,
+            "lr_factor": recipe.pretrained_lr_factor,
+        },
         {"params": scales, "weight_decay": 0.0, "lr_factor": 1.0},
         {"params": biases, "weight_decay": 0.0, "lr_factor": recipe.bias_lr_factor},
     ]

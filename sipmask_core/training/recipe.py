@@ -13,16 +13,22 @@ from sipmask_core.errors import InputError
 from sipmask_core.presets import KeepRatio, Preset
 
 
+# Below, P6 is a single pixel, and oneDNN 3 leaves part of the bfloat16 gradient of the stride-2
+# convolution after it uninitialised.
+MIN_SIDE = 96
+
+
 @dataclass(frozen=True)
 class Recipe:
     """Everything that decides the outcome of a training run besides data and initial weights.
 
-    input_size: (H, W) of the training images, multiples of 32.
+    input_size: (H, W) of the training images, multiples of 32 from MIN_SIDE.
     lr: at the recipe's batch size; no scaling happens behind your back. The first `warmup_steps`
         rise linearly from `warmup_factor` x lr; then "cosine" falls to zero, "step" divides by ten
         at each of `milestones` (epochs).
     weight_decay: on weights of two or more dimensions; biases and norm scales have none.
     bias_lr_factor: learning rate of biases relative to `lr`.
+    pretrained_lr_factor: learning rate, relative to `lr`, of weights that start from `--init`.
     clip_norm: gradients are scaled down to this norm; 0 leaves them.
     ema_decay: of the running average of the weights that is validated and published; 0: none.
     precision: "bf16" runs the forward pass under autocast; weights stay float32.
@@ -38,6 +44,7 @@ class Recipe:
     optimizer: Literal["adamw", "sgd"] = "adamw"
     weight_decay: float = 0.05
     bias_lr_factor: float = 1.0
+    pretrained_lr_factor: float = 1.0
     schedule: Literal["cosine", "step"] = "cosine"
     milestones: tuple[int, ...] = ()
     warmup_steps: int = 300
@@ -51,7 +58,12 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for side in self.input_size:
-            _require(side >= 64 and side % 32 == 0, "input size", side, "a multiple of 32 from 64")
+            _require(
+                side >= MIN_SIDE and side % 32 == 0,
+                "input size",
+                side,
+                f"a multiple of 32 from {MIN_SIDE}",
+            )
         for name in ("epochs", "batch_size", "validate_every"):
             value = getattr(self, name)
             _require(value >= 1, name, value, "1 or more")
@@ -110,4 +122,12 @@ _AUTHORS_EPOCHS = {
     "10x": (120, (100, 115)),
 }
 
-LITE = Recipe(input_size=(384, 384), epochs=60, batch_size=8, lr=5e-4, precision="bf16")
+LITE = Recipe(
+    input_size=(320, 320),
+    epochs=24,
+    batch_size=8,
+    lr=8e-4,
+    pretrained_lr_factor=0.1,
+    precision="bf16",
+    validate_every=4,
+)
