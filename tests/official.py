@@ -51,7 +51,7 @@ def read_reference(file: Path) -> Reference:
     return Reference(json.loads(file.read_text()), np.load(file.with_suffix(".npz")))
 
 
-def reference_model(config: str, seed: int, cls_bias: float) -> sm.model.sipmask.SipMask:
+def reference_model(config: str, seed: int, cls_bias: float) -> sm.SipMask:
     """That preset with the recipe's weights."""
     model = sm.build_model(config)
     shapes = {key: tuple(value.shape) for key, value in model.state_dict().items()}
