@@ -13,11 +13,15 @@ if TYPE_CHECKING:
 class Interruption:
     """A context in which the first signal only sets `requested`; a second one interrupts at once.
 
+    patient: later signals change nothing, for a program that ends soon by itself and may get the
+    same Ctrl-C twice, from the terminal and from what launched it.
+
     Outside the main thread, where Python forbids signal handlers, it changes nothing.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, patient: bool = False) -> None:
         self.requested = False
+        self._then = signal.SIG_IGN if patient else signal.default_int_handler
 
     def __enter__(self) -> Interruption:
         self._previous = {}
@@ -32,4 +36,4 @@ class Interruption:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
-        signal.signal(number, signal.default_int_handler)
+        signal.signal(number, self._then)

@@ -176,7 +176,7 @@ def _play(
             raise InputError(f"{settings.source} holds no readable image.")
         if not settings.loop:
             return
-        frames = Frames(settings.source)
+        frames = Frames(settings.source, settings.size)
 
 
 def _raw_message(image: NDArray[np.uint8], header: Header) -> Image:
@@ -224,7 +224,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     node = None
     code = 0
-    with Interruption() as interruption:
+    with Interruption(patient=True) as interruption:
         try:
             node = CameraSource()
             _send_all(node, interruption)

@@ -34,3 +34,10 @@ def test_another_thread_is_left_alone():
     thread.start()
     thread.join()
     assert seen == [False]
+
+
+def test_a_patient_one_ignores_later_signals():
+    with Interruption(patient=True) as interruption:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        assert interruption.requested
