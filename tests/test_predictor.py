@@ -139,3 +139,17 @@ def test_half_precision_agrees_with_single() -> None:
     )
     iou = coco_mask.iou(single.to_rle(), half.to_rle(), [0] * len(half))
     assert (iou.max(axis=1) >= 0.95).all()
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
+def test_a_gpu_agrees_with_the_cpu(seeing: sm.SipMask, precision: str) -> None:
+    image = np.random.default_rng(2).integers(0, 256, (240, 320, 3), dtype=np.uint8)
+    on_cpu = sm.Predictor(seeing, device="cpu", precision="fp32")(image)
+    on_gpu = sm.Predictor(seeing, device="cuda", precision=precision)(image)
+    tolerance = 1e-3 if precision == "fp32" else 2e-2
+    np.testing.assert_allclose(on_gpu.scores[:20], on_cpu.scores[:20], atol=tolerance)
+    again = sm.Predictor(seeing, device="cuda", precision=precision)(image)
+    assert np.array_equal(on_gpu.boxes, again.boxes)
+    assert np.array_equal(on_gpu.masks, again.masks)
