@@ -51,15 +51,15 @@ def write_squares(folder: Path, count: int = 6, size: int = 80) -> tuple[Path, P
 
 
 def tiny_preset() -> Preset:
-    """Everything SipMask has, at 64 x 64 and a few channels."""
+    """Everything SipMask has, at 96 x 96 and a few channels."""
     return dataclasses.replace(
         sm.get_preset("sipmask_r18_lite"),
-        stage_widths=(8, 8, 8, 8),
-        channels=32,
+        stage_widths=(16, 16, 16, 16),
+        channels=64,
         basis_channels=32,
         num_bases=4,
         tower_convs=1,
-        resize=Letterbox(64, 64),
+        resize=Letterbox(96, 96),
     )
 
 
@@ -71,5 +71,5 @@ def tiny_model() -> SipMask:
 def tiny_recipe() -> Recipe:
     """Three epochs of two steps on six images."""
     return Recipe(
-        input_size=(64, 64), epochs=3, batch_size=3, lr=1e-3, warmup_steps=2, validate_every=1
+        input_size=(96, 96), epochs=3, batch_size=3, lr=1e-3, warmup_steps=2, validate_every=1
     )

@@ -34,8 +34,8 @@ def test_authors_presets_have_their_epochs_and_optimiser():
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("input_size", (64, 100)),
-        ("input_size", (32, 64)),
+        ("input_size", (96, 100)),
+        ("input_size", (64, 96)),
         ("epochs", 0),
         ("batch_size", -1),
         ("validate_every", 0),

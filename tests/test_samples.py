@@ -88,6 +88,6 @@ def test_fewer_images_than_a_batch_make_one_batch():
 def test_a_batch_stacks_images_and_lists_targets(dataset):
     samples = AugmentedSamples(dataset, tiny_recipe(), tiny_preset())
     images, targets = collate([samples[0, 0], samples[0, 1]])
-    assert images.shape == (2, 64, 64, 3)
+    assert images.shape == (2, 96, 96, 3)
     assert images.dtype == torch.uint8
     assert [set(target) for target in targets] == [{"boxes", "labels", "masks"}] * 2

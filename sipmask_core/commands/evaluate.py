@@ -89,7 +89,7 @@ def _evaluate_coco(args: argparse.Namespace) -> int:
         raise InputError("Give either --images, to run a model, or --results, to score a file.")
     if args.results is not None and args.save_results is not None:
         raise InputError("--save-results keeps what a model finds; with --results none runs.")
-    annotations = read_annotations(args.annotations)
+    everything = annotations = read_annotations(args.annotations)
     if args.hold_out is not None:
         annotations = annotations.split(args.hold_out)[1]
     if args.limit is not None:
@@ -100,7 +100,8 @@ def _evaluate_coco(args: argparse.Namespace) -> int:
     device = None
     inputs = [args.annotations]
     if args.results is not None:
-        results = read_results(args.results, annotations)
+        scored = {image.id for image in annotations.images}
+        results = [r for r in read_results(args.results, everything) if r["image_id"] in scored]
         inputs.append(args.results)
     else:
         predictor = load_predictor(args, score_threshold=args.score_threshold)
@@ -108,7 +109,7 @@ def _evaluate_coco(args: argparse.Namespace) -> int:
             predictor.score_threshold = evaluation_threshold(predictor.preset)
         results = detect(predictor, annotations, args.images)
         device = predictor.device
-        inputs += model_files(args)
+        inputs += [args.images, *model_files(args)]
         if args.save_results is not None:
             write_json(args.save_results, results)
     scores = score(annotations, results)

@@ -45,7 +45,7 @@ def detect(
     """
     by_name = dict(zip(annotations.class_names, annotations.category_ids, strict=True))
     category_ids = [by_name.get(name) for name in predictor.class_names]
-    if not any(category_ids):
+    if all(category_id is None for category_id in category_ids):
         raise InputError(
             f"{annotations.path} has none of the model's classes: it has"
             f" {', '.join(annotations.class_names[:5])}, the model knows"

@@ -1,0 +1,243 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from coco_squares import write_squares
+from pycocotools import mask as coco_mask
+
+from sipmask_core.cli import main
+from sipmask_core.data.coco import read_annotations
+from sipmask_core.errors import InputError
+from sipmask_core.evaluation.coco import METRICS, detect, read_results, score
+from sipmask_core.instances import Instances, MaskCrop
+
+SIZE = (100, 100)
+
+
+def rle(x0, y0, x1, y1):
+    mask = np.zeros(SIZE, np.uint8, order="F")
+    mask[y0:y1, x0:x1] = 1
+    encoded = coco_mask.encode(mask)
+    return {"size": list(SIZE), "counts": encoded["counts"].decode()}
+
+
+def entry(number, image_id, box, **more):
+    x0, y0, x1, y1 = box
+    return {
+        "id": number,
+        "image_id": image_id,
+        "category_id": 4,
+        "bbox": [x0, y0, x1 - x0, y1 - y0],
+        "area": (x1 - x0) * (y1 - y0),
+        "iscrowd": 0,
+        "segmentation": rle(*box),
+        **more,
+    }
+
+
+def result(image_id, box, confidence, **more):
+    x0, y0, x1, y1 = box
+    return {
+        "image_id": image_id,
+        "category_id": 4,
+        "bbox": [x0, y0, x1 - x0, y1 - y0],
+        "segmentation": rle(*box),
+        "score": confidence,
+        **more,
+    }
+
+
+def ground_truth(folder, entries, images=2):
+    path = folder / "truth.json"
+    document = {
+        "images": [
+            {"id": i + 1, "file_name": f"{i + 1}.png", "height": SIZE[0], "width": SIZE[1]}
+            for i in range(images)
+        ],
+        "categories": [{"id": 4, "name": "square"}],
+        "annotations": entries,
+    }
+    path.write_text(json.dumps(document))
+    return read_annotations(path)
+
+
+FIRST, SECOND = (10, 10, 60, 60), (20, 30, 70, 80)
+
+
+def test_perfect_results_score_one(tmp_path):
+    truth = ground_truth(tmp_path, [entry(1, 1, FIRST), entry(2, 2, SECOND)])
+    scores = score(truth, [result(1, FIRST, 0.9), result(2, SECOND, 0.8)])
+    for kind in ("segm", "bbox"):
+        assert set(scores[kind]) == set(METRICS)
+        assert scores[kind]["AP"] == pytest.approx(1.0)
+        assert scores[kind]["APm"] == pytest.approx(1.0)  # 50 x 50 is of medium size
+        assert scores[kind]["AR1"] == pytest.approx(1.0)
+        assert scores[kind]["APs"] == -1  # nothing small to find
+
+
+def test_a_found_and_a_missed_object_give_the_known_figures(tmp_path):
+    # 50 of 60 columns of the first are covered: IoU 5/6 counts at .50 to .80, seven of the ten
+    # thresholds. One of two objects found: precision 1 up to recall 1/2, 51 of 101 recall points.
+    truth = ground_truth(tmp_path, [entry(1, 1, (0, 0, 60, 60)), entry(2, 2, SECOND)])
+    scores = score(truth, [result(1, (0, 0, 50, 60), 0.9)])
+    for kind in ("segm", "bbox"):
+        assert scores[kind]["AP50"] == pytest.approx(51 / 101)
+        assert scores[kind]["AP75"] == pytest.approx(51 / 101)
+        assert scores[kind]["AP"] == pytest.approx(0.7 * 51 / 101)
+        assert scores[kind]["AR100"] == pytest.approx(0.7 * 0.5)
+
+
+def test_a_false_alarm_that_ranks_higher_halves_the_precision(tmp_path):
+    truth = ground_truth(tmp_path, [entry(1, 1, FIRST)])
+    found, alarm = result(1, FIRST, 0.5), result(2, SECOND, 0.9)
+    assert score(truth, [found, alarm])["segm"]["AP"] == pytest.approx(0.5)
+    assert score(truth, [found, {**alarm, "score": 0.1}])["segm"]["AP"] == pytest.approx(1.0)
+
+
+def test_what_lies_in_a_crowd_is_not_a_false_alarm(tmp_path):
+    crowd = entry(2, 2, (0, 0, 90, 90), iscrowd=1)
+    alarms = [result(2, (5, 5, 40, 40), 0.9), result(2, (40, 40, 80, 80), 0.8)]
+    found = [result(1, FIRST, 0.5), *alarms]
+    with_crowd = score(ground_truth(tmp_path, [entry(1, 1, FIRST), crowd]), found)
+    without = score(ground_truth(tmp_path, [entry(1, 1, FIRST)]), found)
+    assert with_crowd["segm"]["AP"] == pytest.approx(1.0)
+    assert without["segm"]["AP"] == pytest.approx(1 / 3)
+
+
+def test_masks_are_ranked_by_their_own_score(tmp_path):
+    truth = ground_truth(tmp_path, [entry(1, 1, FIRST)])
+    results = [result(1, FIRST, 0.5, mask_score=0.9), result(2, SECOND, 0.7, mask_score=0.1)]
+    scores = score(truth, results)
+    assert scores["segm"]["AP"] == pytest.approx(1.0)
+    assert scores["bbox"]["AP"] == pytest.approx(0.5)
+
+
+def test_size_classes_go_by_the_area_of_each_kind(tmp_path):
+    # A cross of area 1900 in a box of 100 x 100: medium as a mask, large as a box.
+    mask = np.zeros(SIZE, np.uint8, order="F")
+    mask[45:55] = mask[:, 45:55] = 1
+    encoded = coco_mask.encode(mask)
+    cross = {"size": list(SIZE), "counts": encoded["counts"].decode()}
+    wrong = result(2, (0, 0, 100, 100), 0.9) | {"segmentation": cross}
+    truth = ground_truth(tmp_path, [entry(1, 1, FIRST)])  # medium
+    scores = score(truth, [result(1, FIRST, 0.5), wrong])
+    assert scores["segm"]["APm"] == pytest.approx(0.5)
+    assert scores["bbox"]["APm"] == pytest.approx(1.0)
+
+
+def test_no_results_at_all_score_zero(tmp_path):
+    scores = score(ground_truth(tmp_path, [entry(1, 1, FIRST)]), [])
+    assert scores["segm"]["AP"] == 0
+    assert scores["bbox"]["AR100"] == 0
+
+
+def test_box_results_are_scored_as_boxes_alone(tmp_path):
+    boxes = [{k: v for k, v in result(1, FIRST, 0.9).items() if k != "segmentation"}]
+    scores = score(ground_truth(tmp_path, [entry(1, 1, FIRST)]), boxes)
+    assert list(scores) == ["bbox"]
+    assert scores["bbox"]["AP"] == pytest.approx(1.0)
+
+
+class FakePredictor:
+    """Finds the bright square of each picture, and something the data set has no name for."""
+
+    class_names = ("unicorn", "square")
+
+    def __call__(self, image):
+        y, x = np.nonzero(image[..., 2] > 200)
+        if not len(x):
+            return Instances.empty(image.shape[:2])
+        box = (x.min(), y.min(), x.max() + 1, y.max() + 1)
+        full = np.ones((box[3] - box[1], box[2] - box[0]), bool)
+        return Instances(
+            boxes=np.float32([box, box]),
+            scores=np.float32([0.9, 0.8]),
+            labels=np.array([1, 0]),
+            mask_crops=[MaskCrop(int(box[0]), int(box[1]), full)] * 2,
+            image_size=image.shape[:2],
+        )
+
+
+def test_a_predictor_that_sees_everything_scores_one(tmp_path):
+    path, images = write_squares(tmp_path)
+    annotations = read_annotations(path)
+    results = detect(FakePredictor(), annotations, images, progress=False)
+    assert [r["image_id"] for r in results] == [1, 2, 3, 4, 5]  # the sixth image is empty
+    assert {r["category_id"] for r in results} == {3}
+    assert json.loads(json.dumps(results)) == results
+    assert score(annotations, results)["segm"]["AP"] == pytest.approx(1.0)
+
+
+def test_a_model_without_the_classes_of_the_file_is_refused(tmp_path):
+    path, images = write_squares(tmp_path)
+    annotations = dataclasses.replace(read_annotations(path), class_names=("circle",))
+    with pytest.raises(InputError, match="none of the model's classes: it has circle"):
+        detect(FakePredictor(), annotations, images)
+
+
+def evaluate(*arguments):
+    return main(["evaluate", "coco", *map(str, arguments)])
+
+
+def test_the_command_scores_existing_results(tmp_path, capsys):
+    truth = ground_truth(tmp_path, [entry(1, 1, FIRST)])
+    results = tmp_path / "results.json"
+    results.write_text(json.dumps([result(1, FIRST, 0.9)]))
+    record = tmp_path / "scores.json"
+    assert evaluate("--annotations", truth.path, "--results", results, "--json", record) == 0
+    assert "2 images, 1 results" in capsys.readouterr().out
+    scores = json.loads(record.read_text())
+    assert scores["segm"]["AP"] == pytest.approx(1.0)
+    assert scores["bbox"]["AP50"] == pytest.approx(1.0)
+    assert set(scores["provenance"]["inputs"]) == {str(truth.path), str(results)}
+
+
+def test_a_limit_ignores_the_results_of_other_images(tmp_path, capsys):
+    truth = ground_truth(tmp_path, [entry(1, 1, FIRST), entry(2, 2, SECOND)])
+    results = tmp_path / "results.json"
+    results.write_text(json.dumps([result(1, FIRST, 0.5), result(2, FIRST, 0.9)]))
+    record = tmp_path / "scores.json"
+    arguments = ("--annotations", truth.path, "--results", results, "--json", record)
+    assert evaluate(*arguments, "--limit", 1) == 0
+    assert "1 images, 1 results" in capsys.readouterr().out
+    assert json.loads(record.read_text())["segm"]["AP"] == pytest.approx(1.0)
+
+
+def test_the_command_wants_images_or_results(tmp_path, capsys):
+    truth = ground_truth(tmp_path, [entry(1, 1, FIRST)])
+    assert evaluate("--annotations", truth.path) == 2
+    assert "either --images" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"image_id": 77}, "result 0.image_id is 77, not in the annotations"),
+        ({"category_id": "4"}, "result 0.category_id is '4'"),
+        ({"score": None}, "result 0.score is None, expected a finite number"),
+        ({"score": float("inf")}, "result 0.score is inf"),
+        ({"bbox": [1, 2, 3]}, "result 0.bbox is"),
+        ({"segmentation": [[1, 2, 3, 4, 5, 6]]}, "result 0.segmentation is not an RLE"),
+        ({"segmentation": {"size": [5, 5], "counts": [25]}}, "result 0.segmentation.size"),
+    ],
+)
+def test_malformed_results_are_named_by_entry_and_field(tmp_path, change, complaint):
+    truth = ground_truth(tmp_path, [entry(1, 1, FIRST)])
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps([result(1, FIRST, 0.9) | change]))
+    with pytest.raises(InputError) as caught:
+        read_results(path, truth)
+    assert complaint in str(caught.value)
+    assert "results.json" in str(caught.value)
+
+
+def test_results_without_any_shape_are_refused(tmp_path):
+    truth = ground_truth(tmp_path, [])
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps([{"image_id": 1, "category_id": 4, "score": 0.5}]))
+    with pytest.raises(InputError, match="neither 'bbox' nor 'segmentation'"):
+        read_results(path, truth)
+    path.write_text('"text"')
+    with pytest.raises(InputError, match="neither a list of results"):
+        read_results(path, truth)

@@ -1,0 +1,337 @@
+import dataclasses
+import json
+import math
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from coco_squares import tiny_model, tiny_preset, tiny_recipe, write_squares
+
+import sipmask_core as sm
+from sipmask_core.data.coco import CocoDataset, read_annotations
+from sipmask_core.data.samples import AugmentedSamples
+from sipmask_core.errors import InputError
+from sipmask_core.training.loop import DivergenceError, Trainer, make_optimizer
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """More threads only wait for each other on a model this small."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    annotations, images = write_squares(tmp_path / "data")
+    return CocoDataset(read_annotations(annotations), images, max_side=80)
+
+
+def make_trainer(dataset, output, recipe=None, **options):
+    recipe = recipe or tiny_recipe()
+    torch.manual_seed(recipe.seed)
+    samples = AugmentedSamples(dataset, recipe, tiny_preset())
+    return Trainer(tiny_model(), samples, recipe, output, **options)
+
+
+def steps(output):
+    lines = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k != "seconds"} for line in lines if "losses" in line]
+
+
+def fake_validation(values):
+    remaining = iter(values)
+
+    def validate(model):
+        assert not model.training
+        ap = next(remaining)
+        return {"segm": {"AP": ap, "AP50": ap}, "bbox": {"AP": ap, "AP50": ap}}
+
+    return validate
+
+
+def interrupt_after(trainer, step):
+    """Ctrl-C while that step runs."""
+    losses = trainer.model.losses
+
+    def interrupted(images, targets):
+        if trainer.step == step:
+            signal.raise_signal(signal.SIGINT)
+        return losses(images, targets)
+
+    trainer.model.losses = interrupted
+
+
+def test_a_run_leaves_log_curves_checkpoint_and_weights(dataset, tmp_path):
+    make_trainer(dataset, tmp_path / "run", validate=fake_validation([0.1, 0.3, 0.2])).run()
+    run = tmp_path / "run"
+    assert sorted(p.name for p in run.iterdir()) == [
+        "best.safetensors",
+        "curves.png",
+        "last.pth",
+        "log.jsonl",
+    ]
+    assert [line["step"] for line in steps(run)] == list(range(6))
+    assert all(math.isfinite(line["total"]) for line in steps(run))
+    assert steps(run)[0]["losses"].keys() == steps(run)[-1]["losses"].keys()
+    assert sm.load_model(run / "best.safetensors").class_names == ("square",)
+
+
+def test_the_weights_of_the_best_validation_are_published(dataset, tmp_path):
+    trainer = make_trainer(dataset, tmp_path, validate=fake_validation([0.1, 0.3, 0.2]))
+    assert trainer.run()["segm"]["AP"] == 0.2
+    metadata = sm.load_checkpoint(tiny_model(), tmp_path / "best.safetensors")
+    assert metadata["step"] == "4"
+    assert metadata["segm AP"] == "0.3000"
+
+
+def test_training_lowers_the_loss(dataset, tmp_path):
+    recipe = dataclasses.replace(tiny_recipe(), epochs=12, lr=5e-3)
+    make_trainer(dataset, tmp_path, recipe).run()
+    totals = [line["total"] for line in steps(tmp_path)]
+    assert sum(totals[-6:]) < 0.8 * sum(totals[:6])
+
+
+@pytest.mark.parametrize("stop_in_step", [1, 2, 4])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_resumed_run_equals_an_uninterrupted_one(dataset, tmp_path, stop_in_step, precision):
+    recipe = dataclasses.replace(tiny_recipe(), precision=precision)
+    whole = make_trainer(dataset, tmp_path / "whole", recipe)
+    whole.run()
+
+    stopped = make_trainer(dataset, tmp_path / "parts", recipe)
+    interrupt_after(stopped, stop_in_step)
+    with pytest.raises(KeyboardInterrupt):
+        stopped.run()
+    assert stopped.step == stop_in_step + 1  # the step under way was finished
+
+    resumed = make_trainer(dataset, tmp_path / "parts", recipe)
+    torch.manual_seed(99)  # whatever happened in between
+    resumed.resume()
+    assert resumed.step == stop_in_step + 1
+    resumed.run()
+    assert steps(tmp_path / "parts") == steps(tmp_path / "whole")
+    for ours, theirs in (
+        (resumed.model, whole.model),
+        (resumed.average.model, whole.average.model),
+    ):
+        expected = theirs.state_dict()
+        assert all(torch.equal(v, expected[k]) for k, v in ours.state_dict().items())
+
+
+def test_workers_change_nothing(dataset, tmp_path):
+    make_trainer(dataset, tmp_path / "none").run()
+    make_trainer(dataset, tmp_path / "two", workers=2).run()
+    assert steps(tmp_path / "none") == steps(tmp_path / "two")
+
+
+def test_a_validation_does_not_disturb_the_training(dataset, tmp_path):
+    def careless(model):
+        torch.rand(3)
+        return {kind: {"AP": 0.5, "AP50": 0.5} for kind in ("segm", "bbox")}
+
+    make_trainer(dataset, tmp_path / "without").run()
+    make_trainer(dataset, tmp_path / "with", validate=careless).run()
+    assert steps(tmp_path / "without") == steps(tmp_path / "with")
+
+
+def test_a_validation_cut_short_is_made_up_on_resume(dataset, tmp_path):
+    def interrupted(model):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make_trainer(dataset, tmp_path, validate=interrupted).run()
+    resumed = make_trainer(dataset, tmp_path, validate=fake_validation([0.1, 0.2, 0.3]))
+    resumed.resume()
+    assert resumed.step == 2
+    assert resumed.run()["segm"]["AP"] == 0.3
+
+
+def test_lines_logged_after_the_checkpoint_are_not_logged_twice(dataset, tmp_path):
+    stopped = make_trainer(dataset, tmp_path)
+    interrupt_after(stopped, 2)
+    with pytest.raises(KeyboardInterrupt):
+        stopped.run()
+    with (tmp_path / "log.jsonl").open("a") as log:  # a power cut, two steps later
+        log.write(json.dumps({**steps(tmp_path)[-1], "step": 3}) + "\n" + '{"step": 4, "lo')
+    resumed = make_trainer(dataset, tmp_path)
+    resumed.resume()
+    resumed.run()
+    assert [line["step"] for line in steps(tmp_path)] == list(range(6))
+
+
+def test_a_second_interrupt_ends_at_once(dataset, tmp_path):
+    trainer = make_trainer(dataset, tmp_path)
+
+    def interrupted_twice(images, targets):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError("the step went on")
+
+    trainer.model.losses = interrupted_twice
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run()
+    assert trainer.step == 0
+
+
+def test_the_previous_interrupt_handler_comes_back(dataset, tmp_path):
+    before = signal.getsignal(signal.SIGINT)
+    make_trainer(dataset, tmp_path).run()
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_loss_that_is_not_finite_names_step_and_term_and_keeps_the_checkpoint(dataset, tmp_path):
+    trainer = make_trainer(dataset, tmp_path)
+    losses = trainer.model.losses
+
+    def diverging(images, targets):
+        values = losses(images, targets)
+        if trainer.step == 3:
+            values["loss_mask"] = values["loss_mask"] * math.nan
+        return values
+
+    trainer.model.losses = diverging
+    with pytest.raises(DivergenceError, match=r"step 3: loss_mask is nan; .*last\.pth is kept"):
+        trainer.run()
+    kept = torch.load(tmp_path / "last.pth", weights_only=True)
+    assert kept["step"] == 2
+    assert all(v.isfinite().all() for v in kept["model"].values())
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_last_one(dataset, tmp_path, monkeypatch):
+    trainer = make_trainer(dataset, tmp_path)
+    trainer.save()
+    before = (tmp_path / "last.pth").read_bytes()
+
+    def disk_full(state, path):
+        path.write_bytes(b"half a checkpoint")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(torch, "save", disk_full)
+    with pytest.raises(OSError, match="No space left"):
+        trainer.save()
+    assert (tmp_path / "last.pth").read_bytes() == before
+    assert [p.name for p in tmp_path.glob("*last*")] + [p.name for p in tmp_path.glob(".*")] == [
+        "last.pth"
+    ]
+
+
+def test_a_run_resumes_with_its_own_recipe_and_data_only(dataset, tmp_path):
+    make_trainer(dataset, tmp_path).save()
+    other = make_trainer(dataset, tmp_path, dataclasses.replace(tiny_recipe(), lr=0.5))
+    with pytest.raises(InputError, match=r"another recipe .*: lr was 0\.001, is 0\.5"):
+        other.resume()
+    other = make_trainer(dataset, tmp_path)
+    dataset.annotations = dataclasses.replace(dataset.annotations, sha256="0")
+    with pytest.raises(InputError, match="another annotation file"):
+        other.resume()
+
+
+def test_resume_needs_a_checkpoint_of_a_run(dataset, tmp_path):
+    trainer = make_trainer(dataset, tmp_path)
+    with pytest.raises(InputError, match=r"no run to resume: .*last\.pth is missing"):
+        trainer.resume()
+    (tmp_path / "last.pth").write_bytes(b"nonsense")
+    with pytest.raises(InputError, match=r"last\.pth is not a checkpoint of a run"):
+        trainer.resume()
+
+
+def test_frozen_parameters_are_left_to_the_model(dataset):
+    model = tiny_model()
+    model.backbone.requires_grad_(False)
+    optimizer = make_optimizer(model, tiny_recipe())
+    trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    assert trained == {id(p) for p in model.parameters() if p.requires_grad}
+    assert trained.isdisjoint(id(p) for p in model.backbone.parameters())
+
+
+def test_pretrained_weights_have_their_own_learning_rate():
+    model = tiny_model()
+    names = {name for name, p in model.backbone.named_parameters(prefix="backbone") if p.ndim > 1}
+    recipe = dataclasses.replace(tiny_recipe(), pretrained_lr_factor=0.1)
+    optimizer = make_optimizer(model, recipe, names)
+    (group,) = (g for g in optimizer.param_groups if g["lr_factor"] == 0.1)
+    by_name = dict(model.named_parameters())
+    assert {id(p) for p in group["params"]} == {
+        id(by_name[name]) for name in names if by_name[name].requires_grad
+    }
+
+
+def test_biases_and_norms_have_no_weight_decay():
+    recipe = dataclasses.replace(tiny_recipe(), optimizer="sgd", bias_lr_factor=2.0)
+    optimizer = make_optimizer(tiny_model(), recipe)
+    for group in optimizer.param_groups:
+        assert (group["weight_decay"] > 0) == all(p.ndim > 1 for p in group["params"])
+    assert [group["lr_factor"] for group in optimizer.param_groups] == [1.0, 1.0, 2.0]
+
+
+SCRIPT = """
+import dataclasses, sys
+sys.path.insert(0, "tests")
+from coco_squares import tiny_preset
+from sipmask_core.presets import PRESETS
+PRESETS["tiny"] = dataclasses.replace(tiny_preset(), name="tiny")
+from sipmask_core.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def sipmask(*arguments):
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[1],
+    )
+
+
+def train_arguments(tmp_path, epochs):
+    return [
+        *("train", "--preset", "tiny", "--annotations", tmp_path / "data" / "squares.json"),
+        *("--images", tmp_path / "data" / "images", "--output", tmp_path / "run"),
+        *("--size", 96, "--epochs", epochs, "--batch", 2, "--hold-out", 2, "--threads", 1),
+        *("--validate-every", 1000, "--precision", "fp32"),
+    ]
+
+
+def test_ctrl_c_writes_a_checkpoint_and_says_how_to_go_on(tmp_path):
+    write_squares(tmp_path / "data")
+    arguments = train_arguments(tmp_path, epochs=5000)
+    process = sipmask(*arguments)
+    try:
+        log = tmp_path / "run" / "log.jsonl"
+        while process.poll() is None and not (log.exists() and log.read_text().count("\n") >= 3):
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    last_line = errors.splitlines()[-1]
+    assert last_line.startswith("Stopped at step ")
+    assert last_line.endswith(" --resume")
+    assert "Traceback" not in errors
+    saved = torch.load(tmp_path / "run" / "last.pth", weights_only=True)
+    assert saved["step"] == len(steps(tmp_path / "run")) >= 3
+
+
+def test_the_command_trains_and_reports_the_held_out_images(tmp_path):
+    write_squares(tmp_path / "data")
+    process = sipmask(*train_arguments(tmp_path, epochs=2))
+    output, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    assert "2 held-out images:" in output
+    assert "segm" in output
+    assert sm.load_model(tmp_path / "run" / "best.safetensors").preset.name == "tiny"
+
+    again = sipmask(*train_arguments(tmp_path, epochs=2))
+    _, errors = again.communicate(timeout=300)
+    assert again.returncode == 2
+    assert "holds a run already; add --resume" in errors
