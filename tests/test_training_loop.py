@@ -15,6 +15,7 @@ import sipmask_core as sm
 from sipmask_core.data.coco import CocoDataset, read_annotations
 from sipmask_core.data.samples import AugmentedSamples
 from sipmask_core.errors import InputError
+from sipmask_core.evaluation.coco import METRICS
 from sipmask_core.training.loop import DivergenceError, Trainer, make_optimizer
 
 
@@ -153,6 +154,30 @@ def test_a_validation_cut_short_is_made_up_on_resume(dataset, tmp_path):
     assert resumed.run()["segm"]["AP"] == 0.3
 
 
+def test_a_stop_in_the_last_step_still_validates_and_publishes_on_resume(dataset, tmp_path):
+    for validate in (None, fake_validation([0.1, 0.2, 0.3])):
+        output = tmp_path / ("run" if validate is None else "validated")
+        stopped = make_trainer(dataset, output, validate=validate)
+        interrupt_after(stopped, 5)
+        with pytest.raises(KeyboardInterrupt):
+            stopped.run()
+        resumed = make_trainer(dataset, output, validate=validate)
+        resumed.resume()
+        metrics = resumed.run()
+        assert (metrics is None) == (validate is None)
+        published = sm.load_checkpoint(tiny_model(), output / "best.safetensors")
+        assert published["step"] == "6"
+
+
+def test_a_finished_run_resumes_to_its_own_end(dataset, tmp_path):
+    make_trainer(dataset, tmp_path, validate=fake_validation([0.1, 0.2, 0.3])).run()
+    before = steps(tmp_path)
+    finished = make_trainer(dataset, tmp_path, validate=fake_validation([]))
+    finished.resume()
+    assert finished.run()["segm"]["AP"] == 0.3
+    assert steps(tmp_path) == before
+
+
 def test_lines_logged_after_the_checkpoint_are_not_logged_twice(dataset, tmp_path):
     stopped = make_trainer(dataset, tmp_path)
     interrupt_after(stopped, 2)
@@ -231,11 +256,17 @@ def test_a_run_resumes_with_its_own_recipe_and_data_only(dataset, tmp_path):
     dataset.annotations = dataclasses.replace(dataset.annotations, sha256="0")
     with pytest.raises(InputError, match="another annotation file"):
         other.resume()
+    other.model.preset = dataclasses.replace(tiny_preset(), sub_regions=3)
+    with pytest.raises(InputError, match="another preset"):
+        other.resume()
 
 
 def test_resume_needs_a_checkpoint_of_a_run(dataset, tmp_path):
     trainer = make_trainer(dataset, tmp_path)
     with pytest.raises(InputError, match=r"no run to resume: .*last\.pth is missing"):
+        trainer.resume()
+    torch.save({"state_dict": {}}, tmp_path / "last.pth")
+    with pytest.raises(InputError, match=r"last\.pth is not a checkpoint of a run"):
         trainer.resume()
     (tmp_path / "last.pth").write_bytes(b"nonsense")
     with pytest.raises(InputError, match=r"last\.pth is not a checkpoint of a run"):
@@ -322,12 +353,25 @@ def test_ctrl_c_writes_a_checkpoint_and_says_how_to_go_on(tmp_path):
     assert saved["step"] == len(steps(tmp_path / "run")) >= 3
 
 
+def test_missing_validation_images_are_named_before_training_begins(tmp_path):
+    annotations, images = write_squares(tmp_path / "data")
+    held_out = read_annotations(annotations).split(2)[1].images[0].file_name
+    (images / held_out).unlink()
+    process = sipmask(*train_arguments(tmp_path, epochs=2))
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 2
+    assert f"{held_out} for one" in errors
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_command_trains_and_reports_the_held_out_images(tmp_path):
     write_squares(tmp_path / "data")
-    process = sipmask(*train_arguments(tmp_path, epochs=2))
+    record = tmp_path / "record.json"
+    process = sipmask(*train_arguments(tmp_path, epochs=2), "--json", record)
     output, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
     assert "2 held-out images:" in output
+    assert set(json.loads(record.read_text())["validation"]["segm"]) == set(METRICS)
     assert "segm" in output
     assert sm.load_model(tmp_path / "run" / "best.safetensors").preset.name == "tiny"
 

@@ -69,6 +69,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     recipe.add_argument(
         "--validate-every", type=int, metavar="N", help="epochs between validations"
     )
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write the last validation's figures there"
+    )
     machine = parser.add_argument_group("machine")
     machine.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
     machine.add_argument(
@@ -86,10 +89,12 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     import sipmask_core as sm
-    from sipmask_core.data.coco import CocoDataset, read_annotations
+    from sipmask_core.data.coco import CocoDataset, read_annotations, require_images
     from sipmask_core.data.samples import AugmentedSamples
     from sipmask_core.evaluation.coco import detect, evaluation_threshold, format_scores, score
+    from sipmask_core.files import write_json
     from sipmask_core.presets import Letterbox
+    from sipmask_core.provenance import provenance
     from sipmask_core.training.loop import DivergenceError, Trainer
     from sipmask_core.training.recipe import recipe_for
 
@@ -120,6 +125,7 @@ def run(args: argparse.Namespace) -> int:
         pretrained = {f"backbone.{key}" for key in model.backbone.state_dict()}
         pretrained -= {f"backbone.{key}" for key in fresh}
 
+    require_images(held_out, args.images)
     device = sm.Predictor(model, args.device).device
     dataset = CocoDataset(train_part, args.images, max_side=round(1.25 * max(recipe.input_size)))
     dataset.fill_cache()
@@ -159,6 +165,10 @@ def run(args: argparse.Namespace) -> int:
         return 130
     if metrics:
         print(f"{len(held_out.images)} held-out images:\n{format_scores(metrics)}")
+    if args.json is not None:
+        inputs = [args.annotations, args.images, *([args.init] if args.init else [])]
+        record = {"steps": trainer.step, "validation": metrics}
+        write_json(args.json, {**record, "provenance": provenance(inputs, device)})
     print(f"The best weights are in {args.output / 'best.safetensors'}.")
     return 0
 

@@ -286,6 +286,16 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     return image  # type: ignore[return-value]
 
 
+def require_images(annotations: CocoAnnotations, image_dir: Path) -> None:
+    """Raises InputError when an image file is missing, before hours of work have gone by."""
+    missing = [i for i in annotations.images if not (image_dir / i.file_name).is_file()]
+    if missing:
+        raise InputError(
+            f"{len(missing)} of {len(annotations.images)} images that {annotations.path} lists"
+            f" are not in {image_dir}, {missing[0].file_name} for one."
+        )
+
+
 class CocoDataset:
     """The images of a COCO file with their objects, crowds left out.
 
@@ -308,12 +318,7 @@ class CocoDataset:
         self.max_side = max_side
         self._cache: dict[int, tuple[NDArray[np.uint8], NDArray[np.uint8]]] = {}
         self._cache_room = cache_bytes if max_side is not None else 0
-        missing = [i for i in annotations.images if not (self.image_dir / i.file_name).is_file()]
-        if missing:
-            raise InputError(
-                f"{len(missing)} of {len(annotations.images)} images that {annotations.path} lists"
-                f" are not in {image_dir}, {missing[0].file_name} for one."
-            )
+        require_images(annotations, self.image_dir)
 
     def __len__(self) -> int:
         return len(self.annotations.images)

@@ -17,6 +17,7 @@ from sipmask_core.errors import InputError
 from sipmask_core.files import atomic_path
 from sipmask_core.interruption import Interruption
 from sipmask_core.preprocess import Normalise
+from sipmask_core.presets import preset_to_json
 from sipmask_core.training.ema import WeightAverage
 from sipmask_core.training.journal import Journal
 from sipmask_core.training.schedule import lr_factor
@@ -80,10 +81,11 @@ class Trainer:
         self.step = 0
         self.validated_step = 0
         self.best = -math.inf
+        self.metrics: Metrics | None = None
         self._normalise = Normalise(model.preset).to(self.device)
 
     def run(self) -> Metrics | None:
-        """Train to the recipe's end; returns the last validation's metrics.
+        """Train to the recipe's end; returns the last validation's metrics, None without any.
 
         The first Ctrl-C ends it after the current step with a checkpoint, a second one at once;
         both raise KeyboardInterrupt. Raises DivergenceError when a loss is not finite.
@@ -91,8 +93,9 @@ class Trainer:
         self.output.mkdir(parents=True, exist_ok=True)
         self._journal = Journal(self.output, self.step)
         batches = iter(self._loader())
-        metrics = self._end_epoch() if self._validation_due() else None
         try:
+            if self.step and self.step % self.steps_per_epoch == 0:
+                self._end_epoch()
             with tqdm(total=self.total_steps, initial=self.step, unit="step") as self._progress:
                 while self.step < self.total_steps:
                     with Interruption() as interruption:
@@ -100,11 +103,11 @@ class Trainer:
                         self.save()
                     if interruption.requested:
                         raise KeyboardInterrupt
-                    metrics = self._end_epoch()
+                    self._end_epoch()
         finally:
             self._journal.draw()
             self._journal.close()
-        return metrics
+        return self.metrics
 
     def _train_to_epoch_end(self, batches: Any, interruption: Interruption) -> None:
         self.model.train()
@@ -177,27 +180,22 @@ class Trainer:
             return False
         return epoch % self.recipe.validate_every == 0 or self.step == self.total_steps
 
-    def _end_epoch(self) -> Metrics | None:
+    def _end_epoch(self) -> None:
         """Validate where that is due, publish the weights if they are the best, redraw."""
-        metrics = None
         published = self.average.model if self.average is not None else self.model
         if self.validate is None:
             self._publish(published, {})
         elif self._validation_due():
-            metrics = self.validate(published.eval())
+            metrics = self.metrics = self.validate(published.eval())
             self.validated_step = self.step
-            self._journal.write(
-                {"step": self.step - 1, "epoch": self._last_epoch(), "validation": metrics}
-            )
+            last = self.step - 1
+            epoch = last // self.steps_per_epoch
+            self._journal.write({"step": last, "epoch": epoch, "validation": metrics})
             if metrics["segm"]["AP"] > self.best:
                 self.best = metrics["segm"]["AP"]
                 self._publish(published, metrics)
             self.save()
         self._journal.draw()
-        return metrics
-
-    def _last_epoch(self) -> int:
-        return (self.step - 1) // self.steps_per_epoch
 
     def _publish(self, model: SipMask, metrics: Metrics) -> None:
         figures = {
@@ -230,27 +228,36 @@ class Trainer:
         """Write `last.pth` atomically."""
         state = {
             "recipe": self.recipe.to_json(),
+            "preset": preset_to_json(self.model.preset),
+            "data": self.samples.dataset.annotations.sha256,
             "step": self.step,
             "validated_step": self.validated_step,
             "best": self.best,
+            "metrics": self.metrics,
             "model": self.model.state_dict(),
             "average": self.average.model.state_dict() if self.average is not None else None,
             "optimizer": self.optimizer.state_dict(),
             "rng": torch.get_rng_state(),
             "rng_cuda": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
-            "data": self.samples.dataset.annotations.sha256,
         }
         with atomic_path(self.checkpoint) as temporary:
             torch.save(state, temporary)
 
     def resume(self) -> None:
-        """Go on from `last.pth`. Raises InputError unless recipe and data are those it had."""
+        """Go on from `last.pth`.
+
+        Raises InputError unless preset, recipe and annotations are those that it had.
+        """
         try:
             state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
         except FileNotFoundError:
             raise InputError(f"There is no run to resume: {self.checkpoint} is missing.") from None
         except Exception as error:  # a damaged file fails in many ways
             raise InputError(f"{self.checkpoint} is not a checkpoint of a run: {error}.") from error
+        if not isinstance(state, dict) or "recipe" not in state:
+            raise InputError(f"{self.checkpoint} is not a checkpoint of a run.")
+        if state["preset"] != preset_to_json(self.model.preset):
+            raise InputError(f"The run in {self.output} was started with another preset.")
         if state["recipe"] != self.recipe.to_json():
             raise InputError(
                 f"The run in {self.output} has another recipe and cannot go on with this one:"
@@ -265,6 +272,7 @@ class Trainer:
         self.step = state["step"]
         self.validated_step = state["validated_step"]
         self.best = state["best"]
+        self.metrics = state["metrics"]
         torch.set_rng_state(state["rng"])
         if self.device.type == "cuda":
             torch.cuda.set_rng_state_all(state["rng_cuda"])

@@ -12,7 +12,6 @@ from sipmask_core.data.transforms import Augmentation
 from sipmask_core.errors import InputError
 from sipmask_core.presets import KeepRatio, Preset
 
-
 # Below, P6 is a single pixel, and oneDNN 3 leaves part of the bfloat16 gradient of the stride-2
 # convolution after it uninitialised.
 MIN_SIDE = 96
