@@ -10,6 +10,13 @@ if TYPE_CHECKING:
     from types import FrameType
 
 
+def do_nothing(number: int, frame: FrameType | None) -> None:
+    """Handle a signal by ignoring it.
+
+    Not SIG_IGN: Python reports a signal that arrives just before that is set as an error.
+    """
+
+
 class Interruption:
     """A context in which the first signal only sets `requested`; a second one interrupts at once.
 
@@ -21,7 +28,7 @@ class Interruption:
 
     def __init__(self, *, patient: bool = False) -> None:
         self.requested = False
-        self._then = signal.SIG_IGN if patient else signal.default_int_handler
+        self._then = do_nothing if patient else signal.default_int_handler
 
     def __enter__(self) -> Interruption:
         self._previous = {}

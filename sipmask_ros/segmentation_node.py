@@ -18,6 +18,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
 import sipmask_core as sm
+from sipmask_core.interruption import do_nothing
 from sipmask_ros import parameters
 from sipmask_ros.diagnostics import Reporter, Statistics
 from sipmask_ros.msg import InstanceArray
@@ -188,7 +189,7 @@ def _end(number: int, frame: FrameType | None) -> None:
     Ctrl-C in a terminal reaches a launched node twice: from the terminal and from the launch.
     """
     for ending in ENDING_SIGNALS:
-        signal.signal(ending, signal.SIG_IGN)
+        signal.signal(ending, do_nothing)
     raise KeyboardInterrupt
 
 
