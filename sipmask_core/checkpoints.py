@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialize
 from torch import Tensor
 
 from sipmask_core.errors import InputError
@@ -42,15 +42,16 @@ class Checkpoint(NamedTuple):
 def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """Read a checkpoint of any supported format onto the CPU.
 
-    Raises InputError when the file is missing, damaged, not a checkpoint, or would need code to be
-    executed.
+    Raises InputError when the file is missing, unreadable, damaged, not a checkpoint, or would need
+    code to be executed.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"There is no checkpoint file {str(path)!r}.")
-    if path.suffix == ".safetensors":
-        return _read_safetensors(path)
-    return _read_pth(path)
+    try:
+        return _read_safetensors(path) if path.suffix == ".safetensors" else _read_pth(path)
+    except OSError as error:
+        raise InputError(f"{str(path)!r} cannot be read: {error.strerror or error}.") from None
 
 
 def _read_safetensors(path: Path) -> Checkpoint:
@@ -77,8 +78,10 @@ def _read_pth(path: Path) -> Checkpoint:
     if not isinstance(content, dict):
         raise InputError(f"{str(path)!r} holds a {type(content).__name__}, not a checkpoint.")
     state = content.get("state_dict", content)
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise InputError(f"{str(path)!r} holds no state_dict of tensors.")
+    if not isinstance(state, dict) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
+    ):
+        raise InputError(f"{str(path)!r} holds no state_dict of named tensors.")
     state = {_current_key(key): value for key, value in state.items()}
     meta = content.get("meta")
     return Checkpoint(state, _mmdetection_metadata(meta) if isinstance(meta, dict) else {})
@@ -135,12 +138,17 @@ def _check_keys(model: SipMask, state: dict[str, Tensor], path: str) -> None:
         if keys
     ]
     if problems:
-        fitting = fitting_presets(state)
-        advice = f"it fits {' or '.join(fitting)}" if fitting else "it fits no preset"
         raise InputError(
             f"{path!r} does not fit preset {model.preset.name} with {len(model.class_names)} "
-            f"classes ({'; '.join(problems)}); {advice}."
+            f"classes ({'; '.join(problems)}); {_advice(state)}."
         )
+
+
+def _advice(state: dict[str, Tensor]) -> str:
+    fitting = fitting_presets(state)
+    if not fitting:
+        return "it fits no preset"
+    return f"it fits {' or '.join(fitting)} with {len(state[CLASS_KEY])} classes"
 
 
 def fitting_presets(state: dict[str, Tensor]) -> list[str]:
@@ -169,26 +177,42 @@ def _class_names(metadata: dict[str, str], path: str) -> tuple[str, ...] | None:
     return tuple(names)
 
 
-def load_model(path: str | os.PathLike[str]) -> SipMask:
-    """The model that a checkpoint of our own describes, with its weights, in eval mode.
+def load_model(path: str | os.PathLike[str], preset: str | None = None) -> SipMask:
+    """The model that a checkpoint holds, with its weights and class names, in eval mode.
 
-    Raises InputError when the file does not say which preset it holds: build the model yourself
-    and use `load_checkpoint`, or convert the file.
+    preset: by default the one that the file names or, failing that, the only one that fits its
+    weights. Class names are the file's, or COCO's for 80 classes without names. Raises InputError
+    when the file cannot be read or fits no preset, or several and none is named.
     """
-    checkpoint = read_checkpoint(path)
-    metadata = checkpoint.metadata
-    if "preset" not in metadata:
-        fitting = fitting_presets(checkpoint.state)
-        advice = f"it fits {' or '.join(fitting)}" if fitting else "it fits no preset"
-        raise InputError(
-            f"{str(path)!r} does not say which preset it holds ({advice}); convert it with "
-            "'sipmask convert'."
-        )
-    preset = preset_from_json(metadata["preset"], str(path))
-    model = build_model(preset, class_names=_class_names(metadata, str(path)))
-    _check_keys(model, checkpoint.state, str(path))
-    model.load_state_dict(checkpoint.state)
+    return _build(read_checkpoint(path), preset, None, str(path))
+
+
+def _build(
+    checkpoint: Checkpoint, preset: str | None, class_names: Sequence[str] | None, source: str
+) -> SipMask:
+    state = checkpoint.state
+    if CLASS_KEY not in state:
+        raise InputError(f"{source!r} is not a SipMask checkpoint: it has no {CLASS_KEY}.")
+    number = len(state[CLASS_KEY])
+    names = class_names or _class_names(checkpoint.metadata, source)
+    if names is not None and len(names) != number:
+        raise InputError(f"{source!r} has {number} classes, but {len(names)} class names.")
+    model = build_model(_preset_of(checkpoint, preset, source), number, names)
+    _check_keys(model, state, source)
+    model.load_state_dict(state)
     return model
+
+
+def _preset_of(checkpoint: Checkpoint, name: str | None, source: str) -> Preset:
+    if name is not None:
+        return get_preset(name)
+    if "preset" in checkpoint.metadata:
+        return preset_from_json(checkpoint.metadata["preset"], source)
+    fitting = fitting_presets(checkpoint.state)
+    if len(fitting) != 1:
+        reason = f"fits {' and '.join(fitting)}" if fitting else "fits no preset"
+        raise InputError(f"{source!r} {reason}; name the preset it was trained as.")
+    return get_preset(fitting[0])
 
 
 def save_checkpoint(
@@ -215,8 +239,10 @@ def save_checkpoint(
         "preset": preset_to_json(model.preset),
         "class_names": json.dumps(list(model.class_names)),
     }
+    # In memory first: safetensors writes files that only their owner may read.
+    content = serialize(state, metadata=described)
     with atomic_path(path) as temporary:
-        save_file(state, temporary, metadata=described)
+        temporary.write_bytes(content)
 
 
 def convert_checkpoint(
@@ -229,38 +255,15 @@ def convert_checkpoint(
 ) -> Preset:
     """Turn a checkpoint of the authors, or one of our own, into a new .safetensors.
 
-    preset: by default the one that the file names or, failing that, the only one that fits.
-    class_names: by default the file's, or COCO's for 80 classes without names. metadata: added to
-    the file's own. dtype: as for `save_checkpoint`. Returns the preset. Raises InputError when the
-    file fits no preset, or several and none is named.
+    preset: as for `load_model`. class_names: by default the file's. metadata: added to the file's
+    own. dtype: as for `save_checkpoint`. Returns the preset. Raises InputError as `load_model` and
+    `save_checkpoint` do.
     """
     checkpoint = read_checkpoint(source)
-    if CLASS_KEY not in checkpoint.state:
-        raise InputError(f"{str(source)!r} is not a SipMask checkpoint: it has no {CLASS_KEY}.")
-    number = len(checkpoint.state[CLASS_KEY])
-    names = class_names or _class_names(checkpoint.metadata, str(source))
-    if names is not None and len(names) != number:
-        raise InputError(
-            f"{len(names)} class names were given for the {number} classes of {str(source)!r}."
-        )
-    model = build_model(_preset_of(checkpoint, preset, str(source)), number, names)
-    _check_keys(model, checkpoint.state, str(source))
-    model.load_state_dict(checkpoint.state)
+    model = _build(checkpoint, preset, class_names, str(source))
     record = {**checkpoint.metadata, "converted_from": Path(source).name, **(metadata or {})}
     save_checkpoint(model, target, record, dtype)
     return model.preset
-
-
-def _preset_of(checkpoint: Checkpoint, name: str | None, source: str) -> Preset:
-    if name is not None:
-        return get_preset(name)
-    if "preset" in checkpoint.metadata:
-        return preset_from_json(checkpoint.metadata["preset"], source)
-    fitting = fitting_presets(checkpoint.state)
-    if len(fitting) != 1:
-        reason = f"fits {' and '.join(fitting)}" if fitting else "fits no preset"
-        raise InputError(f"{source!r} {reason}; name the preset it was trained as.")
-    return get_preset(fitting[0])
 
 
 def load_backbone(model: SipMask, path: str | os.PathLike[str]) -> list[str]:

@@ -21,7 +21,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     The temporary name keeps the suffix, because encoders choose the format by it. Missing parent
     folders are made. When the block raises, what it wrote is removed and `path` is untouched; the
     same when it wrote nothing.
-    Raises InputError when the folder cannot be made or `path` is a folder.
+    Raises InputError when the folder cannot be made, `path` is a folder, or writing fails.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
@@ -35,14 +35,13 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         yield temporary
         if temporary.exists():
             temporary.replace(path)
+    except OSError as error:
+        raise InputError(f"Cannot write {path}: {error.strerror or error}.") from None
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def write_json(path: Path | str, record: Any) -> None:
     """Write `record` as indented JSON, atomically. Raises InputError when it cannot be written."""
-    try:
-        with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"Cannot write {path}: {error.strerror}.") from None
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

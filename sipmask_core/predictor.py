@@ -16,7 +16,7 @@ from sipmask_core.instances import Instances
 from sipmask_core.masks import paste, soft_mask_crop, soft_masks
 from sipmask_core.model.backbone import DeformableConv2d
 from sipmask_core.model.head import BASIS_STRIDE, FeatureAlign, HeadOutputs, SipMaskHead
-from sipmask_core.postprocess import detect, select_candidates
+from sipmask_core.postprocess import Detections, detect, select_candidates
 from sipmask_core.preprocess import NetworkInput, Normalise, check_image, prepare
 from sipmask_core.presets import Stretch
 
@@ -35,7 +35,8 @@ class Predictor:
     device: "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1", ...
     precision: "fp32", "fp16", "bf16" or "auto": fp16 on CUDA; on a CPU bf16 where the processor
         multiplies it natively, fp32 otherwise.
-    score_threshold: lowest score to report, the preset's own where None.
+    score_threshold: lowest score to report; where None, the preset's own rule, which for the
+        authors' accurate presets is on the class score alone, so that scores can be lower.
     num_threads: CPU threads for the whole process, torch's own choice where None.
     Raises InputError for a device or precision that cannot be used.
 
@@ -57,7 +58,7 @@ class Predictor:
             torch.set_num_threads(num_threads)
         if score_threshold is not None and not 0 <= score_threshold <= 1:
             raise InputError(f"score_threshold is {score_threshold}; it must be between 0 and 1.")
-        self.device = _choose_device(device)
+        self.device = choose_device(device)
         self.precision = _choose_precision(precision, self.device)
         self.preset = model.preset
         self.class_names = model.class_names
@@ -65,6 +66,7 @@ class Predictor:
         self.score_threshold = (
             model.preset.score_threshold if score_threshold is None else score_threshold
         )
+        self._cut_scores = score_threshold is not None
         self._dtype = PRECISIONS[self.precision]
         self._normalise = Normalise(self.preset).to(self.device)
         self._model = _for_inference(model, self.device, self._dtype)
@@ -108,6 +110,9 @@ class Predictor:
         # The authors suppress in the coordinates of the original image.
         candidates = candidates._replace(boxes=candidates.boxes / scale)
         found = detect(candidates, preset, self.score_threshold)
+        if self._cut_scores:
+            above = found.scores >= self.score_threshold
+            found = Detections(*(values[above] for values in found))
         if len(found.boxes) == 0:
             return Instances.empty((image_size[0], image_size[1]))
 
@@ -171,7 +176,8 @@ def _mask_area(
     )
 
 
-def _choose_device(device: str) -> torch.device:
+def choose_device(device: str) -> torch.device:
+    """The torch device that "auto", "cpu", "cuda" or "cuda:N" means here; InputError otherwise."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -13,6 +13,7 @@ from typing import Literal
 
 from sipmask_core.errors import InputError
 
+BACKBONES = ("resnet18", "resnet50", "resnet101")
 CAFFE_MEAN_BGR = (102.9801, 115.9465, 122.7717)
 IMAGENET_MEAN_RGB = (123.675, 116.28, 103.53)
 IMAGENET_STD_RGB = (58.395, 57.12, 57.375)
@@ -91,6 +92,12 @@ class Preset:
     def __post_init__(self) -> None:
         if not 1 <= self.sub_regions <= 5:
             raise InputError(f"sub_regions is {self.sub_regions}; it must be between 1 and 5.")
+        if self.channels < 32 or self.channels % 32:
+            raise InputError(f"channels is {self.channels}; it must be a multiple of 32.")
+        if self.backbone not in BACKBONES:
+            raise InputError(f"backbone is {self.backbone!r}; it must be {', '.join(BACKBONES)}.")
+        if self.nms not in ("per_class", "fast"):
+            raise InputError(f"nms is {self.nms!r}; it must be per_class or fast.")
 
 
 ACCURATE = KeepRatio(long=1333, short=800)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pickle
@@ -90,7 +91,7 @@ def test_keys_that_do_not_fit_are_named_with_the_preset_that_would(tmp_path: Pat
     assert "6 missing: bbox_head.cls_convs.0.gn.weight" in sentence
     assert "3 unexpected: bbox_head.cls_convs.0.conv.bias" in sentence
     assert sentence.count("bbox_head") <= 10
-    assert f"it fits {OFFICIAL_NAME}." in sentence
+    assert f"it fits {OFFICIAL_NAME} with 2 classes." in sentence
 
 
 def test_wrong_shapes_are_named(tmp_path: Path) -> None:
@@ -130,7 +131,10 @@ def test_a_damaged_file_is_refused_with_its_name(tmp_path: Path, name: str) -> N
         sm.load_checkpoint(model, tmp_path / name)
 
 
-@pytest.mark.parametrize("content", [[1, 2], {"state_dict": 5}, {"state_dict": {"a": "b"}}])
+@pytest.mark.parametrize(
+    "content",
+    [[1, 2], {"state_dict": 5}, {"state_dict": {"a": "b"}}, {"state_dict": {1: torch.zeros(1)}}],
+)
 def test_a_torch_file_without_weights_is_refused(tmp_path: Path, content: object) -> None:
     torch.save(content, tmp_path / "x.pth")
     with pytest.raises(sm.InputError, match=r"x\.pth"):
@@ -181,23 +185,47 @@ def test_convert_publishes_a_file_of_our_own(tmp_path: Path) -> None:
     assert metadata["licence"] == "Apache-2.0"
 
 
-def test_a_file_without_a_preset_says_what_it_fits(tmp_path: Path) -> None:
+def test_a_file_without_a_preset_loads_as_the_one_that_fits(tmp_path: Path) -> None:
     model = sm.build_model(OFFICIAL_NAME, num_classes=2)
-    with pytest.raises(sm.InputError, match=rf"it fits {OFFICIAL_NAME}\); convert it"):
-        sm.load_model(_mmdetection_file(tmp_path / "old.pth", model.state_dict()))
+    file = _mmdetection_file(tmp_path / "old.pth", model.state_dict())
+    loaded = sm.load_model(file)
+    assert loaded.preset.name == OFFICIAL_NAME
+    assert loaded.class_names == ("person", "dog")
+    assert _same_weights(loaded, model)
 
 
-def test_saving_is_atomic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sm.save_checkpoint(_small(), tmp_path / "m.safetensors", {"version": "1"})
+def test_a_file_that_fits_several_presets_needs_a_name(tmp_path: Path) -> None:
+    model = sm.build_model("sipmask_r50_caffe_fpn_gn_1x", num_classes=2)
+    file = _mmdetection_file(tmp_path / "old.pth", model.state_dict())
+    with pytest.raises(sm.InputError, match="name the preset it was trained as"):
+        sm.load_model(file)
+    loaded = sm.load_model(file, "sipmask_r50_caffe_fpn_gn_ms_2x")
+    assert loaded.preset.name == "sipmask_r50_caffe_fpn_gn_ms_2x"
 
-    def fail(*_: object, **__: object) -> None:
-        raise OSError("disk full")
 
-    monkeypatch.setattr("sipmask_core.checkpoints.save_file", fail)
-    with pytest.raises(OSError, match="disk full"):
-        sm.save_checkpoint(_small(), tmp_path / "m.safetensors", {"version": "2"})
+def test_a_checkpoint_of_something_else_is_refused(tmp_path: Path) -> None:
+    torch.save({"state_dict": {"fc.weight": torch.zeros(2, 2)}}, tmp_path / "resnet.pth")
+    with pytest.raises(sm.InputError, match="is not a SipMask checkpoint"):
+        sm.load_model(tmp_path / "resnet.pth")
+
+
+def test_saving_is_atomic_and_open_to_other_users(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "m.safetensors"
+    sm.save_checkpoint(_small(), file, {"version": "1"})
+    umask = os.umask(0)
+    os.umask(umask)
+    assert file.stat().st_mode & 0o777 == 0o666 & ~umask
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", fail)
+    with pytest.raises(sm.InputError, match=r"m\.safetensors: No space left on device"):
+        sm.save_checkpoint(_small(), file, {"version": "2"})
     assert [path.name for path in tmp_path.iterdir()] == ["m.safetensors"]
-    assert sm.load_checkpoint(_small(), tmp_path / "m.safetensors")["version"] == "1"
+    assert sm.load_checkpoint(_small(), file)["version"] == "1"
 
 
 def test_metadata_that_is_no_list_of_names_is_refused(tmp_path: Path) -> None:

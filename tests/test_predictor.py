@@ -14,6 +14,7 @@ from pycocotools import mask as coco_mask
 
 import sipmask_core as sm
 from sipmask_core.predictor import PRETRAINED
+from sipmask_core.presets import KeepRatio
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,6 +70,22 @@ def test_the_given_model_is_not_changed(seeing: sm.SipMask) -> None:
     sm.Predictor(seeing, device="cpu", precision="bf16")(np.zeros((64, 64, 3), np.uint8))
     after = seeing.state_dict()
     assert all(torch.equal(value, after[key]) for key, value in before.items())
+
+
+@pytest.mark.parametrize("name", ["sipmask_r50_caffe_fpn_gn_1x", "sipmask_r50_caffe_fpn_ssd_6x"])
+def test_a_threshold_that_is_asked_for_holds_for_every_score(name: str) -> None:
+    torch.manual_seed(0)
+    small = KeepRatio(160, 128)
+    preset = replace(sm.get_preset(name), backbone="resnet18", channels=32, resize=small)
+    model = sm.build_model(preset, num_classes=3)
+    torch.nn.init.zeros_(model.bbox_head.fcos_cls.bias)
+    torch.nn.init.constant_(model.bbox_head.fcos_reg.bias, 2)
+    image = np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)
+    loose = sm.Predictor(model, device="cpu", precision="fp32")(image)
+    middle = float(np.median(loose.scores))
+    strict = sm.Predictor(model, device="cpu", precision="fp32", score_threshold=middle)(image)
+    assert len(strict) > 0
+    assert (strict.scores >= middle).all()
 
 
 def test_an_empty_scene_gives_no_instances(seeing: sm.SipMask) -> None:

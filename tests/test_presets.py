@@ -35,6 +35,9 @@ def test_a_preset_survives_json(name: str) -> None:
         {"unknown": 1},
         {"resize": {}},
         {"sub_regions": 9},
+        {"channels": 40},
+        {"backbone": "resnet34"},
+        {"nms": "soft"},
     ],
 )
 def test_a_record_that_makes_no_sense_is_refused(change: dict) -> None:

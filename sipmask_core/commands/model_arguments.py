@@ -20,10 +20,12 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         "--checkpoint",
         type=Path,
         metavar="FILE",
-        help="weights: .safetensors of this project, or the authors' .pth together with --preset",
+        help="weights: .safetensors of this project or the authors' .pth",
     )
     group.add_argument(
-        "--preset", metavar="NAME", help="the network's configuration; see `sipmask presets`"
+        "--preset",
+        metavar="NAME",
+        help="the network's configuration, where a .pth fits several; see `sipmask presets`",
     )
     group.add_argument(
         "--device", default="auto", help="auto (default), cpu, cuda or cuda:N", metavar="DEVICE"
@@ -55,11 +57,8 @@ def load_predictor(
     """
     import sipmask_core as sm
 
-    if args.checkpoint is not None and args.preset is not None:
-        model = sm.build_model(args.preset)
-        sm.load_checkpoint(model, args.checkpoint)
-    elif args.checkpoint is not None:
-        model = sm.load_model(args.checkpoint)
+    if args.checkpoint is not None:
+        model = sm.load_model(args.checkpoint, args.preset)
     elif args.preset is not None and allow_untrained:
         model = sm.build_model(args.preset)
     elif args.preset is not None:
@@ -83,5 +82,9 @@ def load_predictor(
 
 
 def model_files(args: argparse.Namespace) -> list[Path]:
-    """The weight file to hash beside the numbers; none for the model that ships."""
-    return [] if args.checkpoint is None else [args.checkpoint]
+    """The weight file to hash beside the numbers; none where the weights are random."""
+    if args.checkpoint is not None:
+        return [args.checkpoint]
+    from sipmask_core.predictor import PRETRAINED
+
+    return [] if args.preset is not None else [PRETRAINED]
