@@ -43,6 +43,7 @@ class Film:
         self._writer = writer
         self._due = [seconds * (i + 0.5) / moments for i in range(moments)]
         self._queue: Queue[tuple[float, NDArray[np.uint8]] | None] = Queue(OVERLAY_QUEUE)
+        self._error: Exception | None = None
         self._thread = threading.Thread(target=self._work, name="film", daemon=True)
         self._thread.start()
 
@@ -53,12 +54,29 @@ class Film:
         except Full:
             self.skipped += 1
 
+    @property
+    def failed(self) -> bool:
+        """Whether the encoding has ended with an error, which `finish` will raise."""
+        return self._error is not None
+
     def finish(self) -> None:
-        """Encode what still waits."""
+        """Encode what still waits. Raises, once, the error that the encoding ended with."""
         self._queue.put(None)
         self._thread.join()
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
 
     def _work(self) -> None:
+        try:
+            self._encode()
+        except Exception as error:
+            self._error = error
+            # Until its end the queue must have room, or `finish` would wait for ever.
+            while self._queue.get() is not None:
+                pass
+
+    def _encode(self) -> None:
         fps = self._writer.fps
         start: float | None = None
         cut = 0  # frames of silence that were left out

@@ -5,7 +5,8 @@ pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
 pytest.importorskip("sipmask_ros.msg", reason="the messages are not built")
 
 from sipmask_core.data.video import Frames, VideoWriter
-from sipmask_ros.recorder import Film
+from sipmask_core.errors import InputError
+from sipmask_ros.recorder import OVERLAY_QUEUE, Film
 
 
 def film_frames(path, stamps, **options):
@@ -33,3 +34,15 @@ def test_stills_are_spread_over_the_expected_length(tmp_path):
     stamps = [0.1 * i for i in range(6)]
     film, _ = film_frames(tmp_path / "a.mp4", stamps, seconds=0.6, moments=2)
     assert [round(float(still.mean()) / 40) for still in film.stills] == [2, 5]
+
+
+def test_a_video_that_cannot_be_written_is_one_error_at_the_end(tmp_path):
+    folder = tmp_path / "film"
+    with VideoWriter(folder / "a.mp4", 10) as writer:
+        folder.rmdir()
+        film = Film(writer, seconds=1.0, moments=2)
+        for number in range(3 * OVERLAY_QUEUE):
+            film.add(0.1 * number, np.zeros((48, 64, 3), np.uint8))
+        with pytest.raises(InputError, match=r"Cannot write .*a\.mp4"):
+            film.finish()
+        film.finish()
