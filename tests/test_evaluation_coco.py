@@ -1,6 +1,7 @@
 import dataclasses
 import json
 
+import cv2
 import numpy as np
 import pytest
 from coco_squares import write_squares
@@ -174,6 +175,14 @@ def test_a_model_without_the_classes_of_the_file_is_refused(tmp_path):
     annotations = dataclasses.replace(read_annotations(path), class_names=("circle",))
     with pytest.raises(InputError, match="none of the model's classes: it has circle"):
         detect(FakePredictor(), annotations, images)
+
+
+def test_an_image_of_another_size_than_annotated_is_refused(tmp_path):
+    path, images = write_squares(tmp_path)
+    cv2.imwrite(str(images / "001.png"), np.zeros((40, 60, 3), np.uint8))
+    complaint = r"001\.png has 40 x 60 pixels, the annotations say 80 x 80"
+    with pytest.raises(InputError, match=complaint):
+        detect(FakePredictor(), read_annotations(path), images, progress=False)
 
 
 def evaluate(*arguments):

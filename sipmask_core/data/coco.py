@@ -286,6 +286,21 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     return image  # type: ignore[return-value]
 
 
+def read_annotated_image(image_dir: Path, record: CocoImage) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 BGR of an annotated image.
+
+    Raises InputError when it cannot be decoded or has another size than the annotations say, for
+    masks of different sizes cannot be compared.
+    """
+    image = read_image(image_dir / record.file_name)
+    if image.shape[:2] != (record.height, record.width):
+        raise InputError(
+            f"Image {image_dir / record.file_name} has {image.shape[0]} x {image.shape[1]} pixels,"
+            f" the annotations say {record.height} x {record.width} (height x width)."
+        )
+    return image
+
+
 def require_images(annotations: CocoAnnotations, image_dir: Path) -> None:
     """Raises InputError when an image file is missing, before hours of work have gone by."""
     missing = [i for i in annotations.images if not (image_dir / i.file_name).is_file()]
@@ -346,12 +361,7 @@ class CocoDataset:
         self, index: int, record: CocoImage, objects: Sequence[CocoObject]
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Image (h, w, 3) and masks packed to bits (n, ceil(h * w / 8)), at the dataset's scale."""
-        image = read_image(self.image_dir / record.file_name)
-        if image.shape[:2] != (record.height, record.width):
-            raise InputError(
-                f"Image {self.image_dir / record.file_name} has {image.shape[0]} x"
-                f" {image.shape[1]} pixels, the annotations say {record.height} x {record.width}."
-            )
+        image = read_annotated_image(self.image_dir, record)
         scale = min(1.0, (self.max_side or math.inf) / max(image.shape[:2]))
         size = (max(1, round(record.width * scale)), max(1, round(record.height * scale)))
         if scale < 1:

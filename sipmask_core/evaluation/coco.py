@@ -14,7 +14,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from tqdm import tqdm
 
-from sipmask_core.data.coco import CocoAnnotations, read_image, require_images
+from sipmask_core.data.coco import CocoAnnotations, read_annotated_image, require_images
 from sipmask_core.data.rle import checked_rle
 from sipmask_core.errors import InputError
 
@@ -41,7 +41,7 @@ def detect(
     Returns COCO results: image_id, category_id, bbox (x, y, width, height), score, segmentation
     (compressed RLE), and mask_score where the model rates masks on their own. Classes correspond by
     name; those that the file lacks are left out. Raises InputError when none is in common or an
-    image is missing or damaged.
+    image is missing, damaged or not of the annotated size.
     """
     by_name = dict(zip(annotations.class_names, annotations.category_ids, strict=True))
     category_ids = [by_name.get(name) for name in predictor.class_names]
@@ -54,7 +54,7 @@ def detect(
     require_images(annotations, image_dir)
     results: list[Result] = []
     for record in tqdm(annotations.images, unit="image", disable=not progress, leave=False):
-        instances = predictor(read_image(image_dir / record.file_name))
+        instances = predictor(read_annotated_image(image_dir, record))
         for i, rle in enumerate(instances.to_rle()):
             category_id = category_ids[instances.labels[i]]
             if category_id is None:
