@@ -41,6 +41,16 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def require_writable(path: Path | str) -> None:
+    """Raises InputError where `path` could not be written, before the work and not after it.
+
+    Missing parent folders are made; `path` itself stays as it is.
+    """
+    with atomic_path(path) as temporary:
+        temporary.touch()
+        temporary.unlink()
+
+
 def write_json(path: Path | str, record: Any) -> None:
     """Write `record` as indented JSON, atomically. Raises InputError when it cannot be written."""
     with atomic_path(path) as temporary:

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from sipmask_core.errors import InputError
-from sipmask_core.files import atomic_path, write_json
+from sipmask_core.files import atomic_path, require_writable, write_json
 
 
 def test_the_file_appears_when_the_block_ends(tmp_path):
@@ -46,3 +46,14 @@ def test_json_reads_back(tmp_path):
     record = {"AP": 0.5, "names": ["ü"]}
     write_json(tmp_path / "result.json", record)
     assert json.loads((tmp_path / "result.json").read_text(encoding="utf-8")) == record
+
+
+def test_a_target_is_tried_without_being_touched(tmp_path):
+    old = tmp_path / "old.json"
+    old.write_text("old")
+    for path in (old, tmp_path / "new" / "record.json"):
+        require_writable(path)
+    assert old.read_text() == "old" and list((tmp_path / "new").iterdir()) == []
+    for path in (old / "record.json", tmp_path):
+        with pytest.raises(InputError, match="Cannot"):
+            require_writable(path)

@@ -1,4 +1,6 @@
+import contextlib
 import dataclasses
+import io
 import json
 import math
 import signal
@@ -12,10 +14,12 @@ import torch
 from coco_squares import tiny_model, tiny_preset, tiny_recipe, write_squares
 
 import sipmask_core as sm
+from sipmask_core.cli import main
 from sipmask_core.data.coco import CocoDataset, read_annotations
 from sipmask_core.data.samples import AugmentedSamples
 from sipmask_core.errors import InputError
 from sipmask_core.evaluation.coco import METRICS
+from sipmask_core.presets import PRESETS
 from sipmask_core.training.loop import DivergenceError, Trainer, make_optimizer
 
 
@@ -236,10 +240,10 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_last_one(dataset, tmp_pa
 
     def disk_full(state, path):
         path.write_bytes(b"half a checkpoint")
-        raise OSError("No space left on device")
+        raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", disk_full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(InputError, match=r"last\.pth: No space left"):
         trainer.save()
     assert (tmp_path / "last.pth").read_bytes() == before
     assert [p.name for p in tmp_path.glob("*last*")] + [p.name for p in tmp_path.glob(".*")] == [
@@ -259,6 +263,31 @@ def test_a_run_resumes_with_its_own_recipe_and_data_only(dataset, tmp_path):
     other.model.preset = dataclasses.replace(tiny_preset(), sub_regions=3)
     with pytest.raises(InputError, match="another preset"):
         other.resume()
+
+
+def test_a_run_resumes_with_its_own_training_images_only(dataset, tmp_path):
+    whole = dataset.annotations
+    dataset.annotations = whole.split(2)[0]
+    make_trainer(dataset, tmp_path).save()
+    dataset.annotations = whole.split(1)[0]
+    with pytest.raises(InputError, match="other images of .* give the --hold-out that it was"):
+        make_trainer(dataset, tmp_path).resume()
+
+
+def test_a_resumed_run_knows_itself_what_was_pretrained(dataset, tmp_path):
+    recipe = dataclasses.replace(tiny_recipe(), pretrained_lr_factor=0.1)
+    names = [name for name, _ in tiny_model().backbone.named_parameters(prefix="backbone")]
+    started = make_trainer(dataset, tmp_path, recipe, pretrained=names)
+    started.save()
+    resumed = make_trainer(dataset, tmp_path, recipe)
+    resumed.resume()
+    factors = [
+        [(group["lr_factor"], len(group["params"])) for group in trainer.optimizer.param_groups]
+        for trainer in (started, resumed)
+    ]
+    assert factors[0] == factors[1] and 0.1 in dict(factors[0])
+    resumed.run()
+    assert torch.load(tmp_path / "last.pth", weights_only=True)["pretrained"] == sorted(names)
 
 
 def test_resume_needs_a_checkpoint_of_a_run(dataset, tmp_path):
@@ -351,6 +380,56 @@ def test_ctrl_c_writes_a_checkpoint_and_says_how_to_go_on(tmp_path):
     assert "Traceback" not in errors
     saved = torch.load(tmp_path / "run" / "last.pth", weights_only=True)
     assert saved["step"] == len(steps(tmp_path / "run")) >= 3
+
+
+def refusal(arguments):
+    """The one sentence with which the command refuses, in this process."""
+    errors = io.StringIO()
+    with contextlib.redirect_stderr(errors):
+        assert main([*map(str, arguments)]) == 2
+    (sentence,) = errors.getvalue().splitlines()
+    return sentence
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    monkeypatch.setitem(PRESETS, "tiny", dataclasses.replace(tiny_preset(), name="tiny"))
+
+
+@pytest.mark.usefixtures("tiny")
+def test_what_cannot_be_written_or_resumed_is_refused_before_images_are_read(tmp_path, monkeypatch):
+    def too_early(self):
+        raise AssertionError("images are read already")
+
+    write_squares(tmp_path / "data")
+    monkeypatch.setattr(CocoDataset, "fill_cache", too_early)
+    arguments = train_arguments(tmp_path, epochs=2)
+    assert "no run to resume" in refusal([*arguments, "--resume"])
+    (tmp_path / "file").write_text("something")
+    assert f"Cannot write {tmp_path}" in refusal([*arguments, "--json", tmp_path])
+    complaint = refusal([*arguments, "--output", tmp_path / "file"])
+    assert f"Cannot make the folder {tmp_path / 'file'}" in complaint
+    assert (tmp_path / "file").read_text() == "something"
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize("checkpoint_written", [False, True])
+def test_a_second_ctrl_c_offers_to_resume_only_what_was_saved(
+    tmp_path, monkeypatch, capsys, checkpoint_written
+):
+    def stopped(trainer):
+        if checkpoint_written:
+            trainer.save()
+        trainer.step += 3
+        raise KeyboardInterrupt
+
+    write_squares(tmp_path / "data")
+    monkeypatch.setattr(Trainer, "run", stopped)
+    assert main([*map(str, train_arguments(tmp_path, epochs=2))]) == 130
+    farewell = capsys.readouterr().err.splitlines()[-1]
+    assert farewell.startswith("Stopped at step 3")
+    assert ("To go on from step 0: " in farewell) == checkpoint_written
+    assert ("--resume" in farewell) == checkpoint_written
 
 
 def test_missing_validation_images_are_named_before_training_begins(tmp_path):

@@ -47,7 +47,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     required.add_argument("--output", required=True, type=Path, metavar="DIR", help="run folder")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --output")
     parser.add_argument(
-        "--init", type=Path, metavar="FILE", help="backbone weights to start from (torchvision's)"
+        "--init",
+        type=Path,
+        metavar="FILE",
+        help="backbone weights to start from (torchvision's); not read again by --resume",
     )
     parser.add_argument(
         "--hold-out",
@@ -92,7 +95,8 @@ def run(args: argparse.Namespace) -> int:
     from sipmask_core.data.coco import CocoDataset, read_annotations, require_images
     from sipmask_core.data.samples import AugmentedSamples
     from sipmask_core.evaluation.coco import detect, evaluation_threshold, format_scores, score
-    from sipmask_core.files import write_json
+    from sipmask_core.files import require_writable, write_json
+    from sipmask_core.predictor import choose_device
     from sipmask_core.presets import Letterbox
     from sipmask_core.provenance import provenance
     from sipmask_core.training.loop import DivergenceError, Trainer
@@ -109,6 +113,7 @@ def run(args: argparse.Namespace) -> int:
             f"{args.output} holds a run already; add --resume to go on with it, or choose another"
             " --output."
         )
+    device = choose_device(args.device)
     preset = sm.get_preset(args.preset)
     recipe = _changed(recipe_for(preset), args)
     if args.size is not None and isinstance(preset.resize, Letterbox):
@@ -118,22 +123,20 @@ def run(args: argparse.Namespace) -> int:
     torch.manual_seed(recipe.seed)
     model = sm.build_model(preset, class_names=train_part.class_names)
     pretrained: set[str] = set()
-    if args.init is not None:
+    if args.init is not None and not args.resume:
         fresh = sm.load_backbone(model, args.init)
-        if fresh and not args.resume:
+        if fresh:
             print(f"Not in {args.init}, so trained from random weights: {', '.join(fresh)}.")
         pretrained = {f"backbone.{key}" for key in model.backbone.state_dict()}
         pretrained -= {f"backbone.{key}" for key in fresh}
 
     require_images(held_out, args.images)
-    device = sm.Predictor(model, args.device).device
     dataset = CocoDataset(train_part, args.images, max_side=round(1.25 * max(recipe.input_size)))
-    dataset.fill_cache()
     samples = AugmentedSamples(dataset, recipe, preset)
 
     def validate(current: SipMask) -> dict[str, dict[str, float]]:
-        threshold = evaluation_threshold(preset)
-        predictor = sm.Predictor(current, str(device), score_threshold=threshold)
+        predictor = sm.Predictor(current, str(device))
+        predictor.score_threshold = evaluation_threshold(preset)
         return score(held_out, detect(predictor, held_out, args.images))
 
     trainer = Trainer(
@@ -155,18 +158,23 @@ def run(args: argparse.Namespace) -> int:
     )
     if args.resume:
         trainer.resume()
+    for target in (trainer.checkpoint, args.json):
+        if target is not None:
+            require_writable(target)
+    dataset.fill_cache()
     try:
         metrics = trainer.run()
     except DivergenceError as error:
         print(f"sipmask: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f"Stopped at step {trainer.step}. To go on: {_resume_command()}", file=sys.stderr)
+        print(_farewell(trainer.step, trainer.saved_step), file=sys.stderr)
         return 130
     if metrics:
         print(f"{len(held_out.images)} held-out images:\n{format_scores(metrics)}")
     if args.json is not None:
-        inputs = [args.annotations, args.images, *([args.init] if args.init else [])]
+        initial = [] if args.init is None or args.resume else [args.init]
+        inputs = [args.annotations, args.images, *initial]
         record = {"steps": trainer.step, "validation": metrics}
         write_json(args.json, {**record, "provenance": provenance(inputs, device)})
     print(f"The best weights are in {args.output / 'best.safetensors'}.")
@@ -187,6 +195,10 @@ def _changed(recipe: Recipe, args: argparse.Namespace) -> Recipe:
     return dataclasses.replace(recipe, **{k: v for k, v in options.items() if v is not None})
 
 
-def _resume_command() -> str:
+def _farewell(step: int, saved_step: int | None) -> str:
+    """How to go on after Ctrl-C, and from where: a second Ctrl-C does not wait for a checkpoint."""
+    if saved_step is None:
+        return f"Stopped at step {step}, before the first checkpoint: there is nothing to resume."
     arguments = [argument for argument in sys.argv[1:] if argument != "--resume"]
-    return shlex.join(["sipmask", *arguments, "--resume"])
+    command = shlex.join(["sipmask", *arguments, "--resume"])
+    return f"Stopped at step {step}. To go on from step {saved_step}: {command}"

@@ -78,6 +78,11 @@ class CocoAnnotations:
     category_ids: tuple[int, ...]
     images: tuple[CocoImage, ...]
 
+    @property
+    def image_names_sha256(self) -> str:
+        """SHA-256 of the image file names in order: tells the parts of one file apart."""
+        return hashlib.sha256(json.dumps([i.file_name for i in self.images]).encode()).hexdigest()
+
     def split(self, count: int) -> tuple[CocoAnnotations, CocoAnnotations]:
         """Training and validation part; the latter holds the `count` images of `hold_out`."""
         held_out = hold_out([image.file_name for image in self.images], count)

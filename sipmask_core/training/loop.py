@@ -70,7 +70,8 @@ class Trainer:
         self.device = torch.device(device)
         self.model = model.to(self.device).to(memory_format=torch.channels_last)
         self.average = WeightAverage(model, recipe.ema_decay) if recipe.ema_decay else None
-        self.optimizer = make_optimizer(model, recipe, pretrained)
+        self.pretrained = sorted(pretrained)
+        self.optimizer = make_optimizer(model, recipe, self.pretrained)
         self.validate = validate
         self.metadata = metadata or {}
         self.samples = samples
@@ -79,6 +80,7 @@ class Trainer:
         self.steps_per_epoch = plan.per_epoch
         self.total_steps = recipe.epochs * self.steps_per_epoch
         self.step = 0
+        self.saved_step: int | None = None  # that of `last.pth`, None before the first
         self.validated_step = 0
         self.best = -math.inf
         self.metrics: Metrics | None = None
@@ -226,10 +228,13 @@ class Trainer:
 
     def save(self) -> None:
         """Write `last.pth` atomically."""
+        annotations = self.samples.dataset.annotations
         state = {
             "recipe": self.recipe.to_json(),
             "preset": preset_to_json(self.model.preset),
-            "data": self.samples.dataset.annotations.sha256,
+            "data": annotations.sha256,
+            "images": annotations.image_names_sha256,
+            "pretrained": self.pretrained,
             "step": self.step,
             "validated_step": self.validated_step,
             "best": self.best,
@@ -242,19 +247,22 @@ class Trainer:
         }
         with atomic_path(self.checkpoint) as temporary:
             torch.save(state, temporary)
+        self.saved_step = self.step
 
     def resume(self) -> None:
-        """Go on from `last.pth`.
+        """Go on from `last.pth`, which also knows what `pretrained` was.
 
-        Raises InputError unless preset, recipe and annotations are those that it had.
+        Raises InputError unless preset, recipe, annotations and training images are those that it
+        had.
         """
+        annotations = self.samples.dataset.annotations
         try:
             state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise InputError(f"There is no run to resume: {self.checkpoint} is missing.") from None
         except Exception as error:  # a damaged file fails in many ways
             raise InputError(f"{self.checkpoint} is not a checkpoint of a run: {error}.") from error
-        if not isinstance(state, dict) or "recipe" not in state:
+        if not isinstance(state, dict) or not {"recipe", "images", "pretrained"} <= state.keys():
             raise InputError(f"{self.checkpoint} is not a checkpoint of a run.")
         if state["preset"] != preset_to_json(self.model.preset):
             raise InputError(f"The run in {self.output} was started with another preset.")
@@ -263,13 +271,20 @@ class Trainer:
                 f"The run in {self.output} has another recipe and cannot go on with this one:"
                 f" {_difference(state['recipe'], self.recipe.to_json())}."
             )
-        if state["data"] != self.samples.dataset.annotations.sha256:
+        if state["data"] != annotations.sha256:
             raise InputError(f"The run in {self.output} was started with another annotation file.")
+        if state["images"] != annotations.image_names_sha256:
+            raise InputError(
+                f"The run in {self.output} trains on other images of {annotations.path};"
+                " give the --hold-out that it was started with."
+            )
         self.model.load_state_dict(state["model"])
         if self.average is not None:
             self.average.model.load_state_dict(state["average"])
+        self.pretrained = state["pretrained"]
+        self.optimizer = make_optimizer(self.model, self.recipe, self.pretrained)
         self.optimizer.load_state_dict(state["optimizer"])
-        self.step = state["step"]
+        self.step = self.saved_step = state["step"]
         self.validated_step = state["validated_step"]
         self.best = state["best"]
         self.metrics = state["metrics"]
