@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+import threading
 import time
 from array import array
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, fields
 from itertools import count, islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import cv2
 import numpy as np
@@ -36,6 +39,9 @@ _DEMO_SIZE = (1280, 720)
 _DEFAULT_RATE = 30.0
 _JPEG_QUALITY = 90
 _LONGEST_WAIT = 0.1  # seconds until a signal is noticed
+_GRACE = 1.0  # seconds that a read under way gets to return after a signal
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -193,20 +199,37 @@ def _jpeg_message(image: NDArray[np.uint8], header: Header) -> CompressedImage:
 def _send_all(node: CameraSource, interruption: Interruption) -> None:
     """Publish one image after the other, each when it is due, until told to stop."""
 
-    def wait(until: float) -> None:
+    def wait_until(moment: float) -> None:
         # In short turns, because a signal does not end rclpy's wait.
-        while not interruption.requested and (left := until - time.monotonic()) > 0:
+        while not interruption.requested and (left := moment - time.monotonic()) > 0:
             rclpy.spin_once(node, timeout_sec=min(left, _LONGEST_WAIT))
 
-    images, rate = open_source(node.settings, node.get_logger().warning)
+    def serve_during(call: Callable[..., T], *arguments: Any) -> T | None:
+        """Spin the node while a call that may stall runs; None where a signal came first."""
+        future: Future[T] = Future()
+        thread = threading.Thread(target=_fulfil, args=(future, call, *arguments), daemon=True)
+        thread.start()
+        while not interruption.requested:
+            rclpy.spin_once(node, timeout_sec=0)
+            if wait((future,), _LONGEST_WAIT).done:
+                return future.result()
+        # A process that ends while a decoder returns to Python can crash.
+        thread.join(_GRACE)
+        return None
+
+    opened = serve_during(open_source, node.settings, node.get_logger().warning)
+    if opened is None:
+        return
+    images, rate = opened
+    images = islice(images, node.settings.frames or None)
     node.get_logger().info(f"Sending {node.settings.source or 'demo'}.")
     while node.settings.wait_for_subscriber and not node.has_subscriber():
-        wait(time.monotonic() + _LONGEST_WAIT)
+        wait_until(time.monotonic() + _LONGEST_WAIT)
         if interruption.requested:
             return
     due = time.monotonic()
-    for image in islice(images, node.settings.frames or None):
-        wait(due)
+    while (image := serve_during(next, images, None)) is not None:
+        wait_until(due)
         if interruption.requested:
             return
         node.publish(image)
@@ -214,11 +237,22 @@ def _send_all(node: CameraSource, interruption: Interruption) -> None:
         due = max(due + 1 / rate, time.monotonic()) if rate else 0.0
 
 
+def _fulfil(future: Future[T], call: Callable[..., T], *arguments: Any) -> None:
+    try:
+        future.set_result(call(*arguments))
+    except Exception as error:
+        future.set_exception(error)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run until the source ends or a signal comes; prints the count of sent images as JSON.
 
     Returns 0, or 2 where a parameter is wrong or the source cannot be opened or stops.
     """
+    # Decoders complain on stderr about what is then said in a sentence.
+    if "OPENCV_LOG_LEVEL" not in os.environ:
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     prepare_for_images()
     # Our own handling lets the image in work go out whole.
     rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
@@ -229,8 +263,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             node = CameraSource()
             _send_all(node, interruption)
         except InputError as error:
-            print(f"camera_source: {error}", file=sys.stderr)
-            code = 2
+            # The same Ctrl-C may have ended what served the stream.
+            if not interruption.requested:
+                print(f"camera_source: {error}", file=sys.stderr)
+                code = 2
         if node is not None:
             print(json.dumps({"sent": node.sent}), flush=True)
             node.destroy_node()

@@ -1,5 +1,7 @@
 import json
 import signal
+import socket
+import threading
 
 import cv2
 import numpy as np
@@ -9,6 +11,7 @@ pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
 pytest.importorskip("sipmask_ros.msg", reason="the messages are not built")
 
 import rclpy
+from rcl_interfaces.srv import GetParameters
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.time import Time
 from ros_harness import Client, NodeProcess, start_ros
@@ -16,7 +19,8 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from sipmask_core.data.video import VideoWriter
 from sipmask_core.errors import InputError
-from sipmask_ros.camera_source import Settings, open_source
+from sipmask_ros import camera_source
+from sipmask_ros.camera_source import CameraSource, Settings, open_source
 from sipmask_ros.conversions import compressed_to_bgr, image_to_bgr
 from sipmask_ros.demo_scene import DemoScene
 
@@ -172,6 +176,49 @@ def test_a_signal_ends_it_cleanly_with_its_count(number, folder, start, receive)
     assert code == 0
     assert "Traceback" not in process.output
     assert json.loads(process.output.splitlines()[-1])["sent"] >= 1
+
+
+def test_a_source_that_never_waits_answers_parameter_requests(folder, start):
+    # At this rate an image is always due.
+    process = start(source=str(folder), rate=1e9)
+    client = Client()
+    service = client.create_client(GetParameters, "camera_source/get_parameters")
+    client.wait_until(service.service_is_ready, process)
+    answer = service.call_async(GetParameters.Request(names=["source"]))
+    client.wait_until(answer.done, process)
+    assert answer.result().values[0].string_value == str(folder)
+    client.close()
+
+
+class Signalled:
+    requested = False
+
+
+def test_a_signal_during_a_read_that_stalls_is_noticed(monkeypatch):
+    interruption, data = Signalled(), threading.Event()
+
+    def images():
+        yield np.zeros((24, 32, 3), np.uint8)
+        interruption.requested = True
+        data.wait()
+
+    monkeypatch.setattr(camera_source, "open_source", lambda *_: (images(), 0.0))
+    monkeypatch.setattr(camera_source, "_GRACE", 0.0)
+    node = CameraSource()
+    camera_source._send_all(node, interruption)
+    assert node.sent == 1
+    data.set()
+    node.destroy_node()
+
+
+def test_ctrl_c_on_a_silent_stream_is_a_quiet_end(start):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        process = start(source=f"http://127.0.0.1:{server.getsockname()[1]}/x.mjpg")
+        connection, _ = server.accept()
+        with connection:
+            code, _ = process.signal(signal.SIGINT)
+    assert code == 0
+    assert process.output.splitlines() == ['{"sent": 0}']
 
 
 @pytest.mark.parametrize(
