@@ -1,4 +1,4 @@
-"""Instances written as a COCO-format JSON file, while they come in."""
+"""Instances in COCO's results format, and written as a JSON file while they come in."""
 
 from __future__ import annotations
 
@@ -17,10 +17,43 @@ if TYPE_CHECKING:
     from sipmask_core.instances import Instances
 
 
+Result = dict[str, Any]
+
+
+def coco_results(
+    instances: Instances, image_id: int, category_ids: Sequence[int | None]
+) -> list[Result]:
+    """The instances of one image as COCO results; label i has category id i, None leaves it out.
+
+    A result has image_id, category_id, bbox (x, y, width, height), segmentation (compressed RLE)
+    and score, by which masks are ranked. Where the model rates masks on their own (SipMask++),
+    box_score is the score of the detection, by which boxes are ranked.
+    """
+    results = []
+    for index, rle in enumerate(instances.to_rle()):
+        category_id = category_ids[instances.labels[index]]
+        if category_id is None:
+            continue
+        x0, y0, x1, y1 = (float(edge) for edge in instances.boxes[index])
+        score, mask_score = float(instances.scores[index]), float(instances.mask_scores[index])
+        result: Result = {
+            "image_id": image_id,
+            "category_id": category_id,
+            "bbox": [x0, y0, x1 - x0, y1 - y0],
+            "score": mask_score,
+            "segmentation": rle,
+        }
+        if score != mask_score:
+            result["box_score"] = score
+        results.append(result)
+    return results
+
+
 class ResultsFile:
     """A COCO instances file with scores: annotations, images, categories and provenance.
 
-    `pycocotools.coco.COCO(path)` opens it, and its "annotations" are what `loadRes` takes.
+    `pycocotools.coco.COCO(path)` opens it, and its "annotations" are what `loadRes` takes: the
+    results of `coco_results` with an id and an area.
     Categories have COCO's ids where all classes are COCO's and are counted from 1 otherwise;
     likewise, an image whose file name is a number, as in COCO, has that number as its id.
 
@@ -56,17 +89,13 @@ class ResultsFile:
         self.images.append(
             {"id": image_id, "file_name": file_name, "height": height, "width": width}
         )
-        for index, rle in enumerate(instances.to_rle()):
-            x0, y0, x1, y1 = (float(edge) for edge in instances.boxes[index])
+        results = coco_results(instances, image_id, self._category_ids)
+        for result, mask in zip(results, instances.mask_crops, strict=True):
             annotation = {
                 "id": self.annotation_count + 1,
-                "image_id": image_id,
-                "category_id": self._category_ids[instances.labels[index]],
-                "bbox": [round(value, 3) for value in (x0, y0, x1 - x0, y1 - y0)],
-                "score": round(float(instances.mask_scores[index]), 6),
-                "area": int(instances.mask_crops[index].bitmap.sum()),
+                **result,
+                "area": int(mask.bitmap.sum()),
                 "iscrowd": 0,
-                "segmentation": rle,
             }
             separator = ",\n" if self.annotation_count else "\n"
             self._file.write(separator + json.dumps(annotation))

@@ -1,17 +1,21 @@
 import dataclasses
 import json
+from itertools import chain
 
 import cv2
 import numpy as np
 import pytest
-from coco_squares import write_squares
+import torch
+from coco_squares import tiny_preset, write_squares
 from pycocotools import mask as coco_mask
 
 from sipmask_core.cli import main
+from sipmask_core.commands import evaluate as evaluate_command
 from sipmask_core.data.coco import read_annotations
 from sipmask_core.errors import InputError
 from sipmask_core.evaluation.coco import METRICS, detect, read_results, score
 from sipmask_core.instances import Instances, MaskCrop
+from sipmask_core.results import ResultsFile
 
 SIZE = (100, 100)
 
@@ -106,9 +110,9 @@ def test_what_lies_in_a_crowd_is_not_a_false_alarm(tmp_path):
     assert without["segm"]["AP"] == pytest.approx(1 / 3)
 
 
-def test_masks_are_ranked_by_their_own_score(tmp_path):
+def test_boxes_are_ranked_by_their_own_score(tmp_path):
     truth = ground_truth(tmp_path, [entry(1, 1, FIRST)])
-    results = [result(1, FIRST, 0.5, mask_score=0.9), result(2, SECOND, 0.7, mask_score=0.1)]
+    results = [result(1, FIRST, 0.9, box_score=0.5), result(2, SECOND, 0.1, box_score=0.7)]
     scores = score(truth, results)
     assert scores["segm"]["AP"] == pytest.approx(1.0)
     assert scores["bbox"]["AP"] == pytest.approx(0.5)
@@ -144,6 +148,8 @@ class FakePredictor:
     """Finds the bright square of each picture, and something the data set has no name for."""
 
     class_names = ("unicorn", "square")
+    device = torch.device("cpu")
+    preset = tiny_preset()
 
     def __call__(self, image):
         y, x = np.nonzero(image[..., 2] > 200)
@@ -160,10 +166,14 @@ class FakePredictor:
         )
 
 
+def detections(predictor, annotations, images):
+    return list(chain.from_iterable(detect(predictor, annotations, images, progress=False)))
+
+
 def test_a_predictor_that_sees_everything_scores_one(tmp_path):
     path, images = write_squares(tmp_path)
     annotations = read_annotations(path)
-    results = detect(FakePredictor(), annotations, images, progress=False)
+    results = detections(FakePredictor(), annotations, images)
     assert [r["image_id"] for r in results] == [1, 2, 3, 4, 5]  # the sixth image is empty
     assert {r["category_id"] for r in results} == {3}
     assert json.loads(json.dumps(results)) == results
@@ -174,7 +184,7 @@ def test_a_model_without_the_classes_of_the_file_is_refused(tmp_path):
     path, images = write_squares(tmp_path)
     annotations = dataclasses.replace(read_annotations(path), class_names=("circle",))
     with pytest.raises(InputError, match="none of the model's classes: it has circle"):
-        detect(FakePredictor(), annotations, images)
+        detections(FakePredictor(), annotations, images)
 
 
 def test_an_image_of_another_size_than_annotated_is_refused(tmp_path):
@@ -182,7 +192,7 @@ def test_an_image_of_another_size_than_annotated_is_refused(tmp_path):
     cv2.imwrite(str(images / "001.png"), np.zeros((40, 60, 3), np.uint8))
     complaint = r"001\.png has 40 x 60 pixels, the annotations say 80 x 80"
     with pytest.raises(InputError, match=complaint):
-        detect(FakePredictor(), read_annotations(path), images, progress=False)
+        detections(FakePredictor(), read_annotations(path), images)
 
 
 def evaluate(*arguments):
@@ -211,6 +221,83 @@ def test_a_limit_ignores_the_results_of_other_images(tmp_path, capsys):
     assert evaluate(*arguments, "--limit", 1) == 0
     assert "1 images, 1 results" in capsys.readouterr().out
     assert json.loads(record.read_text())["segm"]["AP"] == pytest.approx(1.0)
+
+
+@pytest.fixture
+def fake_model(monkeypatch):
+    monkeypatch.setattr(evaluate_command, "load_predictor", lambda *_, **__: FakePredictor())
+
+
+@pytest.mark.usefixtures("fake_model")
+def test_what_was_found_before_a_damaged_image_is_kept_and_can_be_scored(tmp_path, capsys):
+    path, images = write_squares(tmp_path)
+    (images / "003.png").write_bytes(b"nonsense")
+    saved = tmp_path / "results.json"
+    arguments = ("--annotations", path)
+    assert evaluate(*arguments, "--images", images, "--save-results", saved) == 2
+    errors = capsys.readouterr().err
+    assert "results.json has the results of the first 3 of 6 images" in errors
+    assert "003.png cannot be decoded" in errors.splitlines()[-1]
+    assert [r["image_id"] for r in json.loads(saved.read_text())] == [1, 2, 3]
+    record = tmp_path / "scores.json"
+    assert evaluate(*arguments, "--results", saved, "--limit", 3, "--json", record) == 0
+    assert json.loads(record.read_text())["segm"]["AP"] == pytest.approx(1.0)
+
+
+@pytest.mark.usefixtures("fake_model")
+def test_what_was_found_before_ctrl_c_is_kept(tmp_path, capsys, monkeypatch):
+    path, images = write_squares(tmp_path)
+    seen = []
+
+    def interrupted(self, image):
+        seen.append(image)
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+        return Instances.empty(image.shape[:2])
+
+    monkeypatch.setattr(FakePredictor, "__call__", interrupted)
+    saved = tmp_path / "results.json"
+    assert evaluate("--annotations", path, "--images", images, "--save-results", saved) == 130
+    assert "first 2 of 6 images" in capsys.readouterr().err
+    assert json.loads(saved.read_text()) == []
+
+
+@pytest.mark.parametrize("option", ["--json", "--save-results"])
+def test_a_file_that_cannot_be_written_is_refused_before_the_model_runs(
+    tmp_path, capsys, monkeypatch, option
+):
+    def too_early(*_, **__):
+        raise AssertionError("the model is there already")
+
+    monkeypatch.setattr(evaluate_command, "load_predictor", too_early)
+    path, images = write_squares(tmp_path)
+    assert evaluate("--annotations", path, "--images", images, option, path / "x.json") == 2
+    assert f"Cannot make the folder {path}" in capsys.readouterr().err
+
+
+def test_the_results_of_predict_rank_boxes_and_masks_each_by_their_score(tmp_path):
+    truth = ground_truth(tmp_path, [entry(1, 1, FIRST)])
+    truth = dataclasses.replace(truth, category_ids=(1,))
+
+    def instances(box, score, mask_score):
+        x0, y0, x1, y1 = box
+        return Instances(
+            boxes=np.float32([box]),
+            scores=np.float32([score]),
+            labels=np.array([0]),
+            mask_crops=[MaskCrop(x0, y0, np.ones((y1 - y0, x1 - x0), bool))],
+            image_size=SIZE,
+            mask_scores=np.float32([mask_score]),
+        )
+
+    path = tmp_path / "results.json"
+    with ResultsFile(path, ("square",)) as results:
+        results.add("1.png", instances(FIRST, 0.5, 0.4))
+        results.add("2.png", instances(SECOND, 0.7, 0.1))
+        results.finish({})
+    scores = score(truth, read_results(path, truth))
+    assert scores["segm"]["AP"] == pytest.approx(1.0)
+    assert scores["bbox"]["AP"] == pytest.approx(0.5)
 
 
 def test_the_command_wants_images_or_results(tmp_path, capsys):

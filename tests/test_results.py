@@ -18,12 +18,13 @@ def make_instances(score, mask_score):
     )
 
 
-def test_masks_are_ranked_by_their_own_score(tmp_path):
+def test_the_score_is_that_of_the_mask_beside_that_of_the_box(tmp_path):
     with ResultsFile(tmp_path / "r.json", ("person", "dog")) as results:
         results.add("a.png", make_instances(0.875, 0.5))
         results.finish({})
     (annotation,) = json.loads((tmp_path / "r.json").read_text())["annotations"]
-    assert annotation["score"] == 0.5 and annotation["category_id"] == 18
+    assert annotation["score"] == 0.5 and annotation["box_score"] == 0.875
+    assert annotation["category_id"] == 18
     assert annotation["bbox"] == [1.25, 2.5, 2.75, 3.5] and annotation["area"] == 3
 
 

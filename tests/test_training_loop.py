@@ -270,7 +270,7 @@ def test_a_run_resumes_with_its_own_training_images_only(dataset, tmp_path):
     dataset.annotations = whole.split(2)[0]
     make_trainer(dataset, tmp_path).save()
     dataset.annotations = whole.split(1)[0]
-    with pytest.raises(InputError, match="other images of .* give the --hold-out that it was"):
+    with pytest.raises(InputError, match=r"other images of .* give the --hold-out that it was"):
         make_trainer(dataset, tmp_path).resume()
 
 

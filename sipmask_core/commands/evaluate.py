@@ -9,6 +9,7 @@ examples:
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from sipmask_core.commands.model_arguments import (
@@ -24,7 +25,8 @@ _COCO = """\
 Box and mask AP and AR by COCO's rules (pycocotools).
 
 With --results, existing results are scored and no model runs. Without, the model runs over the
-images and --save-results keeps what it found, in COCO's results format.
+images and --save-results keeps what it found, in COCO's results format, also when Ctrl-C or a
+damaged image ends the run.
 """
 
 
@@ -82,7 +84,7 @@ def _evaluate_coco(args: argparse.Namespace) -> int:
         read_results,
         score,
     )
-    from sipmask_core.files import write_json
+    from sipmask_core.files import require_writable, write_json
     from sipmask_core.provenance import provenance
 
     if (args.results is None) == (args.images is None):
@@ -97,6 +99,10 @@ def _evaluate_coco(args: argparse.Namespace) -> int:
             raise InputError(f"--limit is {args.limit}; it must be 1 or more.")
         annotations = dataclasses.replace(annotations, images=annotations.images[: args.limit])
 
+    for target in (args.save_results, args.json):
+        if target is not None:
+            require_writable(target)
+
     device = None
     inputs = [args.annotations]
     if args.results is not None:
@@ -107,11 +113,24 @@ def _evaluate_coco(args: argparse.Namespace) -> int:
         predictor = load_predictor(args, score_threshold=args.score_threshold)
         if args.score_threshold is None:
             predictor.score_threshold = evaluation_threshold(predictor.preset)
-        results = detect(predictor, annotations, args.images)
         device = predictor.device
         inputs += [args.images, *model_files(args)]
-        if args.save_results is not None:
-            write_json(args.save_results, results)
+        results = []
+        done = 0
+        try:
+            for found in detect(predictor, annotations, args.images):
+                results += found
+                done += 1
+        finally:
+            if done and args.save_results is not None:
+                write_json(args.save_results, results)
+                if done < len(annotations.images):
+                    print(
+                        f"sipmask: {args.save_results} has the results of the first {done} of"
+                        f" {len(annotations.images)} images; score them with --results and"
+                        f" --limit {done}.",
+                        file=sys.stderr,
+                    )
     scores = score(annotations, results)
     print(f"{len(annotations.images)} images, {len(results)} results")
     print(format_scores(scores))

@@ -20,6 +20,7 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -137,7 +138,8 @@ def run(args: argparse.Namespace) -> int:
     def validate(current: SipMask) -> dict[str, dict[str, float]]:
         predictor = sm.Predictor(current, str(device))
         predictor.score_threshold = evaluation_threshold(preset)
-        return score(held_out, detect(predictor, held_out, args.images))
+        found = detect(predictor, held_out, args.images)
+        return score(held_out, list(chain.from_iterable(found)))
 
     trainer = Trainer(
         model,

@@ -17,15 +17,17 @@ from tqdm import tqdm
 from sipmask_core.data.coco import CocoAnnotations, read_annotated_image, require_images
 from sipmask_core.data.rle import checked_rle
 from sipmask_core.errors import InputError
+from sipmask_core.results import Result, coco_results
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sipmask_core.predictor import Predictor
     from sipmask_core.presets import Preset
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100")
 KINDS = ("segm", "bbox")
 SCORE_THRESHOLD = 0.05  # AP wants the uncertain detections too
-Result = dict[str, Any]
 
 
 def evaluation_threshold(preset: Preset) -> float:
@@ -35,13 +37,12 @@ def evaluation_threshold(preset: Preset) -> float:
 
 def detect(
     predictor: Predictor, annotations: CocoAnnotations, image_dir: Path, progress: bool = True
-) -> list[Result]:
-    """Run the predictor over the images of a COCO file.
+) -> Iterator[list[Result]]:
+    """Run the predictor over the images of a COCO file; yields the results of one after the other.
 
-    Returns COCO results: image_id, category_id, bbox (x, y, width, height), score, segmentation
-    (compressed RLE), and mask_score where the model rates masks on their own. Classes correspond by
-    name; those that the file lacks are left out. Raises InputError when none is in common or an
-    image is missing, damaged or not of the annotated size.
+    Results are those of `coco_results`. Classes correspond by name; those that the file lacks are
+    left out. Raises InputError when none is in common or an image is missing, damaged or not of the
+    annotated size.
     """
     by_name = dict(zip(annotations.class_names, annotations.category_ids, strict=True))
     category_ids = [by_name.get(name) for name in predictor.class_names]
@@ -52,32 +53,16 @@ def detect(
             f" {', '.join(predictor.class_names[:5])}."
         )
     require_images(annotations, image_dir)
-    results: list[Result] = []
     for record in tqdm(annotations.images, unit="image", disable=not progress, leave=False):
         instances = predictor(read_annotated_image(image_dir, record))
-        for i, rle in enumerate(instances.to_rle()):
-            category_id = category_ids[instances.labels[i]]
-            if category_id is None:
-                continue
-            x0, y0, x1, y1 = (float(v) for v in instances.boxes[i])
-            result = {
-                "image_id": record.id,
-                "category_id": category_id,
-                "bbox": [x0, y0, x1 - x0, y1 - y0],
-                "score": float(instances.scores[i]),
-                "segmentation": rle,
-            }
-            if instances.mask_scores[i] != instances.scores[i]:
-                result["mask_score"] = float(instances.mask_scores[i])
-            results.append(result)
-    return results
+        yield coco_results(instances, record.id, category_ids)
 
 
 def score(annotations: CocoAnnotations, results: list[Result]) -> dict[str, dict[str, float]]:
     """COCO's metrics by pycocotools: {"segm": {"AP": ...}, "bbox": {...}}, names as in METRICS.
 
-    Figures are in [0, 1], or -1 where there is nothing to find, as pycocotools has it. Masks are
-    ranked by mask_score where a result has one. A kind that no result has a shape for is left out.
+    Figures are in [0, 1], or -1 where there is nothing to find, as pycocotools has it. Boxes are
+    ranked by box_score where a result has one. A kind that no result has a shape for is left out.
     """
     scores = {}
     for kind, shape in zip(KINDS, ("segmentation", "bbox"), strict=True):
@@ -129,9 +114,9 @@ def _detections(annotations: CocoAnnotations, results: list[Result], kind: str) 
     for number, result in enumerate(results, start=1):
         entry = {**result, "id": number, "iscrowd": 0}
         if kind == "segm":
-            entry["score"] = result.get("mask_score", result["score"])
             entry["area"] = float(coco_mask.area(result["segmentation"]))
         else:
+            entry["score"] = result.get("box_score", result["score"])
             entry["area"] = result["bbox"][2] * result["bbox"][3]
         entries.append(entry)
     return _indexed(annotations, entries)
@@ -187,7 +172,7 @@ def _checked_result(
         if type(entry.get(field)) is not int or entry[field] not in known:
             raise InputError(f"{where}.{field} is {entry.get(field)!r}, not in the annotations.")
     result = {"image_id": entry["image_id"], "category_id": entry["category_id"]}
-    for field in ("score", "mask_score"):
+    for field in ("score", "box_score"):
         value = entry.get(field)
         if isinstance(value, int | float) and math.isfinite(value):
             result[field] = float(value)
