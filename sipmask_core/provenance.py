@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import shlex
 import sys
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     import torch
 
@@ -19,21 +20,27 @@ _PACKAGES = ("sipmask-core", "torch", "torchvision", "numpy", "opencv-python-hea
 
 
 def provenance(
-    inputs: Iterable[Path | str] = (), device: torch.device | None = None
+    inputs: Iterable[Path | str] = (),
+    device: torch.device | None = None,
+    folders: Mapping[Path | str, Iterable[Path]] | None = None,
 ) -> dict[str, Any]:
     """The record that a `--json` file carries under "provenance".
 
-    inputs: files or folders that the numbers depend on; each is hashed with SHA-256.
+    inputs: files that the numbers depend on; each is hashed with SHA-256.
     device: where the model ran; None for work without a model.
+    folders: by folder, the files in it that the numbers depend on; they get one hash together.
 
     The record holds no time stamp: the same work on the same machine gives the same record.
     """
     program = Path(sys.argv[0]).name.replace("__main__.py", "sipmask")
     return {
-        "command": " ".join([program, *sys.argv[1:]]),
+        "command": shlex.join([program, *sys.argv[1:]]),
         "device": describe_device(device),
         "versions": {"python": platform.python_version(), **package_versions()},
-        "inputs": {str(path): sha256(path) for path in inputs},
+        "inputs": {
+            **{str(path): sha256(path) for path in inputs},
+            **{str(folder): sha256_of_all(files) for folder, files in (folders or {}).items()},
+        },
     }
 
 
@@ -67,26 +74,25 @@ def describe_device(device: torch.device | None) -> dict[str, Any]:
 
 
 def sha256(path: Path | str) -> str | None:
-    """SHA-256 of a file, or of a folder's file names and contents; None where nothing is stored.
-
-    Cameras and streams have no content to hash, hence None for what is neither file nor folder.
-    """
+    """SHA-256 of a file; None for a camera, a stream and a file that cannot be read."""
     path = Path(path)
-    if path.is_file():
-        return _file_digest(path)
-    if not path.is_dir():
+    if not path.is_file():
         return None
     digest = hashlib.sha256()
-    for file in sorted(file for file in path.rglob("*") if file.is_file()):
-        digest.update(f"{file.relative_to(path).as_posix()}\0{_file_digest(file)}\n".encode())
+    try:
+        with path.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    except OSError:
+        return None
     return digest.hexdigest()
 
 
-def _file_digest(path: Path) -> str:
+def sha256_of_all(files: Iterable[Path]) -> str:
+    """One SHA-256 of the names and contents of files, in the order that they come in."""
     digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
+    for file in files:
+        digest.update(f"{file.name}\0{sha256(file)}\n".encode())
     return digest.hexdigest()
 
 

@@ -87,6 +87,19 @@ def test_the_same_inputs_give_the_same_bytes(photos, tmp_path):
     assert (tmp_path / "r.json").read_bytes() == first
 
 
+def test_the_hash_of_a_folder_is_of_its_images_alone(photos, tmp_path):
+    def folder_hash():
+        assert main(["predict", str(photos), "--no-overlay", "--json", str(photos / "r.json")]) == 0
+        return json.loads((photos / "r.json").read_text())["provenance"]["inputs"][str(photos)]
+
+    first = folder_hash()
+    (photos / "seen").mkdir()
+    (photos / "seen" / "000042.png").write_bytes(b"an earlier overlay")
+    assert folder_hash() == first
+    cv2.imwrite(str(photos / "dark.png"), spot_image())
+    assert folder_hash() != first
+
+
 def test_a_video_gives_a_video_of_the_same_length(tmp_path):
     with VideoWriter(tmp_path / "clip.mp4", 15) as writer:
         for index in range(6):

@@ -1,9 +1,11 @@
 import hashlib
 import json
+import shlex
+import sys
 
 import torch
 
-from sipmask_core.provenance import provenance, sha256
+from sipmask_core.provenance import provenance, sha256, sha256_of_all
 
 
 def test_a_file_is_hashed_by_its_content(tmp_path):
@@ -11,14 +13,37 @@ def test_a_file_is_hashed_by_its_content(tmp_path):
     assert sha256(tmp_path / "a") == hashlib.sha256(b"pixels").hexdigest()
 
 
-def test_a_folder_changes_with_contents_and_names(tmp_path):
+def test_a_hash_of_files_changes_with_contents_and_names(tmp_path):
     (tmp_path / "a").write_bytes(b"1")
-    first = sha256(tmp_path)
-    assert sha256(tmp_path) == first
+    first = sha256_of_all([tmp_path / "a"])
+    assert sha256_of_all([tmp_path / "a"]) == first
     (tmp_path / "a").write_bytes(b"2")
-    second = sha256(tmp_path)
+    second = sha256_of_all([tmp_path / "a"])
     (tmp_path / "a").rename(tmp_path / "b")
-    assert len({first, second, sha256(tmp_path)}) == 3
+    assert len({first, second, sha256_of_all([tmp_path / "b"])}) == 3
+
+
+def test_only_the_files_used_in_a_folder_count(tmp_path):
+    (tmp_path / "a").write_bytes(b"1")
+    first = provenance(folders={tmp_path: [tmp_path / "a"]})
+    (tmp_path / "unused").write_bytes(b"2")
+    assert provenance(folders={tmp_path: [tmp_path / "a"]}) == first
+    assert list(first["inputs"]) == [str(tmp_path)]
+
+
+def test_a_file_that_cannot_be_read_has_no_hash(tmp_path, monkeypatch):
+    def refuse(self, mode):
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / "a").write_bytes(b"1")
+    monkeypatch.setattr(type(tmp_path), "open", refuse)
+    assert sha256(tmp_path / "a") is None
+
+
+def test_the_command_can_be_pasted_into_a_shell(monkeypatch):
+    arguments = ["sipmask", "predict", "my photo.jpg", "--output", "$seen"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    assert shlex.split(provenance()["command"]) == arguments
 
 
 def test_a_stream_has_no_hash():
@@ -35,4 +60,5 @@ def test_the_record_names_device_versions_and_inputs_and_is_json(tmp_path):
 
 
 def test_the_same_work_gives_the_same_record(tmp_path):
-    assert provenance([tmp_path]) == provenance([tmp_path])
+    (tmp_path / "a").write_bytes(b"1")
+    assert provenance([tmp_path / "a"]) == provenance([tmp_path / "a"])

@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
 
     from tqdm import tqdm
 
-    from sipmask_core.data.video import Frames
+    from sipmask_core.data.video import Frames, source_sha256
     from sipmask_core.interruption import Interruption
     from sipmask_core.provenance import provenance
     from sipmask_core.results import ResultsFile
@@ -76,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
         results = None
         if args.json:
             results = stack.enter_context(ResultsFile(args.json, predictor.class_names))
+            record = provenance(model_files(args), predictor.device)
         interruption = stack.enter_context(Interruption())
         # An input counts as one image until it is opened.
         bar = stack.enter_context(tqdm(total=len(args.inputs), unit="image", disable=None))
@@ -86,6 +87,8 @@ def run(args: argparse.Namespace) -> int:
                 failures.append(str(error))
                 continue
             opened += 1
+            if results:
+                record["inputs"][source] = source_sha256(source)
             bar.total += 0 if frames.count is None else frames.count - 1
             with frames, ExitStack() as output:
                 draw = output.enter_context(overlays.of(frames)) if overlays else None
@@ -104,7 +107,6 @@ def run(args: argparse.Namespace) -> int:
             if interruption.requested:
                 break
         if results:
-            record = provenance([*args.inputs, *model_files(args)], predictor.device)
             record["model"] = predictor.model_name
             record["precision"] = predictor.precision
             results.finish(record)

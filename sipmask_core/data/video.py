@@ -12,6 +12,7 @@ import numpy as np
 
 from sipmask_core.errors import InputError
 from sipmask_core.files import atomic_path
+from sipmask_core.provenance import sha256, sha256_of_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -142,6 +143,15 @@ class Frames:
             self.unreadable.append(
                 f"{self.source} ended after {index} readable frames, {expected} were expected."
             )
+
+
+def source_sha256(source: Path | str) -> str | None:
+    """SHA-256 of what `Frames(source)` reads: of a file, or of a folder's images together.
+
+    None for cameras and streams. Raises InputError for a folder without images.
+    """
+    path = Path(source)
+    return sha256_of_all(_images_in(path)) if path.is_dir() else sha256(path)
 
 
 class VideoWriter:
