@@ -25,10 +25,10 @@ def test_authors_presets_have_their_epochs_and_optimiser():
         12,
         (8, 11),
     )
-    assert recipe.bias_lr_factor == 2.0
+    assert recipe.bias_lr_factor == 2.0 and recipe.warmup == "constant"
     recipe = recipe_for(sm.get_preset("sipmask++_r101_caffe_fpn_ssd_6x"))
     assert (recipe.epochs, recipe.milestones, recipe.input_size) == (72, (60, 69), (544, 544))
-    assert recipe.bias_lr_factor == 1.0
+    assert recipe.bias_lr_factor == 1.0 and recipe.warmup == "linear"
 
 
 @pytest.mark.parametrize(

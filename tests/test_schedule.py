@@ -33,3 +33,8 @@ def test_steps_divide_by_ten_when_a_milestone_epoch_begins():
 
 def test_no_warm_up_begins_at_the_full_rate():
     assert lr_factor(0, 100, dataclasses.replace(STEP, warmup_steps=0)) == 1.0
+
+
+def test_a_constant_warm_up_stays_at_its_factor():
+    recipe = dataclasses.replace(STEP, warmup="constant")
+    assert [lr_factor(step, 100, recipe) for step in (0, 10, 19, 20)] == [0.1, 0.1, 0.1, 1.0]

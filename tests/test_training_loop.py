@@ -21,6 +21,7 @@ from sipmask_core.errors import InputError
 from sipmask_core.evaluation.coco import METRICS
 from sipmask_core.presets import PRESETS
 from sipmask_core.training.loop import DivergenceError, Trainer, make_optimizer
+from sipmask_core.training.recipe import recipe_for
 
 
 @pytest.fixture(autouse=True)
@@ -329,6 +330,33 @@ def test_biases_and_norms_have_no_weight_decay():
     for group in optimizer.param_groups:
         assert (group["weight_decay"] > 0) == all(p.ndim > 1 for p in group["params"])
     assert [group["lr_factor"] for group in optimizer.param_groups] == [1.0, 1.0, 2.0]
+
+
+def settings_by_name(preset_name):
+    """(weight decay, learning rate factor) of each parameter under the preset's own recipe."""
+    preset = dataclasses.replace(sm.get_preset(preset_name), channels=32, basis_channels=32)
+    model = sm.build_model(preset)
+    names = {id(p): name for name, p in model.named_parameters()}
+    optimizer = make_optimizer(model, recipe_for(preset))
+    return {
+        names[id(p)]: (group["weight_decay"], group["lr_factor"])
+        for group in optimizer.param_groups
+        for p in group["params"]
+    }
+
+
+def test_the_authors_accurate_presets_decay_all_but_biases_that_learn_twice_as_fast():
+    settings = settings_by_name("sipmask_r50_caffe_fpn_gn_1x")
+    biases = {name for name, values in settings.items() if values == (0.0, 2.0)}
+    assert {"bbox_head.fcos_cls.bias", "bbox_head.feat_align.norm.bias"} <= biases
+    assert all(name.endswith(".bias") and ".gn." not in name for name in biases)
+    assert {settings[name] for name in settings.keys() - biases} == {(1e-4, 1.0)}
+    assert "bbox_head.cls_convs.0.gn.bias" in settings.keys() - biases
+
+
+def test_the_authors_real_time_presets_treat_all_parameters_alike():
+    settings = settings_by_name("sipmask_r50_caffe_fpn_ssd_gn_10x")
+    assert set(settings.values()) == {(1e-4, 1.0)}
 
 
 SCRIPT = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     Metrics = dict[str, dict[str, float]]
 
 CHECKPOINT_STEPS = 500  # between checkpoints within an epoch; each epoch's end has one anyway
+# The authors know norms by these names; feature alignment's has another, so its bias is a bias.
+_GROUP_NORM = re.compile(r"(bn|gn)\d*\.bias$")
 
 
 class DivergenceError(RuntimeError):
@@ -299,21 +302,24 @@ def make_optimizer(
     """AdamW or SGD (momentum 0.9) over the parameters that require gradients.
 
     Four groups: weights of two or more dimensions, with decay; those of them named in `pretrained`,
-    with their own learning rate; norm scales, without decay; biases, without and with their own
-    learning rate.
+    with their own learning rate; norm scales; biases, with their own learning rate. Whether the
+    latter two decay is the recipe's choice, see `Recipe`.
     """
+    norm_is_no_bias = recipe.decayed == "all_but_biases"
     trained: list[torch.nn.Parameter] = []
     weights: list[torch.nn.Parameter] = []
     scales: list[torch.nn.Parameter] = []
     biases: list[torch.nn.Parameter] = []
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            if name.endswith("bias"):
+            if name.endswith("bias") and not (norm_is_no_bias and _GROUP_NORM.search(name)):
                 biases.append(parameter)
             elif parameter.ndim < 2:
                 scales.append(parameter)
             else:
                 (trained if name in pretrained else weights).append(parameter)
+    scale_decay = 0.0 if recipe.decayed == "weights" else recipe.weight_decay
+    bias_decay = recipe.weight_decay if recipe.decayed == "all" else 0.0
     groups = [
         {"params": weights, "weight_decay": recipe.weight_decay, "lr_factor": 1.0},
         {
@@ -321,8 +327,8 @@ def make_optimizer(
             "weight_decay": recipe.weight_decay,
             "lr_factor": recipe.pretrained_lr_factor,
         },
-        {"params": scales, "weight_decay": 0.0, "lr_factor": 1.0},
-        {"params": biases, "weight_decay": 0.0, "lr_factor": recipe.bias_lr_factor},
+        {"params": scales, "weight_decay": scale_decay, "lr_factor": 1.0},
+        {"params": biases, "weight_decay": bias_decay, "lr_factor": recipe.bias_lr_factor},
     ]
     groups = [group for group in groups if group["params"]]
     if recipe.optimizer == "sgd":

@@ -23,10 +23,12 @@ class Recipe:
 
     input_size: (H, W) of the training images, multiples of 32 from MIN_SIDE.
     lr: at the recipe's batch size; no scaling happens behind your back. The first `warmup_steps`
-        rise linearly from `warmup_factor` x lr; then "cosine" falls to zero, "step" divides by ten
-        at each of `milestones` (epochs).
-    weight_decay: on weights of two or more dimensions; biases and norm scales have none.
-    bias_lr_factor: learning rate of biases relative to `lr`.
+        rise linearly from `warmup_factor` x lr, or stay at it ("constant"); then "cosine" falls to
+        zero, "step" divides by ten at each of `milestones` (epochs).
+    weight_decay: on weights of two or more dimensions ("weights": biases and norm scales have
+        none), on all parameters ("all") or on "all_but_biases".
+    bias_lr_factor: learning rate of biases relative to `lr`. With "all_but_biases", what group norm
+        adds counts as norm and not as bias.
     pretrained_lr_factor: learning rate, relative to `lr`, of weights that start from `--init`.
     clip_norm: gradients are scaled down to this norm; 0 leaves them.
     ema_decay: of the running average of the weights that is validated and published; 0: none.
@@ -42,10 +44,12 @@ class Recipe:
     lr: float
     optimizer: Literal["adamw", "sgd"] = "adamw"
     weight_decay: float = 0.05
+    decayed: Literal["weights", "all", "all_but_biases"] = "weights"
     bias_lr_factor: float = 1.0
     pretrained_lr_factor: float = 1.0
     schedule: Literal["cosine", "step"] = "cosine"
     milestones: tuple[int, ...] = ()
+    warmup: Literal["linear", "constant"] = "linear"
     warmup_steps: int = 300
     warmup_factor: float = 0.01
     clip_norm: float = 10.0
@@ -82,8 +86,9 @@ def _require(ok: bool, name: str, value: object, accepted: str) -> None:
 def recipe_for(preset: Preset) -> Recipe:
     """The recipe that a preset is trained with unless told otherwise.
 
-    The authors' presets get their optimiser, learning rates and number of epochs (paper, section
-    4.1; batch size 16); their photometric and crop augmentation is replaced by mirroring alone.
+    The authors' presets get their optimiser, learning rates, warm-up, weight decay and number of
+    epochs (paper, section 4.1; batch size 16); their photometric and crop augmentation is replaced
+    by mirroring alone.
     """
     if not preset.authors:
         return LITE
@@ -91,9 +96,9 @@ def recipe_for(preset: Preset) -> Recipe:
     if isinstance(preset.resize, KeepRatio):
         # A square in which 4:3 images get the scale they are tested at.
         side = math.ceil(preset.resize.short * 4 / 3 / 32) * 32
-        input_size, keep_ratio = (side, side), True
+        accurate, input_size = True, (side, side)
     else:
-        input_size, keep_ratio = (preset.resize.height, preset.resize.width), False
+        accurate, input_size = False, (preset.resize.height, preset.resize.width)
     return Recipe(
         input_size=input_size,
         epochs=epochs,
@@ -101,14 +106,16 @@ def recipe_for(preset: Preset) -> Recipe:
         lr=0.01,
         optimizer="sgd",
         weight_decay=1e-4,
-        bias_lr_factor=2.0 if isinstance(preset.resize, KeepRatio) else 1.0,
+        decayed="all_but_biases" if accurate else "all",
+        bias_lr_factor=2.0 if accurate else 1.0,
         schedule="step",
         milestones=milestones,
+        warmup="constant" if accurate else "linear",
         warmup_steps=500,
         warmup_factor=1 / 3,
         clip_norm=0.0,
         ema_decay=0.0,
-        augmentation=Augmentation((1.0, 1.0), 0.5, 0.0, 0.0, 0.0, 0.0, 0.0, keep_ratio),
+        augmentation=Augmentation((1.0, 1.0), 0.5, 0.0, 0.0, 0.0, 0.0, 0.0, accurate),
     )
 
 

@@ -12,11 +12,13 @@ if TYPE_CHECKING:
 def lr_factor(step: int, steps_per_epoch: int, recipe: Recipe) -> float:
     """What the recipe's learning rate is multiplied by at a step, counted from 0.
 
-    Linear warm-up to 1, times either half a cosine that reaches 0 with the last step, or a factor
-    0.1 for each milestone epoch that has begun.
+    Warm-up, linear to 1 or constant, times either half a cosine that reaches 0 with the last step,
+    or a factor 0.1 for each milestone epoch that has begun.
     """
     warmup = 1.0
-    if step < recipe.warmup_steps:
+    if step < recipe.warmup_steps and recipe.warmup == "constant":
+        warmup = recipe.warmup_factor
+    elif step < recipe.warmup_steps:
         warmup += (recipe.warmup_factor - 1) * (1 - step / recipe.warmup_steps)
     if recipe.schedule == "step":
         return warmup * 0.1 ** sum(step >= m * steps_per_epoch for m in recipe.milestones)
