@@ -245,6 +245,20 @@ def test_what_was_found_before_a_damaged_image_is_kept_and_can_be_scored(tmp_pat
 
 
 @pytest.mark.usefixtures("fake_model")
+def test_the_images_that_were_evaluated_and_no_others_are_in_the_record(tmp_path):
+    path, images = write_squares(tmp_path)
+    hashes = []
+    for limit, changed in ((3, None), (3, "004.png"), (3, "000.png"), (6, None)):
+        if changed:
+            cv2.imwrite(str(images / changed), np.zeros((80, 80, 3), np.uint8))
+        arguments = ("--annotations", path, "--images", images, "--limit", limit)
+        assert evaluate(*arguments, "--json", tmp_path / "record.json") == 0
+        record = json.loads((tmp_path / "record.json").read_text())
+        hashes.append(record["provenance"]["inputs"][str(images)])
+    assert hashes[0] == hashes[1] and len(set(hashes)) == 3
+
+
+@pytest.mark.usefixtures("fake_model")
 def test_what_was_found_before_ctrl_c_is_kept(tmp_path, capsys, monkeypatch):
     path, images = write_squares(tmp_path)
     seen = []

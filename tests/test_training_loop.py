@@ -480,6 +480,9 @@ def test_the_command_trains_and_reports_the_held_out_images(tmp_path):
     assert "2 held-out images:" in output
     assert set(json.loads(record.read_text())["validation"]["segm"]) == set(METRICS)
     assert "segm" in output
+    inputs = json.loads(record.read_text())["provenance"]["inputs"]
+    assert set(inputs) == {str(tmp_path / "data" / name) for name in ("squares.json", "images")}
+    assert None not in inputs.values()
     assert sm.load_model(tmp_path / "run" / "best.safetensors").preset.name == "tiny"
 
     again = sipmask(*train_arguments(tmp_path, epochs=2))

@@ -105,6 +105,7 @@ def _evaluate_coco(args: argparse.Namespace) -> int:
 
     device = None
     inputs = [args.annotations]
+    folders = {}
     if args.results is not None:
         scored = {image.id for image in annotations.images}
         results = [r for r in read_results(args.results, everything) if r["image_id"] in scored]
@@ -114,7 +115,8 @@ def _evaluate_coco(args: argparse.Namespace) -> int:
         if args.score_threshold is None:
             predictor.score_threshold = evaluation_threshold(predictor.preset)
         device = predictor.device
-        inputs += [args.images, *model_files(args)]
+        inputs += model_files(args)
+        folders[args.images] = annotations.files(args.images)
         results = []
         done = 0
         try:
@@ -140,7 +142,7 @@ def _evaluate_coco(args: argparse.Namespace) -> int:
             "images": len(annotations.images),
             "results": len(results),
             **scores,
-            "provenance": provenance(inputs, device),
+            "provenance": provenance(inputs, device, folders),
         }
         write_json(args.json, record)
     return 0

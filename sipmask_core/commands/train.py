@@ -175,10 +175,12 @@ def run(args: argparse.Namespace) -> int:
     if metrics:
         print(f"{len(held_out.images)} held-out images:\n{format_scores(metrics)}")
     if args.json is not None:
-        initial = [] if args.init is None or args.resume else [args.init]
-        inputs = [args.annotations, args.images, *initial]
+        inputs = [args.annotations]
+        if args.init is not None and not args.resume:
+            inputs.append(args.init)
+        folders = {args.images: train_part.files(args.images) + held_out.files(args.images)}
         record = {"steps": trainer.step, "validation": metrics}
-        write_json(args.json, {**record, "provenance": provenance(inputs, device)})
+        write_json(args.json, {**record, "provenance": provenance(inputs, device, folders)})
     print(f"The best weights are in {args.output / 'best.safetensors'}.")
     return 0
 

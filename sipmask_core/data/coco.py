@@ -83,6 +83,10 @@ class CocoAnnotations:
         """SHA-256 of the image file names in order: tells the parts of one file apart."""
         return hashlib.sha256(json.dumps([i.file_name for i in self.images]).encode()).hexdigest()
 
+    def files(self, image_dir: Path) -> list[Path]:
+        """The image files, in order."""
+        return [image_dir / image.file_name for image in self.images]
+
     def split(self, count: int) -> tuple[CocoAnnotations, CocoAnnotations]:
         """Training and validation part; the latter holds the `count` images of `hold_out`."""
         held_out = hold_out([image.file_name for image in self.images], count)
