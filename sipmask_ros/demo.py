@@ -28,7 +28,7 @@ import numpy as np
 import rclpy
 from rclpy.signals import SignalHandlerOptions
 
-from sipmask_core.data.video import VideoWriter
+from sipmask_core.data.video import VideoWriter, source_sha256
 from sipmask_core.drawing import contact_sheet
 from sipmask_core.errors import InputError
 from sipmask_core.files import atomic_path, write_json
@@ -52,8 +52,8 @@ _FILM_RATE = 30.0  # of the film where the source has a rate of its own
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo.
 
-    Returns 0; 1 where nothing was segmented or the counts do not add up; 2 for bad input; 130
-    where it was interrupted.
+    Returns 0; 1 where a node ended while recording, nothing was segmented or the counts do not add
+    up; 2 for bad input or where no image came through at the start; 130 where it was interrupted.
     """
     args = _parse(arguments)
     # Away from everybody else's nodes, and not on the network.
@@ -69,6 +69,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+    if report["ended_early"]:
+        print(f"demo: {report['ended_early']}", file=sys.stderr)
+        return 1
     print(_describe(report))
     if report["frames"]["recorded"]:
         print(f"Look at {args.output / 'overlay.mp4'} and {args.output / 'sheet.png'}.")
@@ -113,10 +116,14 @@ class _Process:
         self._process = subprocess.Popen(
             command, stdout=subprocess.PIPE, text=True, start_new_session=True
         )
+        self._name = name
         self._output: str | None = None
 
     def is_running(self) -> bool:
         return self._process.poll() is None
+
+    def describe_end(self) -> str:
+        return f"{self._name} ended with exit code {self._process.poll()}"
 
     def stop(self) -> str:
         """End it, by force where that takes too long. Returns what it printed."""
@@ -156,22 +163,43 @@ def _run(args: argparse.Namespace, interruption: Interruption) -> dict[str, Any]
         node = _Process("segmentation_node", model=args.model, device=args.device)
         stack.callback(node.stop)
         both = (source, node)
+        record = _record(args)
         _spin(recorder, START_TIMEOUT, lambda: bool(recorder.receipts), interruption, *both)
         if not recorder.receipts and not interruption.requested:
-            raise InputError("No image was segmented; the nodes say why above.")
+            if ended := _ended(both):
+                raise InputError(f"{ended} before an image was segmented; it says why above.")
+            raise InputError(
+                f"No image was segmented within {START_TIMEOUT:g} s, though both nodes run: the "
+                "source sends none, or the model needs longer for one."
+            )
         print(f"Recording for {args.seconds:g} s ...", flush=True)
-        _spin(recorder, args.seconds, lambda: False, interruption, *both)
+        _spin(recorder, args.seconds, lambda: film.failed, interruption, *both)
+        ended = _ended(both)
 
         sent = _sent(source.stop())
         _spin(recorder, _IN_FLIGHT, lambda: False)
-        answer = recorder.deactivate_watched()
-        _spin(recorder, STOP_TIMEOUT, lambda: answer.done() and bool(recorder.diagnostics))
+        if node.is_running():
+            answer = recorder.deactivate_watched()
+            _spin(recorder, STOP_TIMEOUT, lambda: answer.done() and bool(recorder.diagnostics))
         node.stop()
         film.finish()
         if film.stills:
             with atomic_path(args.output / "sheet.png") as temporary:
                 cv2.imwrite(str(temporary), contact_sheet(film.stills, _SHEET[1]))
-        return _report(args, sent, recorder, film)
+        report = _report(args, sent, recorder, film)
+        report["ended_early"] = ended and f"{ended} while recording; what came before is kept."
+        return report | {"provenance": record}
+
+
+def _record(args: argparse.Namespace) -> dict[str, Any]:
+    """The machine, the versions and the hashes of the model and of the source's files."""
+    # This imports torch, which the starting nodes need not wait for.
+    from sipmask_core.predictor import PRETRAINED
+
+    record = provenance([args.model or PRETRAINED])
+    if args.source not in ("", "demo"):
+        record["inputs"][args.source] = source_sha256(args.source)
+    return record
 
 
 def _spin(
@@ -191,6 +219,11 @@ def _spin(
         rclpy.spin_once(recorder, timeout_sec=_TURN)
 
 
+def _ended(processes: Sequence[_Process]) -> str | None:
+    """Which of the processes has ended, and how."""
+    return next((p.describe_end() for p in processes if not p.is_running()), None)
+
+
 def _sent(output: str) -> int:
     """The count that camera_source prints when it ends; 0 where it was killed."""
     lines = output.splitlines()
@@ -207,7 +240,6 @@ def _report(args: argparse.Namespace, sent: int, recorder: Recorder, film: Film)
         np.percentile(recorder.latencies, (50, 99)) * 1e3 if recorder.latencies else (0.0, 0.0)
     )
     recorded = len(recorder.receipts)
-    inputs = [path for path in (args.source, args.model) if path not in ("", "demo")]
     return {
         "frames": {
             "sent": sent,
@@ -231,7 +263,6 @@ def _report(args: argparse.Namespace, sent: int, recorder: Recorder, film: Film)
         "model": told.get("model"),
         "device": told.get("device"),
         "precision": told.get("precision"),
-        "provenance": provenance(inputs),
     }
 
 

@@ -43,6 +43,10 @@ class NodeProcess:
         return self._process.poll() is None
 
     @property
+    def pid(self):
+        return self._process.pid
+
+    @property
     def output(self):
         return self._log.read_text()
 

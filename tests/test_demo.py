@@ -1,4 +1,7 @@
+import argparse
+import hashlib
 import json
+import os
 import signal
 import time
 from pathlib import Path
@@ -10,10 +13,11 @@ pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
 pytest.importorskip("sipmask_ros.msg", reason="the messages are not built")
 pytest.importorskip("skimage", reason="the demo scene's photographs are not installed")
 
-from ros_harness import PATIENCE, NodeProcess
+from ros_harness import PATIENCE, NodeProcess, isolate_discovery
 
 import sipmask_core as sm
 from sipmask_core.data.video import Frames
+from sipmask_ros import demo
 
 
 @pytest.fixture(scope="module")
@@ -50,16 +54,21 @@ def wait_for(process, text):
 
 
 def processes_with(argument):
-    """Command lines of running processes that contain it."""
-    lines = []
+    """Command lines of running processes that contain it, by process id."""
+    lines = {}
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:  # it has ended meanwhile
             continue
         if str(argument) in line:
-            lines.append(line)
+            lines[int(path.parent.name)] = line
     return lines
+
+
+def parent_of(pid):
+    # After the name in brackets: the state, the parent.
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def test_every_frame_is_accounted_for_and_the_pictures_are_there(start, tmp_path, model):
@@ -74,10 +83,58 @@ def test_every_frame_is_accounted_for_and_the_pictures_are_there(start, tmp_path
     assert frames["recorded"] == frames["segmented"] > 0
     assert 0 < report["latency_p50_ms"] <= report["latency_p99_ms"]
     assert f"{frames['sent']} frames sent" in process.output
+    digest = hashlib.sha256(model.read_bytes()).hexdigest()
+    assert report["provenance"]["inputs"] == {str(model): digest}
     with Frames(tmp_path / "demo" / "overlay.mp4") as film:
         assert len(list(film)) > 0
     assert cv2.imread(str(tmp_path / "demo" / "sheet.png")).shape[1] > 1000
-    assert processes_with(model) == []
+    assert processes_with(model) == {}
+
+
+@pytest.mark.parametrize("name", ["camera_source", "segmentation_node"])
+def test_a_node_that_dies_is_named_and_what_was_recorded_is_kept(name, start, tmp_path):
+    process = start("--seconds", "300")
+    wait_for(process, "Recording")
+    (pid,) = (
+        pid
+        for pid, line in processes_with(f"sipmask_ros.{name}").items()
+        if parent_of(pid) == process.pid
+    )
+    os.kill(pid, signal.SIGKILL)
+    assert process.wait() == 1
+    sentence = f"{name} ended with exit code -9 while recording; what came before is kept."
+    assert process.output.splitlines()[-1] == f"demo: {sentence}"
+    report = json.loads((tmp_path / "demo" / "report.json").read_text())
+    assert report["ended_early"] == sentence and report["frames"]["recorded"] > 0
+    with Frames(tmp_path / "demo" / "overlay.mp4") as film:
+        assert len(list(film)) > 0
+
+
+def test_nodes_that_stay_silent_have_a_sentence_of_their_own(monkeypatch, tmp_path, capsys):
+    class Silent:
+        def __init__(self, name, **parameters):
+            pass
+
+        def is_running(self):
+            return True
+
+        def stop(self):
+            return ""
+
+    isolate_discovery()
+    monkeypatch.setattr(demo, "_Process", Silent)
+    monkeypatch.setattr(demo, "START_TIMEOUT", 0.5)
+    assert demo.main(["--output", str(tmp_path / "demo")]) == 2
+    assert "No image was segmented within 0.5 s" in capsys.readouterr().err
+    assert list(tmp_path.glob("demo/*")) == []
+
+
+def test_without_a_model_named_the_shipped_one_is_hashed(monkeypatch, tmp_path):
+    shipped = tmp_path / "shipped.safetensors"
+    shipped.write_bytes(b"weights")
+    monkeypatch.setattr("sipmask_core.predictor.PRETRAINED", shipped)
+    record = demo._record(argparse.Namespace(model="", source="demo"))
+    assert record["inputs"] == {str(shipped): hashlib.sha256(b"weights").hexdigest()}
 
 
 def test_ctrl_c_keeps_what_was_recorded_and_leaves_no_process(start, tmp_path, model):
@@ -85,7 +142,7 @@ def test_ctrl_c_keeps_what_was_recorded_and_leaves_no_process(start, tmp_path, m
     wait_for(process, "Recording")
     code, _ = process.signal(signal.SIGINT)
     assert code == 130 and "Traceback" not in process.output
-    assert processes_with(model) == []
+    assert processes_with(model) == {}
     names = {path.name for path in (tmp_path / "demo").iterdir()}
     assert "report.json" in names and not any(".part" in name for name in names)
     report = json.loads((tmp_path / "demo" / "report.json").read_text())
@@ -97,7 +154,7 @@ def test_ctrl_c_before_the_first_frame_leaves_nothing(start, tmp_path, model):
     wait_for(process, "Starting")
     code, _ = process.signal(signal.SIGINT)
     assert code == 130 and "Traceback" not in process.output
-    assert processes_with(model) == []
+    assert processes_with(model) == {}
     assert list(tmp_path.glob("demo/*")) == []
 
 
@@ -105,4 +162,5 @@ def test_a_source_that_cannot_be_opened_ends_the_demo_with_its_reason(start, tmp
     process = start("--source", str(tmp_path / "nothing.mp4"))
     assert process.wait() == 2
     assert "nothing.mp4 does not exist" in process.output
+    assert "camera_source ended with exit code 2" in process.output
     assert list(tmp_path.glob("demo/*")) == []
