@@ -398,8 +398,6 @@ def test_signals_end_the_node_at_once_even_while_it_computes(start, tmp_path, nu
 
 
 def test_the_real_model_answers_as_its_predictor_does(start):
-    if not sm.predictor.PRETRAINED.exists():
-        pytest.skip("no weights are shipped")
     pytest.importorskip("skimage", reason="scikit-image has the photograph")
     from skimage.data import astronaut
 
