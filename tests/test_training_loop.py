@@ -9,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from coco_squares import tiny_model, tiny_preset, tiny_recipe, write_squares
@@ -132,6 +134,9 @@ def test_a_resumed_run_equals_an_uninterrupted_one(dataset, tmp_path, stop_in_st
 
 
 def test_workers_change_nothing(dataset, tmp_path):
+    # OpenCV's own threads must not be inherited by the workers: they would wait for them for ever.
+    cv2.setNumThreads(2)
+    cv2.resize(np.zeros((2000, 2000, 3), np.uint8), (1500, 1500))
     make_trainer(dataset, tmp_path / "none").run()
     make_trainer(dataset, tmp_path / "two", workers=2).run()
     assert steps(tmp_path / "none") == steps(tmp_path / "two")

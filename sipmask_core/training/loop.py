@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import re
+import signal
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import torch
 from torch.utils.data import DataLoader
 from tqdm import tqdm
@@ -219,6 +221,9 @@ class Trainer:
             self.step,
             self.total_steps,
         )
+        if self.workers:
+            # Here, because a forked worker hangs when it ends a thread pool that it inherited.
+            cv2.setNumThreads(1)
         return DataLoader(
             self.samples,
             batch_sampler=batches,
@@ -337,13 +342,8 @@ def make_optimizer(
 
 
 def _quiet_worker(_: int) -> None:
-    """A loader's worker leaves Ctrl-C to the main process, which ends it, and uses one thread."""
-    import signal
-
-    import cv2
-
+    """A loader's worker leaves Ctrl-C to the main process, which ends it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    cv2.setNumThreads(1)
 
 
 def _difference(old: str, new: str) -> str:
