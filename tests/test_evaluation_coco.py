@@ -212,6 +212,13 @@ def test_the_command_scores_existing_results(tmp_path, capsys):
     assert set(scores["provenance"]["inputs"]) == {str(truth.path), str(results)}
 
 
+@pytest.mark.parametrize("option", ["--limit", "--hold-out"])
+def test_no_images_at_all_cannot_be_asked_for(tmp_path, capsys, option):
+    truth = ground_truth(tmp_path, [entry(1, 1, FIRST)])
+    assert evaluate("--annotations", truth.path, "--images", tmp_path, option, 0) == 2
+    assert f"{option} is 0; it must be 1 or more" in capsys.readouterr().err
+
+
 def test_a_limit_ignores_the_results_of_other_images(tmp_path, capsys):
     truth = ground_truth(tmp_path, [entry(1, 1, FIRST), entry(2, 2, SECOND)])
     results = tmp_path / "results.json"

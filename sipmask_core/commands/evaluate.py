@@ -93,6 +93,8 @@ def _evaluate_coco(args: argparse.Namespace) -> int:
         raise InputError("--save-results keeps what a model finds; with --results none runs.")
     everything = annotations = read_annotations(args.annotations)
     if args.hold_out is not None:
+        if args.hold_out < 1:
+            raise InputError(f"--hold-out is {args.hold_out}; it must be 1 or more.")
         annotations = annotations.split(args.hold_out)[1]
     if args.limit is not None:
         if args.limit < 1:
