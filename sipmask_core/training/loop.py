@@ -190,19 +190,30 @@ class Trainer:
     def _end_epoch(self) -> None:
         """Validate where that is due, publish the weights if they are the best, redraw."""
         published = self.average.model if self.average is not None else self.model
-        if self.validate is None:
-            self._publish(published, {})
-        elif self._validation_due():
-            metrics = self.metrics = self.validate(published.eval())
-            self.validated_step = self.step
-            last = self.step - 1
-            epoch = last // self.steps_per_epoch
-            self._journal.write({"step": last, "epoch": epoch, "validation": metrics})
-            if metrics["segm"]["AP"] > self.best:
-                self.best = metrics["segm"]["AP"]
-                self._publish(published, metrics)
-            self.save()
-        self._journal.draw()
+        metrics = None
+        if self.validate is not None and self._validation_due():
+            # It may take long, so a Ctrl-C ends it at once; a resumed run makes up for it.
+            metrics = self.validate(published.eval())
+        with Interruption() as interruption:
+            if self.validate is None:
+                self._publish(published, {})
+            elif metrics is not None:
+                self._keep(published, metrics)
+            self._journal.draw()
+        if interruption.requested:
+            raise KeyboardInterrupt
+
+    def _keep(self, published: SipMask, metrics: Metrics) -> None:
+        """Log a validation, publish the weights if they are the best, write the checkpoint."""
+        self.metrics = metrics
+        self.validated_step = self.step
+        last = self.step - 1
+        epoch = last // self.steps_per_epoch
+        self._journal.write({"step": last, "epoch": epoch, "validation": metrics})
+        if metrics["segm"]["AP"] > self.best:
+            self.best = metrics["segm"]["AP"]
+            self._publish(published, metrics)
+        self.save()
 
     def _publish(self, model: SipMask, metrics: Metrics) -> None:
         figures = {
