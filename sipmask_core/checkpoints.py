@@ -110,15 +110,14 @@ def load_checkpoint(model: SipMask, path: str | os.PathLike[str]) -> dict[str, s
     unexpected or wrongly shaped keys, naming up to five of them and the presets that would fit.
     """
     checkpoint = read_checkpoint(path)
-    _check_keys(model, checkpoint.state, str(path))
-    model.load_state_dict(checkpoint.state)
+    _load_strictly(model, checkpoint.state, str(path))
     names = _class_names(checkpoint.metadata, str(path))
     if names is not None and len(names) == len(model.class_names):
         model.class_names = names
     return checkpoint.metadata
 
 
-def _check_keys(model: SipMask, state: dict[str, Tensor], path: str) -> None:
+def _load_strictly(model: SipMask, state: dict[str, Tensor], path: str) -> None:
     expected = {key: value.shape for key, value in model.state_dict().items()}
     found = {key: value.shape for key, value in state.items()}
     missing = [key for key in expected if key not in found]
@@ -142,6 +141,7 @@ def _check_keys(model: SipMask, state: dict[str, Tensor], path: str) -> None:
             f"{path!r} does not fit preset {model.preset.name} with {len(model.class_names)} "
             f"classes ({'; '.join(problems)}); {_advice(state)}."
         )
+    model.load_state_dict(state)
 
 
 def _advice(state: dict[str, Tensor]) -> str:
@@ -198,8 +198,7 @@ def _build(
     if names is not None and len(names) != number:
         raise InputError(f"{source!r} has {number} classes, but {len(names)} class names.")
     model = build_model(_preset_of(checkpoint, preset, source), number, names)
-    _check_keys(model, state, source)
-    model.load_state_dict(state)
+    _load_strictly(model, state, source)
     return model
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from sipmask_core.errors import InputError
 
-BACKBONES = ("resnet18", "resnet50", "resnet101")
+Backbone = Literal["resnet18", "resnet50", "resnet101"]
 CAFFE_MEAN_BGR = (102.9801, 115.9465, 122.7717)
 IMAGENET_MEAN_RGB = (123.675, 116.28, 103.53)
 IMAGENET_STD_RGB = (58.395, 57.12, 57.375)
@@ -67,7 +67,7 @@ class Preset:
     """
 
     name: str
-    backbone: Literal["resnet18", "resnet50", "resnet101"]
+    backbone: Backbone
     resize: KeepRatio | Stretch | Letterbox
     stage_widths: tuple[int, int, int, int] = (64, 128, 256, 512)
     deformable: bool = False
@@ -94,8 +94,9 @@ class Preset:
             raise InputError(f"sub_regions is {self.sub_regions}; it must be between 1 and 5.")
         if self.channels < 32 or self.channels % 32:
             raise InputError(f"channels is {self.channels}; it must be a multiple of 32.")
-        if self.backbone not in BACKBONES:
-            raise InputError(f"backbone is {self.backbone!r}; it must be {', '.join(BACKBONES)}.")
+        if self.backbone not in get_args(Backbone):
+            known = ", ".join(get_args(Backbone))
+            raise InputError(f"backbone is {self.backbone!r}; it must be {known}.")
         if self.nms not in ("per_class", "fast"):
             raise InputError(f"nms is {self.nms!r}; it must be per_class or fast.")
 
@@ -104,13 +105,13 @@ ACCURATE = KeepRatio(long=1333, short=800)
 REAL_TIME = Stretch(544, 544)
 
 
-def _accurate(name: str, backbone: Literal["resnet50", "resnet101"]) -> Preset:
+def _accurate(name: str, backbone: Backbone) -> Preset:
     return Preset(name, backbone, ACCURATE)
 
 
 def _real_time(
     name: str,
-    backbone: Literal["resnet50", "resnet101"],
+    backbone: Backbone,
     *,
     group_norm: bool,
     plus_plus: bool = False,

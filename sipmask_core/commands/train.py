@@ -124,10 +124,11 @@ def run(args: argparse.Namespace) -> int:
     torch.manual_seed(recipe.seed)
     model = sm.build_model(preset, class_names=train_part.class_names)
     pretrained: set[str] = set()
-    if args.init is not None and not args.resume:
-        fresh = sm.load_backbone(model, args.init)
+    init = None if args.resume else args.init  # a resumed run has its weights already
+    if init is not None:
+        fresh = sm.load_backbone(model, init)
         if fresh:
-            print(f"Not in {args.init}, so trained from random weights: {', '.join(fresh)}.")
+            print(f"Not in {init}, so trained from random weights: {', '.join(fresh)}.")
         pretrained = {f"backbone.{key}" for key in model.backbone.state_dict()}
         pretrained -= {f"backbone.{key}" for key in fresh}
 
@@ -175,9 +176,7 @@ def run(args: argparse.Namespace) -> int:
     if metrics:
         print(f"{len(held_out.images)} held-out images:\n{format_scores(metrics)}")
     if args.json is not None:
-        inputs = [args.annotations]
-        if args.init is not None and not args.resume:
-            inputs.append(args.init)
+        inputs = [args.annotations, *([init] if init is not None else [])]
         folders = {args.images: train_part.files(args.images) + held_out.files(args.images)}
         record = {"steps": trainer.step, "validation": metrics}
         write_json(args.json, {**record, "provenance": provenance(inputs, device, folders)})

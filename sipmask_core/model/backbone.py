@@ -17,7 +17,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from sipmask_core.model.deform import deformable_conv3x3
 
 if TYPE_CHECKING:
-    from typing import Literal
+    from sipmask_core.presets import Backbone
 
 DEFORMABLE_EVERY = 3
 LAYERS = {"resnet18": (2, 2, 2, 2), "resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}
@@ -144,7 +144,7 @@ class ResNet(nn.Module):
 
     def __init__(
         self,
-        depth: Literal["resnet18", "resnet50", "resnet101"],
+        depth: Backbone,
         widths: tuple[int, int, int, int] = (64, 128, 256, 512),
         deformable: bool = False,
     ) -> None:
