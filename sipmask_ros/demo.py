@@ -150,7 +150,12 @@ def _run(args: argparse.Namespace, interruption: Interruption) -> dict[str, Any]
         recorder = Recorder(film)
         stack.callback(recorder.destroy_node)
 
-        print("Starting the camera source and the segmentation node ...", flush=True)
+        print("Starting the segmentation node and the camera source ...", flush=True)
+        node = _Process("segmentation_node", model=args.model, device=args.device)
+        stack.callback(node.stop)
+        record = _record(args)
+        # Who has heard from the node will get all its results: no image goes out before that.
+        _spin(recorder, START_TIMEOUT, lambda: bool(recorder.diagnostics), interruption, node)
         source = _Process(
             "camera_source",
             source=args.source,
@@ -160,10 +165,7 @@ def _run(args: argparse.Namespace, interruption: Interruption) -> dict[str, Any]
             wait_for_subscriber=True,
         )
         stack.callback(source.stop)
-        node = _Process("segmentation_node", model=args.model, device=args.device)
-        stack.callback(node.stop)
-        both = (source, node)
-        record = _record(args)
+        both = (node, source)
         _spin(recorder, START_TIMEOUT, lambda: bool(recorder.receipts), interruption, *both)
         if not recorder.receipts and not interruption.requested:
             if ended := _ended(both):
@@ -180,7 +182,7 @@ def _run(args: argparse.Namespace, interruption: Interruption) -> dict[str, Any]
         _spin(recorder, _IN_FLIGHT, lambda: False)
         if node.is_running():
             answer = recorder.deactivate_watched()
-            _spin(recorder, STOP_TIMEOUT, lambda: answer.done() and bool(recorder.diagnostics))
+            _spin(recorder, STOP_TIMEOUT, lambda: answer.done() and recorder.has_everything())
         node.stop()
         film.finish()
         if film.stills:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 # Latencies of this many last images are kept for the percentiles.
 LATENCY_WINDOW = 500
+INACTIVE = "not active"  # the message of the last report before the node falls silent
 
 
 class Outcome(Enum):
@@ -97,8 +98,11 @@ class Reporter:
         self._last = Snapshot()
         self._last_time: Time | None = None
 
-    def report(self, now: Time) -> DiagnosticArray:
-        """The state at `now`; the rate is that since the last report."""
+    def report(self, now: Time, active: bool = True) -> DiagnosticArray:
+        """The state at `now`; the rate is that since the last report.
+
+        active: False says that this is the last report, its counts final.
+        """
         snapshot = self._statistics.snapshot()
         since = {o: snapshot.outcomes[o] - self._last.outcomes[o] for o in Outcome}
         values = self._constant | snapshot.values()
@@ -106,7 +110,9 @@ class Reporter:
         if elapsed > 0:
             values["rate_hz"] = f"{since[Outcome.SEGMENTED] / elapsed:.1f}"
         values |= _memory(self._device)
-        level, message = _judge(snapshot.received - self._last.received, since)
+        level, message = DiagnosticStatus.OK, INACTIVE
+        if active:
+            level, message = _judge(snapshot.received - self._last.received, since)
         self._last, self._last_time = snapshot, now
         status = DiagnosticStatus(
             level=level,

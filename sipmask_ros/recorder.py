@@ -17,6 +17,7 @@ from rclpy.time import Time
 from sensor_msgs.msg import Image
 
 from sipmask_ros.conversions import image_to_bgr
+from sipmask_ros.diagnostics import INACTIVE
 from sipmask_ros.msg import InstanceArray
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from sipmask_core.data.video import VideoWriter
 
 WATCHED = "segmentation_node"
+RESULT_QUEUE = 1000  # results that may wait here; they are small, and each is counted
 OVERLAY_QUEUE = 16  # overlays that may wait for the video encoder; beyond, they are not filmed
 _LONGEST_GAP = 2.0  # seconds that the film stands still at most where no overlay came
 _SHEET_WIDTH = 640
@@ -110,17 +112,24 @@ class Recorder(Node):
         self.receipts: list[float] = []  # seconds
         self.diagnostics: dict[str, str] = {}  # the newest report, by key
         self._film = film
+        self._finished = False
         qos = QoSProfile(depth=10)
-        self.create_subscription(InstanceArray, f"{WATCHED}/instances", self._on_instances, qos)
+        all_results = QoSProfile(depth=RESULT_QUEUE)
+        self.create_subscription(
+            InstanceArray, f"{WATCHED}/instances", self._on_instances, all_results
+        )
         self.create_subscription(Image, f"{WATCHED}/overlay", self._on_overlay, qos)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos)
         self._change_state = self.create_client(ChangeState, f"{WATCHED}/change_state")
 
     def deactivate_watched(self) -> Any:
         """Ask the node to finish and to publish its final counts; returns the pending answer."""
-        self.diagnostics = {}
         transition = Transition(id=Transition.TRANSITION_DEACTIVATE)
         return self._change_state.call_async(ChangeState.Request(transition=transition))
+
+    def has_everything(self) -> bool:
+        """Whether the final counts came and every result that they tell of."""
+        return self._finished and len(self.receipts) >= int(self.diagnostics["segmented"])
 
     def _on_instances(self, message: InstanceArray) -> None:
         now = self.get_clock().now()
@@ -136,3 +145,4 @@ class Recorder(Node):
         for status in message.status:
             if status.name.startswith(WATCHED):
                 self.diagnostics = {value.key: value.value for value in status.values}
+                self._finished = status.message == INACTIVE

@@ -160,7 +160,7 @@ class SegmentationNode(LifecycleNode):
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Finish the image in work, publish the final counts and fall silent."""
         self.stop()
-        self._report()
+        self._report(active=False)
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -177,10 +177,10 @@ class SegmentationNode(LifecycleNode):
         self.stop()
         return self.on_cleanup(state)
 
-    def _report(self) -> None:
+    def _report(self, active: bool = True) -> None:
         ready = self._configuration
         assert ready is not None
-        ready.diagnostics.publish(ready.reporter.report(self.get_clock().now()))
+        ready.diagnostics.publish(ready.reporter.report(self.get_clock().now(), active))
 
 
 def _end(number: int, frame: FrameType | None) -> None:

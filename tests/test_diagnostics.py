@@ -5,7 +5,7 @@ pytest.importorskip("diagnostic_msgs", reason="no ROS 2 in this environment")
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.time import Time
 
-from sipmask_ros.diagnostics import LATENCY_WINDOW, Outcome, Reporter, Statistics
+from sipmask_ros.diagnostics import INACTIVE, LATENCY_WINDOW, Outcome, Reporter, Statistics
 
 
 def report(reporter, second):
@@ -80,3 +80,10 @@ def test_device_model_and_memory_are_named():
     assert status.hardware_id == values["device"] == "cpu"
     assert (values["model"], values["precision"]) == ("tiny", "fp32")
     assert float(values["peak_memory_mb"]) > 1
+
+
+def test_the_last_report_says_that_its_counts_are_final():
+    reporter = reporter_of(Statistics())
+    assert reporter.report(Time(seconds=1)).status[0].message != INACTIVE
+    status = reporter.report(Time(seconds=2), active=False).status[0]
+    assert (status.level, status.message) == (DiagnosticStatus.OK, INACTIVE)

@@ -4,9 +4,15 @@ import pytest
 pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
 pytest.importorskip("sipmask_ros.msg", reason="the messages are not built")
 
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from ros_harness import isolate_discovery
+from sipmask_ros.msg import InstanceArray
+
 from sipmask_core.data.video import Frames, VideoWriter
 from sipmask_core.errors import InputError
-from sipmask_ros.recorder import OVERLAY_QUEUE, Film
+from sipmask_ros.diagnostics import INACTIVE
+from sipmask_ros.recorder import OVERLAY_QUEUE, WATCHED, Film, Recorder
 
 
 def film_frames(path, stamps, **options):
@@ -46,3 +52,28 @@ def test_a_video_that_cannot_be_written_is_one_error_at_the_end(tmp_path):
         with pytest.raises(InputError, match=r"Cannot write .*a\.mp4"):
             film.finish()
         film.finish()
+
+
+@pytest.fixture
+def recorder():
+    isolate_discovery()
+    rclpy.init()
+    recorder = Recorder(film=None)
+    yield recorder
+    recorder.destroy_node()
+    rclpy.shutdown()
+
+
+def test_the_recording_is_whole_once_the_final_counts_and_all_results_came(recorder):
+    def tell(message, segmented):
+        count = KeyValue(key="segmented", value=str(segmented))
+        status = DiagnosticStatus(name=f"{WATCHED}: segmentation", message=message, values=[count])
+        recorder._on_diagnostics(DiagnosticArray(status=[status]))
+
+    tell("segmenting", 0)
+    assert not recorder.has_everything()  # more may come
+    tell(INACTIVE, 2)
+    recorder._on_instances(InstanceArray())
+    assert not recorder.has_everything()
+    recorder._on_instances(InstanceArray())
+    assert recorder.has_everything()
