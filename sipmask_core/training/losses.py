@@ -17,6 +17,7 @@ from sipmask_core.errors import InputError
 from sipmask_core.masks import mask_logits
 from sipmask_core.model.head import BASIS_STRIDE, HeadOutputs
 from sipmask_core.postprocess import distances_to_boxes
+from sipmask_core.training.normaliser import Normaliser
 from sipmask_core.training.targets import Assignment, Points, assign, centerness, make_points
 
 if TYPE_CHECKING:
@@ -34,7 +35,10 @@ SCORING_THRESHOLD = 0.4
 
 
 def sipmask_losses(
-    model: SipMask, outputs: HeadOutputs, targets: Sequence[dict[str, Tensor]]
+    model: SipMask,
+    outputs: HeadOutputs,
+    targets: Sequence[dict[str, Tensor]],
+    normalise: Normaliser,
 ) -> dict[str, Tensor]:
     """Named losses of a batch; see `SipMask.losses`."""
     preset = model.preset
@@ -56,8 +60,8 @@ def sipmask_losses(
     num_positives = sum(len(a.positives) for a in assignments)
     labels = torch.stack([a.labels for a in assignments])  # (N, L)
     losses = {
-        "loss_cls": focal_loss(logits, labels) / (num_positives + len(targets)),
-        **_box_losses(points, assignments, distances, center_logits, preset),
+        "loss_cls": normalise(focal_loss(logits, labels), num_positives + len(targets)),
+        **_box_losses(points, assignments, distances, center_logits, preset, normalise),
     }
     mask_losses, scoring = [], []
     for image, (assignment, target) in enumerate(zip(assignments, targets, strict=True)):
@@ -74,9 +78,9 @@ def sipmask_losses(
         )
         mask_losses.append(loss)
         scoring.append(rated)
-    losses["loss_mask"] = torch.stack(mask_losses).mean()
+    losses["loss_mask"] = normalise(torch.stack(mask_losses).sum(), len(targets))
     if preset.mask_rescoring:
-        losses["loss_iou"] = _scoring_loss(torch.cat(scoring))
+        losses["loss_iou"] = _scoring_loss(torch.cat(scoring), normalise)
     return losses
 
 
@@ -114,6 +118,7 @@ def _box_losses(
     distances: Tensor,
     center_logits: Tensor,
     preset: Preset,
+    normalise: Normaliser,
 ) -> dict[str, Tensor]:
     images = torch.cat(
         [torch.full_like(a.positives, i) for i, a in enumerate(assignments)]
@@ -121,9 +126,6 @@ def _box_losses(
     positives = torch.cat([a.positives for a in assignments])
     predicted, logits = distances[images, positives], center_logits[images, positives]
     target = torch.cat([a.distances for a in assignments])  # (P, 4)
-    if len(positives) == 0:
-        nothing = predicted.sum() + logits.sum()  # zero, and part of the graph
-        return {"loss_bbox": nothing, "loss_centerness": nothing.clone()}
     # The authors measure the overlap in strides, around the location in pixels, so that their
     # inclusive "+1" is one stride.
     unit = points.stride[positives][:, None] if preset.authors else 1.0
@@ -134,9 +136,11 @@ def _box_losses(
         inclusive=preset.authors,
     )
     weight = centerness(target)
+    loss = -(iou.clamp(min=MIN_IOU).log() * weight).sum()
+    cross_entropy = F.binary_cross_entropy_with_logits(logits, weight, reduction="sum")
     return {
-        "loss_bbox": -(iou.clamp(min=MIN_IOU).log() * weight).sum() / weight.sum(),
-        "loss_centerness": F.binary_cross_entropy_with_logits(logits, weight),
+        "loss_bbox": normalise(loss, weight.sum()),
+        "loss_centerness": normalise(cross_entropy, len(positives)),
     }
 
 
@@ -209,8 +213,9 @@ def _scoring_targets(soft: Tensor, truth: Tensor) -> Tensor:
     return torch.where(learnt, iou, -1.0)
 
 
-def _scoring_loss(rated: Tensor) -> Tensor:
+def _scoring_loss(rated: Tensor, normalise: Normaliser) -> Tensor:
     """(n, 2) predicted and true mask IoU of the batch -> loss."""
     rating, truth = rated.unbind(1)
     learnt = (truth >= 0).float()
-    return SCORING_WEIGHT * (learnt * (rating - truth) ** 2).sum() / (0.1 + learnt.sum())
+    error = SCORING_WEIGHT * (learnt * (rating - truth) ** 2).sum()
+    return normalise(error, learnt.sum(), smoothing=0.1)
