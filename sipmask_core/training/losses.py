@@ -171,10 +171,12 @@ def _mask_losses(
     boxes, size, objects = boxes[kept], size[kept], assignment.objects[kept]
     labels = target["labels"][objects]
 
-    true_boxes = target["boxes"].float()[objects] / BASIS_STRIDE
-    score = logits[kept].detach().gather(1, labels[:, None])[:, 0].sigmoid()
-    weight = score * aligned_iou(true_boxes, boxes, inclusive)
-    weight = weight / (weight.sum() + 1e-4) * len(kept)  # mask alignment weighting
+    weight = boxes.new_ones(len(kept))
+    if model.preset.mask_weighting:
+        true_boxes = target["boxes"].float()[objects] / BASIS_STRIDE
+        score = logits[kept].detach().gather(1, labels[:, None])[:, 0].sigmoid()
+        weight = score * aligned_iou(true_boxes, boxes, inclusive)
+        weight = weight / (weight.sum() + 1e-4) * len(kept)
 
     truth = half_size_masks(target["masks"], basis.shape[-2:])  # (n, H, W)
     predicted, inside = mask_logits(basis, coefficients[kept], boxes, model.preset.sub_regions)
