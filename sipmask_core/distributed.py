@@ -34,8 +34,8 @@ def process_group(device: str) -> Iterator[torch.device]:
         return
     chosen = choose_device(device)
     if chosen.type == "cuda":
-        if chosen.index is not None:
-            raise InputError(f"--device is {device}; with several processes it must be cuda.")
+        if device not in ("auto", "cuda"):
+            raise InputError(f"device is {device!r}; with several processes it must be cuda.")
         chosen = choose_device(f"cuda:{os.environ['LOCAL_RANK']}")
         torch.cuda.set_device(chosen)
     # torchrun passes Ctrl-C on as SIGTERM.

@@ -22,7 +22,8 @@ from sipmask_core.data.samples import AugmentedSamples
 from sipmask_core.errors import InputError
 from sipmask_core.evaluation.coco import METRICS
 from sipmask_core.presets import PRESETS
-from sipmask_core.training.loop import DivergenceError, Trainer, make_optimizer
+from sipmask_core.training.loop import DivergenceError, Trainer
+from sipmask_core.training.optimizer import make_optimizer
 from sipmask_core.training.recipe import recipe_for
 
 
@@ -68,10 +69,10 @@ def interrupt_after(trainer, step):
     """Ctrl-C while that step runs."""
     losses = trainer.model.losses
 
-    def interrupted(images, targets):
+    def interrupted(*batch):
         if trainer.step == step:
             signal.raise_signal(signal.SIGINT)
-        return losses(images, targets)
+        return losses(*batch)
 
     trainer.model.losses = interrupted
 
@@ -84,6 +85,7 @@ def test_a_run_leaves_log_curves_checkpoint_and_weights(dataset, tmp_path):
         "curves.png",
         "last.pth",
         "log.jsonl",
+        "tensorboard",
     ]
     assert [line["step"] for line in steps(run)] == list(range(6))
     assert all(math.isfinite(line["total"]) for line in steps(run))
@@ -204,7 +206,7 @@ def test_lines_logged_after_the_checkpoint_are_not_logged_twice(dataset, tmp_pat
 def test_a_second_interrupt_ends_at_once(dataset, tmp_path):
     trainer = make_trainer(dataset, tmp_path)
 
-    def interrupted_twice(images, targets):
+    def interrupted_twice(*_):
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
         raise AssertionError("the step went on")
@@ -225,8 +227,8 @@ def test_a_loss_that_is_not_finite_names_step_and_term_and_keeps_the_checkpoint(
     trainer = make_trainer(dataset, tmp_path)
     losses = trainer.model.losses
 
-    def diverging(images, targets):
-        values = losses(images, targets)
+    def diverging(*batch):
+        values = losses(*batch)
         if trainer.step == 3:
             values["loss_mask"] = values["loss_mask"] * math.nan
         return values

@@ -286,6 +286,12 @@ def _merged_rle(segmentation: list[list[float]] | dict[str, Any], image: CocoIma
     return coco_mask.merge(coco_mask.frPyObjects(segmentation, image.height, image.width))
 
 
+def decoded_mask(coco_object: CocoObject, record: CocoImage) -> NDArray[np.uint8]:
+    """(H, W) uint8, 0 or 1, of an object at the size of its image."""
+    mask: NDArray[np.uint8] = coco_mask.decode(_merged_rle(coco_object.segmentation, record))
+    return mask
+
+
 def read_image(path: Path) -> NDArray[np.uint8]:
     """(H, W, 3) uint8 BGR of an image file. Raises InputError when it cannot be decoded."""
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
@@ -377,9 +383,9 @@ class CocoDataset:
             image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
         packed = np.zeros((len(objects), math.ceil(size[0] * size[1] / 8)), np.uint8)
         for row, coco_object in zip(packed, objects, strict=True):
-            mask = coco_mask.decode(_merged_rle(coco_object.segmentation, record))  # (H, W)
+            mask = decoded_mask(coco_object, record)  # (H, W)
             if scale < 1:
-                mask = cv2.resize(mask * 255, size, interpolation=cv2.INTER_AREA) >= 128
+                mask = cv2.resize(mask * 255, size, interpolation=cv2.INTER_AREA) // 128  # type: ignore[assignment]
             row[:] = np.packbits(np.ascontiguousarray(mask).reshape(-1))
         size_bytes = image.nbytes + packed.nbytes
         if size_bytes <= self._cache_room:

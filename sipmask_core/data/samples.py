@@ -100,11 +100,30 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
 
     Each epoch is a permutation drawn from (seed, epoch); what does not fill its last batch is left
     out. A step's batch is a function of the step alone, so a run can begin anywhere.
+
+    Of each batch, `part` of `parts` is taken, counted from 0; together they are the batch, in
+    order. Raises InputError for a batch that cannot be cut into equal parts.
     """
 
-    def __init__(self, count: int, batch_size: int, seed: int, start: int, stop: int) -> None:
+    def __init__(
+        self,
+        count: int,
+        batch_size: int,
+        seed: int,
+        start: int,
+        stop: int,
+        part: int = 0,
+        parts: int = 1,
+    ) -> None:
         self.count = count
         self.batch_size = min(batch_size, count)
+        if self.batch_size % parts:
+            raise InputError(
+                f"A batch of {self.batch_size} images cannot be shared equally by {parts}"
+                " processes; its size must be a multiple of their number."
+            )
+        self.share = self.batch_size // parts
+        self.part = part
         self.per_epoch = count // self.batch_size
         self.seed = seed
         self.start = start
@@ -118,8 +137,8 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
             epoch, position = divmod(step, self.per_epoch)
             if position == 0 or step == self.start:
                 order = np.random.default_rng([self.seed, epoch]).permutation(self.count)
-            first = position * self.batch_size
-            yield [(epoch, int(i)) for i in order[first : first + self.batch_size]]
+            first = position * self.batch_size + self.part * self.share
+            yield [(epoch, int(i)) for i in order[first : first + self.share]]
 
 
 def collate(samples: Sequence[tuple[torch.Tensor, Tensors]]) -> tuple[torch.Tensor, list[Any]]:

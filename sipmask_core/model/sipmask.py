@@ -50,7 +50,8 @@ class SipMask(nn.Module):
 
         images: (N, 3, H, W) float, normalised. targets: per image a dict with `boxes` (n, 4)
         x0 y0 x1 y1 in pixels, `labels` (n,) int64 0-based and `masks` (n, H, W) of 0 and 1.
-        normalise: what sums are divided by where several processes share a batch. Raises InputError when an image of the authors' presets has no object: their loss is
+        normalise: what sums are divided by where several processes share a batch.
+        Raises InputError when an image of the authors' presets has no object: their loss is
         undefined there.
         """
         from sipmask_core.training.losses import sipmask_losses
