@@ -126,9 +126,7 @@ class Trainer:
         objective: nn.Module = _Objective(self.model, Normaliser(recipe.normalise == "global"))
         if world_size() > 1:
             # A share of a batch may leave parameters unused, such as those that judge masks.
-            objective = DistributedDataParallel(
-                objective, broadcast_buffers=False, find_unused_parameters=True
-            )
+            objective = DistributedDataParallel(objective, find_unused_parameters=True)
         self._objective = objective
 
     def run(self) -> Metrics | None:
