@@ -57,13 +57,18 @@ class Preset:
             coefficients (paper, section 3.1). `num_bases` is the number of basis maps.
         basis_channels: width of the 1x1 convolution before the basis maps.
         mask_rescoring: predict the IoU of each mask (SipMask++).
+        embedding_channels: length of the vector that tells objects of a video apart
+            (SipMask-VIS); 0 without a track branch.
+        coefficient_std: spread of the fresh weights that predict the mask coefficients.
     Input
         resize: the rule for test images. mean, std: per channel, in the order given by `rgb`.
     Post-processing
         nms: "per_class" (greedy) or "fast" (matrix form). score_threshold, nms_threshold,
         max_detections, candidates_per_level: its settings. mask_threshold: on soft masks.
-    authors: True for the authors' conventions: inclusive pixel boxes ("+1" in areas), IoU loss in
-        stride units, and masks resized with floored output sizes and a single scale.
+    authors: True for the authors' conventions: inclusive pixel boxes ("+1" in areas), and masks
+        resized with floored output sizes and a single scale.
+    iou_unit: what the IoU loss measures boxes in, a "stride" of their level or a "pixel". It
+        matters only together with the inclusive pixel of `authors`.
     """
 
     name: str
@@ -78,6 +83,8 @@ class Preset:
     num_bases: int = 32
     basis_channels: int = 512
     mask_rescoring: bool = False
+    embedding_channels: int = 0
+    coefficient_std: float = 0.001
     mean: tuple[float, float, float] = CAFFE_MEAN_BGR
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     rgb: bool = False
@@ -88,6 +95,7 @@ class Preset:
     candidates_per_level: int = 1000
     mask_threshold: float = 0.4
     authors: bool = True
+    iou_unit: Literal["stride", "pixel"] = "stride"
 
     def __post_init__(self) -> None:
         if not 1 <= self.sub_regions <= 5:
@@ -99,10 +107,13 @@ class Preset:
             raise InputError(f"backbone is {self.backbone!r}; it must be {known}.")
         if self.nms not in ("per_class", "fast"):
             raise InputError(f"nms is {self.nms!r}; it must be per_class or fast.")
+        if self.iou_unit not in ("stride", "pixel"):
+            raise InputError(f"iou_unit is {self.iou_unit!r}; it must be stride or pixel.")
 
 
 ACCURATE = KeepRatio(long=1333, short=800)
 REAL_TIME = Stretch(544, 544)
+VIDEO = KeepRatio(long=640, short=360)
 
 
 def _accurate(name: str, backbone: Backbone) -> Preset:
@@ -129,6 +140,23 @@ def _real_time(
     )
 
 
+def _video(name: str) -> Preset:
+    return Preset(
+        name,
+        "resnet50",
+        VIDEO,
+        tower_convs=3,
+        embedding_channels=512,
+        coefficient_std=0.01,
+        nms="fast",
+        score_threshold=0.03,
+        max_detections=10,
+        candidates_per_level=200,
+        mask_threshold=0.5,
+        iou_unit="pixel",
+    )
+
+
 PRESETS: dict[str, Preset] = {
     preset.name: preset
     for preset in (
@@ -145,6 +173,8 @@ PRESETS: dict[str, Preset] = {
         _real_time(
             "sipmask++_r101_caffe_fpn_ssd_gn_10x", "resnet101", group_norm=True, plus_plus=True
         ),
+        _video("vis_sipmask_r50_caffe_fpn_gn_1x"),
+        _video("vis_sipmask_r50_caffe_fpn_gn_ms_1x"),
         Preset(
             "sipmask_r18_lite",
             "resnet18",
@@ -160,6 +190,7 @@ PRESETS: dict[str, Preset] = {
             mask_threshold=0.5,
             candidates_per_level=300,
             authors=False,
+            iou_unit="pixel",
         ),
     )
 }

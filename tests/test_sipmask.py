@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.mark.parametrize("file", golden_files("keys"))
+@pytest.mark.parametrize("file", golden_files("keys", "sipmask", "vis"))
 def test_keys_shapes_and_frozen_parameters_are_the_authors(file: Path) -> None:
     record = json.loads(file.read_text())
     with torch.device("meta"):
