@@ -107,6 +107,10 @@ class Preset:
             raise InputError(f"backbone is {self.backbone!r}; it must be {known}.")
         if self.nms not in ("per_class", "fast"):
             raise InputError(f"nms is {self.nms!r}; it must be per_class or fast.")
+        if self.embedding_channels < 0:
+            raise InputError(
+                f"embedding_channels is {self.embedding_channels}; it must be 0 or more."
+            )
         if self.iou_unit not in ("stride", "pixel"):
             raise InputError(f"iou_unit is {self.iou_unit!r}; it must be stride or pixel.")
 

@@ -156,6 +156,65 @@ def test_a_few_steps_on_one_image_lower_every_loss(sub_regions: int) -> None:
         assert history[-1][name] < history[0][name], name
 
 
+@pytest.fixture
+def video_target() -> dict[str, torch.Tensor]:
+    """A frame with two objects; the reference shows the second one, elsewhere."""
+    masks = torch.zeros(2, 128, 128, dtype=torch.uint8)
+    masks[0, 8:56, 8:56] = 1
+    masks[1, 64:120, 64:120] = 1
+    return {
+        "boxes": torch.tensor([[8.0, 8, 56, 56], [64, 64, 120, 120]]),
+        "labels": torch.tensor([0, 1]),
+        "masks": masks,
+        "reference_image": torch.randn(3, 128, 128),
+        "reference_boxes": torch.tensor([[60.0, 60, 116, 116]]),
+        "reference_match": torch.tensor([0, 1]),
+    }
+
+
+@pytest.fixture
+def small_video_model() -> sm.SipMask:
+    torch.manual_seed(0)
+    preset = replace(sm.get_preset("sipmask_r18_lite"), channels=64, embedding_channels=32)
+    return sm.build_model(preset, num_classes=2).train()
+
+
+def test_matching_objects_between_frames_is_learnt(
+    small_video_model: sm.SipMask, video_target: dict[str, torch.Tensor]
+) -> None:
+    model, image = small_video_model, torch.randn(1, 3, 128, 128)
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], 1e-3)
+    history = []
+    for _ in range(8):
+        loss = model.losses(image, [video_target])["loss_match"]
+        history.append(loss.item())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert history[-1] < history[0] / 2
+
+
+def test_a_reference_without_objects_leaves_nothing_to_match(
+    small_video_model: sm.SipMask, video_target: dict[str, torch.Tensor]
+) -> None:
+    nothing = {
+        "reference_boxes": torch.zeros(0, 4),
+        "reference_match": torch.zeros(2, dtype=torch.long),
+    }
+    losses = small_video_model.losses(torch.randn(1, 3, 128, 128), [{**video_target, **nothing}])
+    assert losses["loss_match"] == 0
+    torch.stack(list(losses.values())).sum().backward()
+    assert all(p.grad is not None for p in small_video_model.parameters() if p.requires_grad)
+
+
+def test_a_video_target_without_its_reference_is_refused(
+    small_video_model: sm.SipMask, video_target: dict[str, torch.Tensor]
+) -> None:
+    del video_target["reference_boxes"], video_target["reference_match"]
+    with pytest.raises(sm.InputError, match="lack reference_boxes, reference_match"):
+        small_video_model.losses(torch.randn(1, 3, 128, 128), [video_target])
+
+
 def test_focal_loss_equals_torchvisions() -> None:
     torch.manual_seed(0)
     logits, labels = torch.randn(50, 4) * 3, torch.randint(0, 5, (50,))

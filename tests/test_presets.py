@@ -40,6 +40,7 @@ def test_a_preset_survives_json(name: str) -> None:
         {"backbone": "resnet34"},
         {"nms": "soft"},
         {"iou_unit": "mile"},
+        {"embedding_channels": -1},
     ],
 )
 def test_a_record_that_makes_no_sense_is_refused(change: dict) -> None:

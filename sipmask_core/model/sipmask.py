@@ -53,7 +53,7 @@ class SipMask(nn.Module):
         `reference_match` (n,) int64: 1 + the index in `reference_boxes` of the same object, 0 for
         an object that the reference does not show.
         Raises InputError when an image of the authors' presets has no object: their loss is
-        undefined there.
+        undefined there, and when what a track branch needs is missing.
         """
         from sipmask_core.training.losses import sipmask_losses
 

@@ -49,6 +49,8 @@ def sipmask_losses(
             f"The loss of {preset.name} is undefined for an image without objects; leave such "
             "images out."
         )
+    if outputs.track_features is not None:
+        _check_references(targets, preset)
     logits = _flatten(outputs.class_logits)  # (N, L, classes)
     distances = _flatten(outputs.distances)  # (N, L, 4)
     center_logits = _flatten(outputs.centerness)[..., 0]  # (N, L)
@@ -82,6 +84,16 @@ def sipmask_losses(
     if outputs.track_features is not None:
         losses["loss_match"] = _match_loss(model, outputs.track_features, seen, targets)
     return losses
+
+
+def _check_references(targets: Sequence[dict[str, Tensor]], preset: Preset) -> None:
+    needed = {"reference_image", "reference_boxes", "reference_match"}
+    missing = {key for target in targets for key in needed.difference(target)}
+    if missing:
+        raise InputError(
+            f"The loss of {preset.name} compares two frames of a video; the targets lack "
+            f"{', '.join(sorted(missing))}."
+        )
 
 
 def _flatten(levels: Sequence[Tensor]) -> Tensor:
