@@ -360,7 +360,7 @@ class Trainer:
                 "optimizer": self.optimizer.state_dict(),
                 "scaler": self.scaler.state_dict(),
                 "rng": torch.get_rng_state(),
-                "rng_cuda": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
+                "rng_cuda": self._cuda_generator_state(),
             }
             annotations = self.samples.dataset.annotations
             write_run(self.checkpoint, self.recipe, self.model.preset, annotations, state)
@@ -385,8 +385,11 @@ class Trainer:
         self.best = state["best"]
         self.metrics = state["metrics"]
         torch.set_rng_state(state["rng"])
-        if self.device.type == "cuda":
-            torch.cuda.set_rng_state_all(state["rng_cuda"])
+        if self.device.type == "cuda" and state["rng_cuda"] is not None:
+            torch.cuda.set_rng_state(state["rng_cuda"], self.device)
+
+    def _cuda_generator_state(self) -> Tensor | None:
+        return torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
 
 
 def _quiet_worker(_: int) -> None:

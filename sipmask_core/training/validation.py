@@ -49,13 +49,13 @@ class Validation:
         return from_main(score(self.annotations, list(chain(*found))) if is_main() else {})
 
     def draw(self, model: SipMask) -> NDArray[np.uint8]:
-        """The first DRAWN_IMAGES images, ground truth to the left of what the model finds.
+        """DRAWN_IMAGES images, ground truth to the left of what the model finds.
 
-        One sheet, (H, W, 3) uint8 BGR; scores from DRAWN_SCORE on.
+        Those with objects come first. One sheet, (H, W, 3) uint8 BGR; scores from DRAWN_SCORE on.
         """
         predictor = Predictor(model, self.device, score_threshold=DRAWN_SCORE)
         cells = []
-        for record in self.annotations.images[:DRAWN_IMAGES]:
+        for record in sorted(self.annotations.images, key=lambda i: not i.objects)[:DRAWN_IMAGES]:
             image = read_annotated_image(self.image_dir, record)
             for instances in (ground_truth(record), predictor(image)):
                 cells.append(draw_instances(image, instances, model.class_names))
