@@ -67,12 +67,12 @@ def mirrored(
     right = image.shape[1] - (1 if inclusive else 0)
     boxes = target["boxes"].copy()
     boxes[:, [0, 2]] = right - target["boxes"][:, [2, 0]]
-    return np.ascontiguousarray(image[:, ::-1]), Target(
+    return image[:, ::-1].copy(), Target(
         boxes=boxes,
         labels=target["labels"],
         ids=target["ids"],
-        masks=np.ascontiguousarray(target["masks"][..., ::-1]),
-        ignore=np.ascontiguousarray(target["ignore"][:, ::-1]),
+        masks=target["masks"][..., ::-1].copy(),
+        ignore=target["ignore"][:, ::-1].copy(),
     )
 
 
