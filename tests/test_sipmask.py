@@ -6,17 +6,19 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 import torch
 from official import golden_files
 
 import sipmask_core as sm
+from sipmask_core.presets import override
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.mark.parametrize("file", golden_files("keys"))
+@pytest.mark.parametrize("file", golden_files("keys", "sipmask", "vis"))
 def test_keys_shapes_and_frozen_parameters_are_the_authors(file: Path) -> None:
     record = json.loads(file.read_text())
     with torch.device("meta"):
@@ -80,8 +82,45 @@ def test_class_names_default_to_cocos() -> None:
         assert sm.build_model("sipmask_r18_lite", 2).class_names == ("class 0", "class 1")
 
 
+def test_class_names_of_video_presets_default_to_youtube_viss() -> None:
+    with torch.device("meta"):
+        names = sm.build_model("vis_sipmask_r50_caffe_fpn_gn_1x").class_names
+    assert len(names) == 40
+    assert names[:3] == ("person", "giant_panda", "lizard")
+
+
+def test_the_track_branch_is_there_where_the_preset_asks_for_it() -> None:
+    preset = replace(sm.get_preset("sipmask_r18_lite"), channels=32, embedding_channels=16)
+    model = sm.build_model(preset, num_classes=3)
+    images = torch.randn(2, 3, 64, 96)
+    with torch.inference_mode():
+        features = model(images).track_features
+        assert features is not None
+        assert features.shape == (2, 16, 8, 12)
+        torch.testing.assert_close(model.track_features(images), features)
+        without = sm.build_model(replace(preset, embedding_channels=0), num_classes=3)
+        assert without(images).track_features is None
+
+
 def test_class_names_and_number_must_agree() -> None:
     with pytest.raises(sm.InputError, match="num_classes is 3, but 1 names"):
         sm.build_model("sipmask_r18_lite", 3, ["person"])
     with pytest.raises(sm.InputError, match="num_classes is 0"):
         sm.build_model("sipmask_r18_lite", 0)
+
+
+def test_without_alignment_the_class_branch_ignores_the_boxes() -> None:
+    torch.manual_seed(0)
+    model = sm.build_model(
+        override(sm.get_preset("sipmask_r18_lite"), ["feature_alignment=false"]), num_classes=1
+    )
+    assert not any("conv_offset" in key for key in model.state_dict())
+    image = torch.randn(1, 3, 96, 96)
+    before = model(image)
+    with torch.no_grad():
+        model.bbox_head.fcos_reg.weight.mul_(50)
+    after = model(image)
+    assert not torch.equal(before.distances[0], after.distances[0])
+    assert torch.equal(before.class_logits[0], after.class_logits[0])
+    for precision in ("fp32", "bf16"):
+        sm.Predictor(model, device="cpu", precision=precision)(np.zeros((64, 64, 3), np.uint8))
