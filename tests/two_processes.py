@@ -11,7 +11,8 @@ import torch
 from coco_squares import tiny_preset, tiny_recipe
 
 import sipmask_core as sm
-from sipmask_core.data.coco import CocoDataset, read_annotations
+from sipmask_core.data.coco import read_annotations
+from sipmask_core.data.dataset import CocoDataset
 from sipmask_core.data.samples import AugmentedSamples
 from sipmask_core.distributed import any_process, from_main, is_main, process_group, rank
 from sipmask_core.presets import Letterbox

@@ -200,7 +200,8 @@ def _train(args: argparse.Namespace, device: torch.device) -> int:
 
     import sipmask_core as sm
     from sipmask_core.checkpoints import checkpoint_preset
-    from sipmask_core.data.coco import CACHE_BYTES, CocoDataset, read_annotations, require_images
+    from sipmask_core.data.coco import read_annotations, require_images
+    from sipmask_core.data.dataset import CACHE_BYTES, CocoDataset
     from sipmask_core.data.samples import AugmentedSamples
     from sipmask_core.distributed import is_main, say, world_size
     from sipmask_core.evaluation.coco import format_scores
@@ -231,7 +232,7 @@ def _train(args: argparse.Namespace, device: torch.device) -> int:
     dataset = CocoDataset(
         train_part,
         args.images,
-        max_side=round(1.25 * max(recipe.input_size)),
+        max_side=recipe.source_side,
         cache_bytes=CACHE_BYTES // world_size(),
     )
     samples = AugmentedSamples(dataset, recipe, preset)
@@ -312,10 +313,9 @@ def _start(model: SipMask, args: argparse.Namespace) -> set[str]:
 
 
 def _changed(recipe: Recipe, args: argparse.Namespace) -> Recipe:
-    """The recipe with what the options change."""
+    """The recipe with what the options change; a learning rate that is given is not scaled."""
     options = {
         "epochs": args.epochs,
-        "batch_size": args.batch,
         "lr": args.lr,
         "input_size": None if args.size is None else (args.size, args.size),
         "seed": args.seed,
@@ -326,8 +326,8 @@ def _changed(recipe: Recipe, args: argparse.Namespace) -> Recipe:
         "ema_decay": args.ema,
         "normalise": args.normalise,
     }
-    if args.batch is not None and args.lr is None:
-        options["lr"] = recipe.lr * args.batch / recipe.batch_size
+    if args.batch is not None:
+        recipe = recipe.scaled_to(args.batch)
     return dataclasses.replace(recipe, **{k: v for k, v in options.items() if v is not None})
 
 

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from sipmask_core.checkpoints import save_checkpoint
-from sipmask_core.data.samples import AugmentedSamples, EpochBatches, collate
+from sipmask_core.data.samples import AugmentedSamples, EpochBatches, collate, normalised
 from sipmask_core.distributed import any_process, is_main, rank, summed, world_size
 from sipmask_core.errors import InputError
 from sipmask_core.interruption import Interruption
@@ -234,22 +234,13 @@ class Trainer:
 
     def _losses(self, images: Tensor, targets: Targets) -> dict[str, Tensor]:
         """images, and `reference_image` of targets that have one: (N, H, W, 3) uint8."""
+        images = images.to(self.device, non_blocking=True)
         targets = [{k: v.to(self.device, non_blocking=True) for k, v in t.items()} for t in targets]
-        pixels = self._pixels(images)
-        if "reference_image" in targets[0]:
-            references = self._pixels(torch.stack([t["reference_image"] for t in targets]))
-            targets = [
-                {**t, "reference_image": r} for t, r in zip(targets, references, strict=True)
-            ]
+        pixels, targets = normalised(self._normalise, images, targets)  # (N, 3, H, W)
         precision = self.recipe.precision
         with torch.autocast(self.device.type, PRECISIONS[precision], precision != "fp32"):
             losses: dict[str, Tensor] = self._objective(pixels, targets)
         return losses
-
-    def _pixels(self, images: Tensor) -> Tensor:
-        """(N, H, W, 3) uint8 -> (N, 3, H, W) normalised, on the device."""
-        images = images.to(self.device, non_blocking=True)
-        return self._normalise(images, self.recipe.input_size, torch.float32)
 
     def _update(self) -> float:
         """Clip and apply the gradients; returns their norm before clipping."""
@@ -327,9 +318,15 @@ class Trainer:
 
     def _plan(self, start: int, stop: int) -> EpochBatches:
         """This process's share of the batches."""
-        recipe = self.recipe
         return EpochBatches(
-            len(self.samples), recipe.batch_size, recipe.seed, start, stop, rank(), world_size()
+            len(self.samples),
+            self.recipe.batch_size,
+            self.recipe.seed,
+            start,
+            stop,
+            self.samples.tall,
+            rank(),
+            world_size(),
         )
 
     def _loader(self) -> DataLoader[Any]:

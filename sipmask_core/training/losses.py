@@ -19,7 +19,14 @@ from sipmask_core.masks import mask_logits
 from sipmask_core.model.head import BASIS_STRIDE, HeadOutputs
 from sipmask_core.postprocess import distances_to_boxes, embeddings_at
 from sipmask_core.training.normaliser import Normaliser
-from sipmask_core.training.targets import Assignment, Points, assign, centerness, make_points
+from sipmask_core.training.targets import (
+    Assignment,
+    Points,
+    assign,
+    centerness,
+    make_points,
+    without_crowds,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,7 +68,12 @@ def sipmask_losses(
     coefficients = _flatten(outputs.coefficients)  # (N, L, cells * bases)
 
     num_positives = sum(len(a.positives) for a in assignments)
-    labels = torch.stack([a.labels for a in assignments])  # (N, L)
+    labels = torch.stack(
+        [
+            without_crowds(a.labels, points, target.get("ignore"))
+            for a, target in zip(assignments, targets, strict=True)
+        ]
+    )  # (N, L)
     losses = {
         "loss_cls": normalise(focal_loss(logits, labels), num_positives + len(targets)),
         **_box_losses(points, assignments, distances, center_logits, preset, normalise),
@@ -109,14 +121,15 @@ def _flatten(levels: Sequence[Tensor]) -> Tensor:
 def focal_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Sigmoid focal loss (Lin et al., ICCV 2017), summed.
 
-    logits: (..., classes); labels: (...) int64, 0 background, 1 + class otherwise.
+    logits: (..., classes); labels: (...) int64, 0 background, 1 + class otherwise, -1 not counted.
     """
-    target = F.one_hot(labels, logits.shape[-1] + 1)[..., 1:].to(logits.dtype)
+    target = F.one_hot(labels.clamp(min=0), logits.shape[-1] + 1)[..., 1:].to(logits.dtype)
     cross_entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
     probability = logits.sigmoid()
     wrong = probability + target - 2 * probability * target  # 1 - probability of the truth
     alpha = FOCAL_ALPHA * target + (1 - FOCAL_ALPHA) * (1 - target)
-    return (alpha * wrong**FOCAL_GAMMA * cross_entropy).sum()
+    counted = (labels >= 0)[..., None]
+    return (alpha * wrong**FOCAL_GAMMA * cross_entropy * counted).sum()
 
 
 def aligned_iou(a: Tensor, b: Tensor, inclusive: bool) -> Tensor:

@@ -6,8 +6,10 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
+from pycocotools import mask as coco_mask
 
-from sipmask_core.data.coco import decoded_mask, read_annotated_image
+from sipmask_core.data.coco import read_annotated_image
+from sipmask_core.data.document import merged_rle
 from sipmask_core.distributed import from_main, gathered, is_main
 from sipmask_core.drawing import contact_sheet, draw_instances
 from sipmask_core.evaluation.coco import detect, evaluation_threshold, own_share, score
@@ -64,6 +66,7 @@ class Validation:
 
 def ground_truth(record: CocoImage) -> Instances:
     """What is annotated in an image, crowds left out, with scores of 1."""
+    size = record.height, record.width
     objects = [o for o in record.objects if not o.is_crowd]
     boxes = np.array([o.bbox for o in objects], np.float32).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
@@ -71,6 +74,9 @@ def ground_truth(record: CocoImage) -> Instances:
         boxes=boxes,
         scores=np.ones(len(objects), np.float32),
         labels=np.array([o.label for o in objects], np.int64),
-        mask_crops=[MaskCrop(0, 0, decoded_mask(o, record).astype(bool)) for o in objects],
-        image_size=(record.height, record.width),
+        mask_crops=[
+            MaskCrop(0, 0, coco_mask.decode(merged_rle(o.segmentation, size)).astype(bool))
+            for o in objects
+        ],
+        image_size=size,
     )
