@@ -18,6 +18,7 @@ import pytest
 import torch
 
 import sipmask_core as sm
+from sipmask_core.benchmark_keys import to_benchmark_key
 
 ROOT = Path(__file__).resolve().parents[1]
 OFFICIAL = Path(os.environ.get("SIPMASK_OFFICIAL_DIR", ROOT.parent / "shared" / "official"))
@@ -38,9 +39,14 @@ class Reference(NamedTuple):
         return values[self.arrays[f"{name}/idx"]], self.arrays[f"{name}/val"]
 
 
-def golden_files(folder: str) -> list[Any]:
-    """Parameters for pytest: one per file of the image configurations in that folder."""
-    files = sorted((OFFICIAL / folder).glob("sipmask*.json")) if OFFICIAL.is_dir() else []
+def golden_files(folder: str, *families: str) -> list[Any]:
+    """Parameters for pytest: one per record in that folder of these families of configurations.
+
+    families: how the names of the configurations start.
+    """
+    files = sorted(
+        file for family in families for file in (OFFICIAL / folder).glob(f"{family}*.json")
+    )
     if not files:
         return [pytest.param(None, marks=needs_official, id="absent")]
     return [pytest.param(file, id=file.stem) for file in files]
@@ -54,8 +60,12 @@ def read_reference(file: Path) -> Reference:
 def reference_model(config: str, seed: int, cls_bias: float) -> sm.SipMask:
     """That preset with the recipe's weights."""
     model = sm.build_model(config)
-    shapes = {key: tuple(value.shape) for key, value in model.state_dict().items()}
-    weights = _recipe().fill_state_dict(shapes, seed, cls_bias)
+    # The recipe draws by the original's key names.
+    original = to_benchmark_key if config.startswith("benchmark") else str
+    weights = {
+        key: _recipe().fill(original(key), value.shape, seed, cls_bias)
+        for key, value in model.state_dict().items()
+    }
     model.load_state_dict({k: torch.from_numpy(np.asarray(v)) for k, v in weights.items()})
     return model
 

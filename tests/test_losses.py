@@ -41,7 +41,7 @@ def _batch() -> tuple[torch.Tensor, list[dict[str, torch.Tensor]]]:
     return images, targets
 
 
-@pytest.mark.parametrize("file", golden_files("losses"))
+@pytest.mark.parametrize("file", golden_files("losses", "sipmask"))
 def test_losses_and_gradients_equal_the_authors(file: Path) -> None:
     reference = read_reference(file)
     record, arrays = reference
@@ -67,7 +67,7 @@ def test_losses_and_gradients_equal_the_authors(file: Path) -> None:
     assert norm.item() == pytest.approx(record["total_grad_norm"], rel=1e-4)
 
 
-@pytest.mark.parametrize("file", golden_files("losses"))
+@pytest.mark.parametrize("file", golden_files("losses", "sipmask"))
 def test_targets_equal_the_authors(file: Path) -> None:
     record, arrays = read_reference(file)
     images, targets = _batch()
