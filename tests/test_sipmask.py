@@ -81,7 +81,7 @@ def _small(**changes: object) -> sm.SipMask:
 
 
 def test_rectified_distances_are_never_negative() -> None:
-    image = torch.randn(1, 3, 64, 64)
+    image = torch.randn(1, 3, 192, 192)
     for rectified in (True, False):
         torch.manual_seed(0)
         with torch.inference_mode():

@@ -1,6 +1,6 @@
 """The losses of SipMask's image models (paper, sections 3.2 and 3.3).
 
-Names: loss_cls (focal), loss_bbox (IoU, weighted by centerness), loss_centerness, loss_mask
+Names: loss_cls (focal), loss_bbox (IoU or GIoU, weighted by centerness), loss_centerness, loss_mask
 (binary cross entropy inside the predicted boxes, with mask alignment weighting) and, for
 SipMask++, loss_iou (regression of the mask IoU). All have weight 1.
 """
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torchvision.ops import nms
 
 from sipmask_core.errors import InputError
 from sipmask_core.masks import mask_logits
@@ -54,9 +55,10 @@ def sipmask_losses(
     coefficients = _flatten(outputs.coefficients)  # (N, L, cells * bases)
 
     num_positives = sum(len(a.positives) for a in assignments)
+    num_images = len(targets) if preset.images_in_class_loss else 0
     labels = torch.stack([a.labels for a in assignments])  # (N, L)
     losses = {
-        "loss_cls": focal_loss(logits, labels) / (num_positives + len(targets)),
+        "loss_cls": focal_loss(logits, labels) / max(num_positives + num_images, 1),
         **_box_losses(points, assignments, distances, center_logits, preset),
     }
     mask_losses, scoring = [], []
@@ -74,7 +76,10 @@ def sipmask_losses(
         )
         mask_losses.append(loss)
         scoring.append(rated)
-    losses["loss_mask"] = torch.stack(mask_losses).mean()
+    loss_mask = torch.stack(mask_losses).mean()
+    if preset.halve_high_mask_loss:
+        loss_mask = torch.where(loss_mask > 1, 0.5 * loss_mask, loss_mask)
+    losses["loss_mask"] = loss_mask
     if preset.mask_rescoring:
         losses["loss_iou"] = _scoring_loss(torch.cat(scoring))
     return losses
@@ -108,6 +113,20 @@ def aligned_iou(a: Tensor, b: Tensor, inclusive: bool) -> Tensor:
     return intersection / (area_a + area_b - intersection)
 
 
+def giou_of_distances(a: Tensor, b: Tensor) -> Tensor:
+    """Generalised IoU (Rezatofighi et al., CVPR 2019) of boxes around the same locations.
+
+    a, b: (P, 4) left top right bottom from the location, not negative. As in the authors' code, 1
+    is added to intersection and union, not to the sides.
+    """
+    area_a, area_b = ((x[:, :2] + x[:, 2:]).prod(dim=1) for x in (a, b))
+    inner, outer = torch.minimum(a, b), torch.maximum(a, b)
+    intersection = (inner[:, :2] + inner[:, 2:]).prod(dim=1)
+    enclosing = (outer[:, :2] + outer[:, 2:]).prod(dim=1) + 1e-7
+    union = area_a + area_b - intersection
+    return (intersection + 1) / (union + 1) - (enclosing - union) / enclosing
+
+
 def _box_losses(
     points: Points,
     assignments: Sequence[Assignment],
@@ -127,15 +146,19 @@ def _box_losses(
     # The authors measure the overlap in strides, around the location in pixels, so that their
     # inclusive "+1" is one stride.
     unit = points.stride[positives][:, None] if preset.authors else 1.0
-    xy = points.xy[positives]
-    iou = aligned_iou(
-        distances_to_boxes(xy, predicted / unit),
-        distances_to_boxes(xy, target / unit),
-        inclusive=preset.authors,
-    )
+    if preset.box_loss == "giou":
+        error = 1 - giou_of_distances(predicted / unit, target / unit)
+    else:
+        xy = points.xy[positives]
+        iou = aligned_iou(
+            distances_to_boxes(xy, predicted / unit),
+            distances_to_boxes(xy, target / unit),
+            inclusive=preset.authors,
+        )
+        error = -iou.clamp(min=MIN_IOU).log()
     weight = centerness(target)
     return {
-        "loss_bbox": -(iou.clamp(min=MIN_IOU).log() * weight).sum() / weight.sum(),
+        "loss_bbox": (error * weight).sum() / weight.sum(),
         "loss_centerness": F.binary_cross_entropy_with_logits(logits, weight),
     }
 
@@ -170,7 +193,13 @@ def _mask_losses(
     true_boxes = target["boxes"].float()[objects] / BASIS_STRIDE
     score = logits[kept].detach().gather(1, labels[:, None])[:, 0].sigmoid()
     weight = score * aligned_iou(true_boxes, boxes, inclusive)
-    weight = weight / (weight.sum() + 1e-4) * len(kept)  # mask alignment weighting
+    # Mask alignment weighting.
+    weight = weight / (weight.sum() + model.preset.mask_weight_eps) * len(kept)
+    if model.preset.duplicate_iou is not None:
+        longer = boxes + boxes.new_tensor([0, 0, 1, 1])  # inclusive pixels
+        single = nms(longer, score, model.preset.duplicate_iou)
+        kept, boxes, size, objects = kept[single], boxes[single], size[single], objects[single]
+        labels, weight = labels[single], weight[single]
 
     truth = half_size_masks(target["masks"], basis.shape[-2:])  # (n, H, W)
     predicted, inside = mask_logits(basis, coefficients[kept], boxes, model.preset.sub_regions)
