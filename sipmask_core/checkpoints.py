@@ -201,7 +201,8 @@ def _build(
 ) -> SipMask:
     state = checkpoint.state
     if CLASS_KEY not in state:
-        raise InputError(f"{source!r} is not a SipMask checkpoint: it has no {CLASS_KEY}.")
+        name = checkpoint.file_key(CLASS_KEY)
+        raise InputError(f"{source!r} is not a SipMask checkpoint: it has no {name}.")
     number = len(state[CLASS_KEY])
     names = class_names or _class_names(checkpoint.metadata, source)
     if names is not None and len(names) != number:

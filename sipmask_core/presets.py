@@ -8,10 +8,13 @@ trained with them. `authors` marks those. Presets of our own do the plainly righ
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
-from typing import Literal, get_args
+from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from sipmask_core.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Backbone = Literal["resnet18", "resnet50", "resnet101"]
 CAFFE_MEAN_BGR = (102.9801, 115.9465, 122.7717)
@@ -63,24 +66,28 @@ class Preset:
             coefficients (paper, section 3.1). `num_bases` is the number of basis maps.
         basis_channels: width of the 1x1 convolution before the basis maps.
         mask_rescoring: predict the IoU of each mask (SipMask++).
+        feature_alignment: False replaces the deformable convolution of feature alignment by a plain
+            one of the same size.
         rectified_distances: box distances go through a ReLU, so that none is negative.
         coefficient_std: spread of the fresh weights that predict the mask coefficients; None for
             PyTorch's own.
         batch_norm_eps: added to the variance in the backbone.
+    Training
+        mask_weighting: weight each object's mask loss by its class score x box IoU (paper, section
+            3.2); False weights all alike.
+        box_loss: -log of the "iou", or 1 - "giou" (generalised IoU).
+        images_in_class_loss: the class loss is divided by the number of positive locations plus
+            that of images, otherwise by that of locations alone.
+        mask_weight_eps: added to the sum of the mask weights that they are divided by.
+        duplicate_iou: of positive locations of an image whose predicted boxes overlap more than
+            this, the mask loss takes the one of highest class score; 1 takes all.
+        halve_high_mask_loss: a mask loss above 1 counts half.
     Input
         resize: the rule for test images. mean, std: per channel, in the order given by `rgb`.
     Post-processing
         nms: "per_class" (greedy), "fast" (matrix form) or "pairs" (greedy, over pairs of location
             and class; see `detect_pairs`). score_threshold, nms_threshold, max_detections,
             candidates_per_level: its settings. mask_threshold: on soft masks.
-    Training
-        box_loss: -log of the "iou", or 1 - "giou" (generalised IoU).
-        images_in_class_loss: the class loss is divided by the number of positive locations plus
-            that of images, otherwise by that of locations alone.
-        mask_weight_eps: added to the sum of the mask weights that they are divided by.
-        duplicate_iou: of positive locations of an image whose predicted boxes overlap more than
-            this, the mask loss takes the one of highest class score; None takes all.
-        halve_high_mask_loss: a mask loss above 1 counts half.
     authors: True for the authors' conventions: inclusive pixel boxes ("+1" in areas), IoU loss in
         stride units, and masks resized with floored output sizes and a single scale.
     """
@@ -97,10 +104,17 @@ class Preset:
     num_bases: int = 32
     basis_channels: int = 512
     mask_rescoring: bool = False
+    feature_alignment: bool = True
     rectified_distances: bool = False
     bias_with_norm: bool = False
     coefficient_std: float | None = 0.001
     batch_norm_eps: float = 1e-5
+    mask_weighting: bool = True
+    box_loss: Literal["iou", "giou"] = "iou"
+    images_in_class_loss: bool = True
+    mask_weight_eps: float = 1e-4
+    duplicate_iou: float = 1.0
+    halve_high_mask_loss: bool = False
     mean: tuple[float, float, float] = CAFFE_MEAN_BGR
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     rgb: bool = False
@@ -110,11 +124,6 @@ class Preset:
     max_detections: int = 100
     candidates_per_level: int = 1000
     mask_threshold: float = 0.4
-    box_loss: Literal["iou", "giou"] = "iou"
-    images_in_class_loss: bool = True
-    mask_weight_eps: float = 1e-4
-    duplicate_iou: float | None = None
-    halve_high_mask_loss: bool = False
     authors: bool = True
 
     def __post_init__(self) -> None:
@@ -230,6 +239,38 @@ def get_preset(name: str) -> Preset:
         known = ", ".join(PRESETS)
         raise InputError(f"There is no preset {name!r}; the presets are: {known}.") from None
 
+
+def override(preset: Preset, settings: Sequence[str]) -> Preset:
+    """The preset with some fields changed, for experiments.
+
+    settings: such as ["sub_regions=3", "feature_alignment=false"], values in JSON or plain text.
+    They become part of the name: an official name belongs to the official configuration. Raises
+    InputError for a field that does not exist or a value of another type.
+    """
+    if not settings:
+        return preset
+    changes: dict[str, Any] = {}
+    for setting in settings:
+        name, _, text = setting.partition("=")
+        if name not in _CHANGEABLE:
+            raise InputError(
+                f"{setting!r} changes no field of a preset; give FIELD=VALUE with one of"
+                f" {', '.join(_CHANGEABLE)}."
+            )
+        now = getattr(preset, name)
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = text
+        value = tuple(value) if isinstance(value, list) else value
+        value = float(value) if type(now) is float and type(value) is int else value
+        if type(value) is not type(now):
+            raise InputError(f"{setting!r} does not fit: {name} is like {json.dumps(now)}.")
+        changes[name] = value
+    return replace(preset, name="+".join((preset.name, *settings)), **changes)
+
+
+_CHANGEABLE = [field.name for field in fields(Preset) if field.name not in ("name", "resize")]
 
 _RESIZE_RULES: dict[str, type[KeepRatio | Stretch | Letterbox]] = {
     rule.__name__: rule for rule in (KeepRatio, AntialiasedKeepRatio, Stretch, Letterbox)

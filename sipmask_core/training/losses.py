@@ -190,12 +190,13 @@ def _mask_losses(
     boxes, size, objects = boxes[kept], size[kept], assignment.objects[kept]
     labels = target["labels"][objects]
 
-    true_boxes = target["boxes"].float()[objects] / BASIS_STRIDE
     score = logits[kept].detach().gather(1, labels[:, None])[:, 0].sigmoid()
-    weight = score * aligned_iou(true_boxes, boxes, inclusive)
-    # Mask alignment weighting.
-    weight = weight / (weight.sum() + model.preset.mask_weight_eps) * len(kept)
-    if model.preset.duplicate_iou is not None:
+    weight = boxes.new_ones(len(kept))
+    if model.preset.mask_weighting:
+        true_boxes = target["boxes"].float()[objects] / BASIS_STRIDE
+        weight = score * aligned_iou(true_boxes, boxes, inclusive)
+        weight = weight / (weight.sum() + model.preset.mask_weight_eps) * len(kept)
+    if model.preset.duplicate_iou < 1:
         longer = boxes + boxes.new_tensor([0, 0, 1, 1])  # inclusive pixels
         single = nms(longer, score, model.preset.duplicate_iou)
         kept, boxes, size, objects = kept[single], boxes[single], size[single], objects[single]
