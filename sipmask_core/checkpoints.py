@@ -82,6 +82,11 @@ def _read_pth(path: Path) -> Checkpoint:
         raise InputError(f"{str(path)!r} is not a readable torch checkpoint: {reason}") from None
     if not isinstance(content, dict):
         raise InputError(f"{str(path)!r} holds a {type(content).__name__}, not a checkpoint.")
+    if "recipe" in content:
+        raise InputError(
+            f"{str(path)!r} is the state of a training run; the weights to use are in "
+            "best.safetensors beside it."
+        )
     state = content.get("state_dict", content.get("model", content))
     if not isinstance(state, dict) or not all(
         isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()

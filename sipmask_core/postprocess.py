@@ -65,7 +65,7 @@ def select_candidates(
         keep: Tensor | slice = slice(None)
         if len(scores) > per_level:
             keep = (scores.amax(dim=1) * centerness).topk(per_level).indices
-        boxes, coefficients = _at(outputs, image, level, keep, limit)
+        boxes, coefficients = _boxes_at(outputs, image, level, keep, limit)
         levels.append(Candidates(boxes, scores[keep], centerness[keep], coefficients))
     return Candidates(*(torch.cat(parts) for parts in zip(*levels, strict=True)))
 
@@ -77,7 +77,7 @@ def _scores(outputs: HeadOutputs, image: int, level: int) -> tuple[Tensor, Tenso
     return scores, centerness
 
 
-def _at(
+def _boxes_at(
     outputs: HeadOutputs, image: int, level: int, where: Tensor | slice, limit: tuple[float, float]
 ) -> tuple[Tensor, Tensor]:
     """Boxes (M, 4), clipped to `limit` (y, x), and coefficients (M, cells * num_bases)."""
@@ -117,7 +117,7 @@ def detect_pairs(
         if len(scores) > preset.candidates_per_level:
             scores, best = scores.topk(preset.candidates_per_level)
             where, labels = where[best], labels[best]
-        boxes, coefficients = _at(outputs, image, level, where, limit)
+        boxes, coefficients = _boxes_at(outputs, image, level, where, limit)
         levels.append(Detections(boxes, scores.sqrt(), labels, coefficients))
     pairs = Detections(*(torch.cat(parts) for parts in zip(*levels, strict=True)))
     keep = _inclusive_nms(pairs.boxes, pairs.scores, pairs.labels, preset.nms_threshold)

@@ -104,6 +104,12 @@ def test_a_file_of_maskrcnn_benchmark_loads_and_converts(tmp_path: Path) -> None
     assert _same_weights(sm.load_model(tmp_path / "new.safetensors"), model)
 
 
+def test_the_state_of_a_training_run_is_refused_with_the_file_to_use(tmp_path: Path) -> None:
+    torch.save({"recipe": "{}", "model": _small().state_dict()}, tmp_path / "last.pth")
+    with pytest.raises(sm.InputError, match=r"last\.pth.* best\.safetensors beside it"):
+        sm.load_model(tmp_path / "last.pth")
+
+
 def test_what_does_not_fit_is_named_as_in_the_file(tmp_path: Path) -> None:
     model = sm.build_model(BENCHMARK_NAME, num_classes=2)
     state = _benchmark_state(model)
@@ -117,6 +123,10 @@ def test_what_does_not_fit_is_named_as_in_the_file(tmp_path: Path) -> None:
         error.value
     )
     assert "wrongly shaped: rpn.head.bbox_pred.bias (5,) instead of (4,)" in str(error.value)
+    del state["rpn.head.cls_logits.weight"]
+    torch.save({"model": state}, tmp_path / "x.pth")
+    with pytest.raises(sm.InputError, match=r"it has no rpn\.head\.cls_logits\.weight"):
+        sm.load_model(tmp_path / "x.pth")
 
 
 def test_keys_that_do_not_fit_are_named_with_the_preset_that_would(tmp_path: Path) -> None:
