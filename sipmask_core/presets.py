@@ -68,11 +68,15 @@ class Preset:
         mask_rescoring: predict the IoU of each mask (SipMask++).
         feature_alignment: False replaces the deformable convolution of feature alignment by a plain
             one of the same size.
+        embedding_channels: length of the vector that tells objects of a video apart
+            (SipMask-VIS); 0 without a track branch.
         rectified_distances: box distances go through a ReLU, so that none is negative.
-        coefficient_std: spread of the fresh weights that predict the mask coefficients; None for
-            PyTorch's own.
         batch_norm_eps: added to the variance in the backbone.
     Training
+        coefficient_std: spread of the fresh weights that predict the mask coefficients; None for
+            PyTorch's own.
+        iou_unit: what the box loss measures boxes in, a "stride" of their level or a "pixel". It
+            matters only together with the inclusive pixel of `authors`.
         mask_weighting: weight each object's mask loss by its class score x box IoU (paper, section
             3.2); False weights all alike.
         box_loss: -log of the "iou", or 1 - "giou" (generalised IoU).
@@ -88,8 +92,8 @@ class Preset:
         nms: "per_class" (greedy), "fast" (matrix form) or "pairs" (greedy, over pairs of location
             and class; see `detect_pairs`). score_threshold, nms_threshold, max_detections,
             candidates_per_level: its settings. mask_threshold: on soft masks.
-    authors: True for the authors' conventions: inclusive pixel boxes ("+1" in areas), IoU loss in
-        stride units, and masks resized with floored output sizes and a single scale.
+    authors: True for the authors' conventions: inclusive pixel boxes ("+1" in areas), and masks
+        resized with floored output sizes and a single scale.
     """
 
     name: str
@@ -105,10 +109,12 @@ class Preset:
     basis_channels: int = 512
     mask_rescoring: bool = False
     feature_alignment: bool = True
+    embedding_channels: int = 0
     rectified_distances: bool = False
     bias_with_norm: bool = False
-    coefficient_std: float | None = 0.001
     batch_norm_eps: float = 1e-5
+    coefficient_std: float | None = 0.001
+    iou_unit: Literal["stride", "pixel"] = "stride"
     mask_weighting: bool = True
     box_loss: Literal["iou", "giou"] = "iou"
     images_in_class_loss: bool = True
@@ -138,10 +144,17 @@ class Preset:
             raise InputError(f"nms is {self.nms!r}; it must be per_class, fast or pairs.")
         if self.box_loss not in ("iou", "giou"):
             raise InputError(f"box_loss is {self.box_loss!r}; it must be iou or giou.")
+        if self.embedding_channels < 0:
+            raise InputError(
+                f"embedding_channels is {self.embedding_channels}; it must be 0 or more."
+            )
+        if self.iou_unit not in ("stride", "pixel"):
+            raise InputError(f"iou_unit is {self.iou_unit!r}; it must be stride or pixel.")
 
 
 ACCURATE = KeepRatio(long=1333, short=800)
 REAL_TIME = Stretch(544, 544)
+VIDEO = KeepRatio(long=640, short=360)
 
 
 def _accurate(name: str, backbone: Backbone) -> Preset:
@@ -188,6 +201,23 @@ def _benchmark(name: str, backbone: Backbone) -> Preset:
     )
 
 
+def _video(name: str) -> Preset:
+    return Preset(
+        name,
+        "resnet50",
+        VIDEO,
+        tower_convs=3,
+        embedding_channels=512,
+        coefficient_std=0.01,
+        nms="fast",
+        score_threshold=0.03,
+        max_detections=10,
+        candidates_per_level=200,
+        mask_threshold=0.5,
+        iou_unit="pixel",
+    )
+
+
 PRESETS: dict[str, Preset] = {
     preset.name: preset
     for preset in (
@@ -206,6 +236,8 @@ PRESETS: dict[str, Preset] = {
         ),
         _benchmark("benchmark_sipmask_R_50_FPN_1x", "resnet50"),
         _benchmark("benchmark_sipmask_R_101_FPN_ms_3x", "resnet101"),
+        _video("vis_sipmask_r50_caffe_fpn_gn_1x"),
+        _video("vis_sipmask_r50_caffe_fpn_gn_ms_1x"),
         Preset(
             "sipmask_r18_lite",
             "resnet18",
@@ -221,6 +253,7 @@ PRESETS: dict[str, Preset] = {
             mask_threshold=0.5,
             candidates_per_level=300,
             authors=False,
+            iou_unit="pixel",
         ),
     )
 }

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import cv2
 import numpy as np
 import pytest
 import torch
-from official import OFFICIAL, needs_official
+from official import OFFICIAL, golden_files, read_reference
 
 import sipmask_core as sm
 from sipmask_core.preprocess import Normalise, prepare, resized_size
 from sipmask_core.presets import AntialiasedKeepRatio, KeepRatio, Letterbox, Stretch
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.mark.parametrize(
@@ -43,13 +48,13 @@ def test_the_accurate_presets_pad_to_a_multiple_of_32() -> None:
     assert prepared.size == (800, 1199)
 
 
-@pytest.mark.parametrize("image", ["demo", "coco53505"])
-@needs_official
-def test_the_benchmark_presets_resize_as_the_authors_do(image: str) -> None:
-    (file,) = (OFFICIAL / "golden" / "inputs").glob(f"benchmark_{image}_*_rgb.png")
-    expected = np.asarray(cv2.imread(str(file)))
-    original = np.asarray(cv2.imread(str(OFFICIAL / "images" / f"{image}.jpg")))
-    prepared = prepare(original, sm.get_preset("benchmark_sipmask_R_50_FPN_1x"))
+@pytest.mark.parametrize("file", golden_files("golden", "benchmark_sipmask_R_50_FPN_1x"))
+def test_the_benchmark_presets_resize_as_the_authors_do(file: Path) -> None:
+    record = read_reference(file).record
+    (resized,) = (OFFICIAL / "golden" / "inputs").glob(f"benchmark_{record['image']}_*_rgb.png")
+    expected = np.asarray(cv2.imread(str(resized)))
+    original = np.asarray(cv2.imread(str(OFFICIAL / "images" / f"{record['image']}.jpg")))
+    prepared = prepare(original, sm.get_preset(record["config"]))
     height, width = prepared.size
     assert np.array_equal(prepared.pixels[:height, :width], expected)
 
