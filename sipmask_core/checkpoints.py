@@ -1,9 +1,9 @@
 """Checkpoints: the authors' and our own, read strictly and without executing anything.
 
-Formats: `.safetensors` (our own; weights plus string metadata) and `.pth`/`.pt` (torch.save; the
-authors' mmdetection layout keeps the weights under "state_dict" beside "meta" and, sometimes, the
-optimizer). `.pth` files are read with `weights_only=True`, which refuses anything but tensors and
-plain containers.
+Formats: `.safetensors` (our own; weights plus string metadata) and `.pth`/`.pt` (torch.save). The
+authors' mmdetection files keep the weights under "state_dict" beside "meta" and, sometimes, the
+optimizer; their maskrcnn-benchmark files keep them under "model", by other names. `.pth` files
+are read with `weights_only=True`, which refuses anything but tensors and plain containers.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialize
 from torch import Tensor
 
+from sipmask_core.benchmark_keys import from_benchmark_keys, to_benchmark_key, uses_benchmark_keys
 from sipmask_core.errors import InputError
 from sipmask_core.files import atomic_path
 from sipmask_core.model.sipmask import SipMask, build_model
 from sipmask_core.presets import Preset, get_preset, preset_from_json, preset_names, preset_to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 NAMED_KEYS = 5
 HEAD = "bbox_head."
@@ -34,10 +35,14 @@ CLASS_KEY = f"{HEAD}fcos_cls.weight"
 
 
 class Checkpoint(NamedTuple):
-    """What a file holds: weights by the model's key names, and metadata (all strings)."""
+    """What a file holds: weights by the model's key names, and metadata (all strings).
+
+    file_key: the file's own name of a key, for messages.
+    """
 
     state: dict[str, Tensor]
     metadata: dict[str, str]
+    file_key: Callable[[str], str] = str
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
@@ -78,14 +83,22 @@ def _read_pth(path: Path) -> Checkpoint:
         raise InputError(f"{str(path)!r} is not a readable torch checkpoint: {reason}") from None
     if not isinstance(content, dict):
         raise InputError(f"{str(path)!r} holds a {type(content).__name__}, not a checkpoint.")
-    state = content.get("state_dict", content)
+    if "recipe" in content:
+        raise InputError(
+            f"{str(path)!r} is the state of a training run; the weights to use are in "
+            "best.safetensors beside it."
+        )
+    state = content.get("state_dict", content.get("model", content))
     if not isinstance(state, dict) or not all(
         isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
     ):
         raise InputError(f"{str(path)!r} holds no state_dict of named tensors.")
     state = {_current_key(key): value for key, value in state.items()}
     meta = content.get("meta")
-    return Checkpoint(state, _mmdetection_metadata(meta) if isinstance(meta, dict) else {})
+    metadata = _mmdetection_metadata(meta) if isinstance(meta, dict) else {}
+    if uses_benchmark_keys(state):
+        return Checkpoint(from_benchmark_keys(state), metadata, to_benchmark_key)
+    return Checkpoint(state, metadata)
 
 
 def _current_key(key: str) -> str:
@@ -111,18 +124,18 @@ def load_checkpoint(model: SipMask, path: str | os.PathLike[str]) -> dict[str, s
     unexpected or wrongly shaped keys, naming up to five of them and the presets that would fit.
     """
     checkpoint = read_checkpoint(path)
-    _load_strictly(model, checkpoint.state, str(path))
+    _load_strictly(model, checkpoint, str(path))
     names = _class_names(checkpoint.metadata, str(path))
     if names is not None and len(names) == len(model.class_names):
         model.class_names = names
     return checkpoint.metadata
 
 
-def _load_strictly(model: SipMask, state: dict[str, Tensor], path: str) -> None:
-    problems = _misfits(model.state_dict(), state)
+def _load_strictly(model: SipMask, checkpoint: Checkpoint, path: str) -> None:
+    problems = _misfits(model.state_dict(), checkpoint.state, checkpoint.file_key)
     if problems:
-        raise InputError(f"{_refusal(model, problems, path)}; {_advice(state)}.")
-    model.load_state_dict(state)
+        raise InputError(f"{_refusal(model, problems, path)}; {_advice(checkpoint.state)}.")
+    model.load_state_dict(checkpoint.state)
 
 
 def _refusal(model: SipMask, problems: str, path: str) -> str:
@@ -130,18 +143,18 @@ def _refusal(model: SipMask, problems: str, path: str) -> str:
     return f"{path!r} does not fit preset {model.preset.name} with {number} classes ({problems})"
 
 
-def _misfits(own: dict[str, Tensor], found: dict[str, Tensor]) -> str:
+def _misfits(own: dict[str, Tensor], found: dict[str, Tensor], name: Callable[[str], str]) -> str:
     """Which keys keep `found` from being loaded, up to NAMED_KEYS of each kind; "" when none."""
     misshapen = [
-        f"{key} {tuple(found[key].shape)} instead of {tuple(value.shape)}"
+        f"{name(key)} {tuple(found[key].shape)} instead of {tuple(value.shape)}"
         for key, value in own.items()
         if key in found and found[key].shape != value.shape
     ]
     return "; ".join(
         f"{len(keys)} {what}: {_abridged(keys)}"
         for what, keys in (
-            ("missing", [key for key in own if key not in found]),
-            ("unexpected", [key for key in found if key not in own]),
+            ("missing", [name(key) for key in own if key not in found]),
+            ("unexpected", [name(key) for key in found if key not in own]),
             ("wrongly shaped", misshapen),
         )
         if keys
@@ -200,13 +213,14 @@ def _build(
 ) -> SipMask:
     state = checkpoint.state
     if CLASS_KEY not in state:
-        raise InputError(f"{source!r} is not a SipMask checkpoint: it has no {CLASS_KEY}.")
+        name = checkpoint.file_key(CLASS_KEY)
+        raise InputError(f"{source!r} is not a SipMask checkpoint: it has no {name}.")
     number = len(state[CLASS_KEY])
     names = class_names or _class_names(checkpoint.metadata, source)
     if names is not None and len(names) != number:
         raise InputError(f"{source!r} has {number} classes, but {len(names)} class names.")
     model = build_model(_preset_of(checkpoint, preset, source), number, names)
-    _load_strictly(model, state, source)
+    _load_strictly(model, checkpoint, source)
     return model
 
 
@@ -255,8 +269,8 @@ def transfer_weights(
     """
     checkpoint = read_checkpoint(path)
     own, state = model.state_dict(), checkpoint.state
-    in_the_body = _misfits(_body(own), _body(state))
-    problems = in_the_body if remake_heads else _misfits(own, state)
+    in_the_body = _misfits(_body(own), _body(state), checkpoint.file_key)
+    problems = in_the_body if remake_heads else _misfits(own, state, checkpoint.file_key)
     if problems:
         advice = (
             _advice(state)

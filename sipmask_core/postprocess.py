@@ -69,23 +69,71 @@ def select_candidates(
     A level with more than `per_level` locations keeps those of highest class score x centerness.
     """
     levels = []
-    for level, stride in enumerate(STRIDES):
-        logits = outputs.class_logits[level][image]  # (classes, H, W)
-        height, width = logits.shape[-2:]
-        scores = logits.flatten(1).t().float().sigmoid()  # (HW, classes)
-        centerness = outputs.centerness[level][image].flatten().float().sigmoid()  # (HW,)
-        distances = outputs.distances[level][image].flatten(1).t().float()  # (HW, 4)
-        coefficients = outputs.coefficients[level][image].flatten(1).t()  # (HW, cells * bases)
-        points = locations(height, width, stride, logits.device)
-        if len(points) > per_level:
+    for level in range(len(STRIDES)):
+        scores, centerness = _scores(outputs, image, level)
+        keep: Tensor | slice = slice(None)
+        if len(scores) > per_level:
             keep = (scores.amax(dim=1) * centerness).topk(per_level).indices
-            scores, centerness, distances = scores[keep], centerness[keep], distances[keep]
-            coefficients, points = coefficients[keep], points[keep]
-        boxes = distances_to_boxes(points, distances)
-        boxes[:, 0::2].clamp_(0, limit[1])
-        boxes[:, 1::2].clamp_(0, limit[0])
-        levels.append(Candidates(boxes, scores, centerness, coefficients.float()))
+        boxes, coefficients = _boxes_at(outputs, image, level, keep, limit)
+        levels.append(Candidates(boxes, scores[keep], centerness[keep], coefficients))
     return Candidates(*(torch.cat(parts) for parts in zip(*levels, strict=True)))
+
+
+def _scores(outputs: HeadOutputs, image: int, level: int) -> tuple[Tensor, Tensor]:
+    """Class scores (H_l * W_l, classes) and centerness (H_l * W_l,) of one level."""
+    scores = outputs.class_logits[level][image].flatten(1).t().float().sigmoid()
+    centerness = outputs.centerness[level][image].flatten().float().sigmoid()
+    return scores, centerness
+
+
+def _boxes_at(
+    outputs: HeadOutputs, image: int, level: int, where: Tensor | slice, limit: tuple[float, float]
+) -> tuple[Tensor, Tensor]:
+    """Boxes (M, 4), clipped to `limit` (y, x), and coefficients (M, cells * num_bases)."""
+    distances = outputs.distances[level][image]  # (4, H, W)
+    height, width = distances.shape[-2:]
+    points = locations(height, width, STRIDES[level], distances.device)[where]
+    boxes = distances_to_boxes(points, distances.flatten(1).t().float()[where])
+    boxes[:, 0::2].clamp_(0, limit[1])
+    boxes[:, 1::2].clamp_(0, limit[0])
+    coefficients = outputs.coefficients[level][image].flatten(1).t()[where]
+    return boxes, coefficients.float()
+
+
+def detect_pairs(
+    outputs: HeadOutputs,
+    image: int,
+    limit: tuple[float, float],
+    preset: Preset,
+    score_threshold: float,
+) -> Detections:
+    """The objects of one image, by the rule of the authors' maskrcnn-benchmark code.
+
+    Candidates are pairs of a location and a class: of each level, the best `candidates_per_level`
+    whose class score is above the threshold. Scores are the geometric mean of class score and
+    centerness. Pairs that score as high as the last one allowed stay. Boxes are in pixels of the
+    network input, clipped to `limit` (y, x).
+
+    Since a pair can score higher than its class does, a `score_threshold` above the preset's does
+    not apply to class scores.
+    """
+    threshold = min(score_threshold, preset.score_threshold)
+    levels = []
+    for level in range(len(STRIDES)):
+        class_scores, centerness = _scores(outputs, image, level)
+        where, labels = (class_scores > threshold).nonzero(as_tuple=True)
+        scores = class_scores[where, labels] * centerness[where]
+        if len(scores) > preset.candidates_per_level:
+            scores, best = scores.topk(preset.candidates_per_level)
+            where, labels = where[best], labels[best]
+        boxes, coefficients = _boxes_at(outputs, image, level, where, limit)
+        levels.append(Detections(boxes, scores.sqrt(), labels, coefficients))
+    pairs = Detections(*(torch.cat(parts) for parts in zip(*levels, strict=True)))
+    keep = _inclusive_nms(pairs.boxes, pairs.scores, pairs.labels, preset.nms_threshold)
+    scores, order = pairs.scores[keep].sort(descending=True, stable=True)
+    last = scores[: preset.max_detections][-1:]  # empty where nothing is found
+    keep = keep[order[: int((scores >= last).sum())]]
+    return Detections(*(values[keep] for values in pairs))
 
 
 def detect(candidates: Candidates, preset: Preset, score_threshold: float) -> Detections:
@@ -123,19 +171,26 @@ def _authors_greedy_nms(
     """Greedy NMS as the authors have it: (location, label, score) of the survivors.
 
     The threshold is on the class score alone, before centerness lowers it, and boxes are measured
-    with inclusive pixels; boxes that are one pixel longer have the same IoU in plain arithmetic.
+    with inclusive pixels.
     """
-    scores = candidates.class_scores * candidates.centerness[:, None]  # (M, classes)
-    above = candidates.class_scores > score_threshold  # (M, classes)
-    boxes = candidates.boxes + candidates.boxes.new_tensor([0, 0, 1, 1])
-    none = torch.zeros(0, dtype=torch.long, device=scores.device)
-    kept = [(none, none, scores.new_zeros(0))]
-    for label in above.any(dim=0).nonzero()[:, 0]:
-        location = above[:, label].nonzero()[:, 0]
-        location = location[nms(boxes[location], scores[location, label], preset.nms_threshold)]
-        kept.append((location, label.expand(len(location)), scores[location, label]))
-    location, labels, found = (torch.cat(parts) for parts in zip(*kept, strict=True))
-    return location, labels, found
+    location, labels = (candidates.class_scores > score_threshold).nonzero(as_tuple=True)
+    scores = candidates.class_scores[location, labels] * candidates.centerness[location]
+    keep = _inclusive_nms(candidates.boxes[location], scores, labels, preset.nms_threshold)
+    return location[keep], labels[keep], scores[keep]
+
+
+def _inclusive_nms(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) -> Tensor:
+    """Greedy NMS class by class, boxes measured with inclusive pixels: indices of the survivors.
+
+    Boxes that are one pixel longer have the same IoU in plain arithmetic. Classes are not moved
+    apart to suppress them all at once, which would round their boxes.
+    """
+    longer = boxes + boxes.new_tensor([0, 0, 1, 1])
+    kept = [labels.new_zeros(0)]
+    for label in labels.unique():
+        members = (labels == label).nonzero()[:, 0]
+        kept.append(members[nms(longer[members], scores[members], threshold)])
+    return torch.cat(kept)
 
 
 def _fast_nms(

@@ -16,7 +16,13 @@ from sipmask_core.instances import Instances
 from sipmask_core.masks import paste, soft_mask_crop, soft_masks
 from sipmask_core.model.backbone import DeformableConv2d
 from sipmask_core.model.head import BASIS_STRIDE, FeatureAlign, HeadOutputs, SipMaskHead
-from sipmask_core.postprocess import Detections, detect, embeddings_at, select_candidates
+from sipmask_core.postprocess import (
+    Detections,
+    detect,
+    detect_pairs,
+    embeddings_at,
+    select_candidates,
+)
 from sipmask_core.preprocess import NetworkInput, Normalise, check_image, prepare
 from sipmask_core.presets import Stretch
 from sipmask_core.tracking import Tracker
@@ -121,11 +127,15 @@ class Predictor:
         preset = self.preset
         edge = 1 if preset.authors else 0
         limit = (prepared.size[0] - edge, prepared.size[1] - edge)
-        candidates = select_candidates(outputs, 0, limit, preset.candidates_per_level)
-        scale = candidates.boxes.new_tensor([*prepared.scale, *prepared.scale])  # (4,)
-        # The authors suppress in the coordinates of the original image.
-        candidates = candidates._replace(boxes=candidates.boxes / scale)
-        found = detect(candidates, preset, self.score_threshold)
+        scale = outputs.distances[0].new_tensor([*prepared.scale, *prepared.scale])  # (4,)
+        if preset.nms == "pairs":
+            found = detect_pairs(outputs, 0, limit, preset, self.score_threshold)
+            found = found._replace(boxes=found.boxes / scale)
+        else:
+            candidates = select_candidates(outputs, 0, limit, preset.candidates_per_level)
+            # The authors suppress in the coordinates of the original image.
+            candidates = candidates._replace(boxes=candidates.boxes / scale)
+            found = detect(candidates, preset, self.score_threshold)
         if self._cut_scores:
             above = found.scores >= self.score_threshold
             found = Detections(*(values[above] for values in found))
@@ -174,11 +184,14 @@ class Predictor:
         """Basis pixels per image pixel, (vertical, horizontal).
 
         The authors resize the whole canvas to the floor of its size in image pixels, and the
-        ratio is that of the rounded sizes. With the 544 x 544 presets the factor is a float32.
+        ratio is that of the rounded sizes. Both axes have one factor, the smaller, except with the
+        544 x 544 presets, where factors are float32.
         """
         horizontal, vertical = scale
         if not self.preset.authors:
             return vertical / BASIS_STRIDE, horizontal / BASIS_STRIDE
+        if not isinstance(self.preset.resize, Stretch):
+            horizontal = vertical = min(scale)
         precise = np.float32 if isinstance(self.preset.resize, Stretch) else np.float64
         height, width = (
             max(1, math.floor(size * float(precise(BASIS_STRIDE) / precise(s))))

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import cv2
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from sipmask_core.errors import InputError
-from sipmask_core.presets import KeepRatio, Letterbox, Preset, Stretch
+from sipmask_core.presets import AntialiasedKeepRatio, KeepRatio, Letterbox, Preset, Stretch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,11 +46,22 @@ def resized_size(height: int, width: int, rule: KeepRatio | Stretch | Letterbox)
     """(h, w) of an image of (height, width) after the rule's resize, padding not counted."""
     if isinstance(rule, Stretch):
         return rule.height, rule.width
+    if isinstance(rule, AntialiasedKeepRatio):
+        return _antialiased_size(height, width, rule)
     if isinstance(rule, KeepRatio):
         scale = min(rule.long / max(height, width), rule.short / min(height, width))
     else:
         scale = min(rule.height / height, rule.width / width)
     return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
+
+
+def _antialiased_size(height: int, width: int, rule: AntialiasedKeepRatio) -> tuple[int, int]:
+    low, high = min(height, width), max(height, width)
+    fits = high / low * rule.short <= rule.long
+    short = rule.short if fits else round(rule.long * low / high)
+    long = int(short * high / low) if short else rule.long
+    short = max(1, short)
+    return (short, long) if height == low else (long, short)
 
 
 def prepare(image: NDArray[np.uint8], preset: Preset) -> NetworkInput:
@@ -60,19 +72,24 @@ def prepare(image: NDArray[np.uint8], preset: Preset) -> NetworkInput:
     height, width = image.shape[:2]
     rule = preset.resize
     h, w = resized_size(height, width, rule)
-    pixels: NDArray[Any] = cv2.resize(image, (w, h), interpolation=cv2.INTER_LINEAR)
+    if isinstance(rule, AntialiasedKeepRatio):
+        resized = Image.fromarray(image).resize((w, h), Image.Resampling.BILINEAR)
+        pixels: NDArray[Any] = np.array(resized)
+    else:
+        pixels = cv2.resize(image, (w, h), interpolation=cv2.INTER_LINEAR)
     if preset.rgb:
         cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
+    scale = (w / width, h / height)
     if isinstance(rule, Stretch):
-        scale = (float(np.float32(w / width)), float(np.float32(h / height)))
-    elif isinstance(rule, KeepRatio):
-        # One factor for both axes, as the authors have it; rounding makes the true ones differ.
-        factor = min(rule.long / max(height, width), rule.short / min(height, width))
-        scale = (factor, factor)
-        pixels = _pad(pixels, -h % PAD_MULTIPLE, -w % PAD_MULTIPLE, preset)
-    else:
-        scale = (w / width, h / height)
+        scale = (float(np.float32(scale[0])), float(np.float32(scale[1])))
+    elif isinstance(rule, Letterbox):
         pixels = _pad(pixels, rule.height - h, rule.width - w, preset)
+    else:
+        pixels = _pad(pixels, -h % PAD_MULTIPLE, -w % PAD_MULTIPLE, preset)
+        if not isinstance(rule, AntialiasedKeepRatio):
+            # One factor for both axes, as the authors have it; rounding makes the true ones differ.
+            factor = min(rule.long / max(height, width), rule.short / min(height, width))
+            scale = (factor, factor)
     return NetworkInput(pixels, (h, w), scale)
 
 

@@ -31,6 +31,11 @@ class KeepRatio:
 
 
 @dataclass(frozen=True)
+class AntialiasedKeepRatio(KeepRatio):
+    """As KeepRatio, but antialiased where it shrinks, and the longer side is truncated."""
+
+
+@dataclass(frozen=True)
 class Stretch:
     """Resize to exactly `height` x `width`, whatever the aspect ratio."""
 
@@ -55,7 +60,8 @@ class Preset:
             deformable convolutions in stages 2 to 4 (SipMask++).
         channels: width of FPN and head.
         tower_convs: 3x3 convolutions of the box tower; the class tower has one less, feature
-            alignment takes its place. `group_norm` normalises them.
+            alignment takes its place. `group_norm` normalises them; `bias_with_norm` keeps the
+            biases of the convolutions that are normalised, feature alignment's included.
         sub_regions: the box is cut into sub_regions x sub_regions cells, each with its own
             coefficients (paper, section 3.1). `num_bases` is the number of basis maps.
         basis_channels: width of the 1x1 convolution before the basis maps.
@@ -64,17 +70,28 @@ class Preset:
             one of the same size.
         embedding_channels: length of the vector that tells objects of a video apart
             (SipMask-VIS); 0 without a track branch.
+        rectified_distances: box distances go through a ReLU, so that none is negative.
+        batch_norm_eps: added to the variance in the backbone.
     Training
-        coefficient_std: spread of the fresh weights that predict the mask coefficients.
-        iou_unit: what the IoU loss measures boxes in, a "stride" of their level or a "pixel". It
+        coefficient_std: spread of the fresh weights that predict the mask coefficients; None for
+            PyTorch's own.
+        iou_unit: what the box loss measures boxes in, a "stride" of their level or a "pixel". It
             matters only together with the inclusive pixel of `authors`.
         mask_weighting: weight each object's mask loss by its class score x box IoU (paper, section
             3.2); False weights all alike.
+        box_loss: -log of the "iou", or 1 - "giou" (generalised IoU).
+        images_in_class_loss: the class loss is divided by the number of positive locations plus
+            that of images, otherwise by that of locations alone.
+        mask_weight_eps: added to the sum of the mask weights that they are divided by.
+        duplicate_iou: of positive locations of an image whose predicted boxes overlap more than
+            this, the mask loss takes the one of highest class score; 1 takes all.
+        halve_high_mask_loss: a mask loss above 1 counts half.
     Input
         resize: the rule for test images. mean, std: per channel, in the order given by `rgb`.
     Post-processing
-        nms: "per_class" (greedy) or "fast" (matrix form). score_threshold, nms_threshold,
-        max_detections, candidates_per_level: its settings. mask_threshold: on soft masks.
+        nms: "per_class" (greedy), "fast" (matrix form) or "pairs" (greedy, over pairs of location
+            and class; see `detect_pairs`). score_threshold, nms_threshold, max_detections,
+            candidates_per_level: its settings. mask_threshold: on soft masks.
     authors: True for the authors' conventions: inclusive pixel boxes ("+1" in areas), and masks
         resized with floored output sizes and a single scale.
     """
@@ -93,13 +110,21 @@ class Preset:
     mask_rescoring: bool = False
     feature_alignment: bool = True
     embedding_channels: int = 0
-    coefficient_std: float = 0.001
+    rectified_distances: bool = False
+    bias_with_norm: bool = False
+    batch_norm_eps: float = 1e-5
+    coefficient_std: float | None = 0.001
     iou_unit: Literal["stride", "pixel"] = "stride"
     mask_weighting: bool = True
+    box_loss: Literal["iou", "giou"] = "iou"
+    images_in_class_loss: bool = True
+    mask_weight_eps: float = 1e-4
+    duplicate_iou: float = 1.0
+    halve_high_mask_loss: bool = False
     mean: tuple[float, float, float] = CAFFE_MEAN_BGR
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     rgb: bool = False
-    nms: Literal["per_class", "fast"] = "per_class"
+    nms: Literal["per_class", "fast", "pairs"] = "per_class"
     score_threshold: float = 0.05
     nms_threshold: float = 0.5
     max_detections: int = 100
@@ -115,8 +140,10 @@ class Preset:
         if self.backbone not in get_args(Backbone):
             known = ", ".join(get_args(Backbone))
             raise InputError(f"backbone is {self.backbone!r}; it must be {known}.")
-        if self.nms not in ("per_class", "fast"):
-            raise InputError(f"nms is {self.nms!r}; it must be per_class or fast.")
+        if self.nms not in ("per_class", "fast", "pairs"):
+            raise InputError(f"nms is {self.nms!r}; it must be per_class, fast or pairs.")
+        if self.box_loss not in ("iou", "giou"):
+            raise InputError(f"box_loss is {self.box_loss!r}; it must be iou or giou.")
         if self.embedding_channels < 0:
             raise InputError(
                 f"embedding_channels is {self.embedding_channels}; it must be 0 or more."
@@ -154,6 +181,26 @@ def _real_time(
     )
 
 
+def _benchmark(name: str, backbone: Backbone) -> Preset:
+    """The authors' variant for the maskrcnn-benchmark code."""
+    return Preset(
+        name,
+        backbone,
+        AntialiasedKeepRatio(long=1333, short=800),
+        rectified_distances=True,
+        bias_with_norm=True,
+        coefficient_std=None,
+        batch_norm_eps=0.0,
+        nms="pairs",
+        nms_threshold=0.6,
+        box_loss="giou",
+        images_in_class_loss=False,
+        mask_weight_eps=0.0,
+        duplicate_iou=0.9,
+        halve_high_mask_loss=True,
+    )
+
+
 def _video(name: str) -> Preset:
     return Preset(
         name,
@@ -187,6 +234,8 @@ PRESETS: dict[str, Preset] = {
         _real_time(
             "sipmask++_r101_caffe_fpn_ssd_gn_10x", "resnet101", group_norm=True, plus_plus=True
         ),
+        _benchmark("benchmark_sipmask_R_50_FPN_1x", "resnet50"),
+        _benchmark("benchmark_sipmask_R_101_FPN_ms_3x", "resnet101"),
         _video("vis_sipmask_r50_caffe_fpn_gn_1x"),
         _video("vis_sipmask_r50_caffe_fpn_gn_ms_1x"),
         Preset(
@@ -257,7 +306,7 @@ def override(preset: Preset, settings: Sequence[str]) -> Preset:
 _CHANGEABLE = [field.name for field in fields(Preset) if field.name not in ("name", "resize")]
 
 _RESIZE_RULES: dict[str, type[KeepRatio | Stretch | Letterbox]] = {
-    rule.__name__: rule for rule in (KeepRatio, Stretch, Letterbox)
+    rule.__name__: rule for rule in (KeepRatio, AntialiasedKeepRatio, Stretch, Letterbox)
 }
 
 

@@ -54,23 +54,32 @@ def measure(file: Path) -> Differences:
     """Run the configuration of a golden file through the public predictor."""
     reference = read_reference(file)
     record = reference.record
-    model = reference_model(record["config"], record["seed"], record["cls_bias"])
-    predictor = sm.Predictor(model, device="cpu", precision="fp32")
-    image = cv2.imread(str(OFFICIAL / "images" / f"{record['image']}.jpg"))
-    raw = _raw_difference(reference, model, predictor, np.asarray(image))
-    return _detection_differences(raw, predictor(np.asarray(image)), record["results"])
+    predictor = _WatchedPredictor(
+        reference_model(record["config"], record["seed"], record["cls_bias"]),
+        device="cpu",
+        precision="fp32",
+    )
+    image = np.asarray(cv2.imread(str(OFFICIAL / "images" / f"{record['image']}.jpg")))
+    instances = predictor(image)
+    raw = _largest_difference(
+        reference, {"input": predictor.network_input, **_named(predictor.raw, "head_")}
+    )
+    results = record["results"] if "results" in record else _benchmark_results(reference)
+    return _detection_differences(raw, instances, results)
 
 
-def _raw_difference(
-    reference: Reference, model: sm.SipMask, predictor: sm.Predictor, image: np.ndarray
-) -> float:
-    prepared = predictor.prepare(image)
-    with torch.inference_mode():
-        pixels = torch.from_numpy(prepared.pixels)[None]
-        network_input = predictor._normalise(pixels, prepared.size, torch.float32)
-        raw = model(network_input)
-    tensors = {"input": network_input, **_named(raw, "head_")}
-    return _largest_difference(reference, tensors)
+def _benchmark_results(reference: Reference) -> dict[str, dict]:
+    """The detections of a golden file of maskrcnn-benchmark, by class as the others have them."""
+    arrays = reference.arrays
+    boxes = np.column_stack((arrays["det_bboxes_orig_scale"], arrays["scores"])).tolist()
+    results: dict[str, dict] = {}
+    for label, box, rle in zip(
+        arrays["labels_1based"] - 1, boxes, reference.record["rles"], strict=True
+    ):
+        found = results.setdefault(str(label), {"bboxes": [], "rles": []})
+        found["bboxes"].append(box)
+        found["rles"].append(rle)
+    return results
 
 
 def _named(raw: HeadOutputs, prefix: str) -> dict[str, torch.Tensor]:
@@ -130,11 +139,14 @@ def track_clips(file: Path) -> Iterator[Frame]:
 
 
 class _WatchedPredictor(sm.Predictor):
-    """Keeps the raw outputs of the latest frame."""
+    """Keeps what went into and came out of the network with the latest image."""
 
+    network_input: torch.Tensor
     raw: HeadOutputs
 
     def forward(self, prepared: NetworkInput) -> HeadOutputs:
+        pixels = torch.from_numpy(prepared.pixels)[None]
+        self.network_input = self._normalise(pixels, prepared.size, torch.float32)
         self.raw = super().forward(prepared)
         return self.raw
 
@@ -191,7 +203,10 @@ def main() -> None:
     """Print a Markdown table, one row per image or video."""
     print("| preset | image | raw outputs | detections | box, px | score | mask score | mask IoU |")
     print("|---|---|---|---|---|---|---|---|")
-    for file in sorted((OFFICIAL / "golden").glob("sipmask*.json")):
+    for file in (
+        *sorted((OFFICIAL / "golden").glob("sipmask*.json")),
+        *sorted((OFFICIAL / "golden").glob("benchmark*.json")),
+    ):
         config, _, rest = file.stem.rpartition("_seed")
         _print_row(config, rest.partition("_")[2], measure(file))
     for file in sorted((OFFICIAL / "golden").glob("vis*_clips.json")):

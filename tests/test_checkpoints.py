@@ -14,12 +14,14 @@ import torch
 from safetensors.torch import load_file
 
 import sipmask_core as sm
+from sipmask_core.benchmark_keys import to_benchmark_key
 from sipmask_core.checkpoints import checkpoint_preset, transfer_weights
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 OFFICIAL_NAME = "sipmask_r50_caffe_fpn_ssd_6x"
+BENCHMARK_NAME = "benchmark_sipmask_R_50_FPN_1x"
 
 
 def _small(num_classes: int = 2) -> sm.SipMask:
@@ -36,6 +38,15 @@ def _mmdetection_file(path: Path, state: dict[str, torch.Tensor], **extra: objec
     meta = {"epoch": 12, "iter": 87960, "mmdet_version": "1.0rc1", "CLASSES": ("person", "dog")}
     torch.save({"meta": meta, "state_dict": state, **extra}, path)
     return path
+
+
+def _benchmark_state(model: sm.SipMask) -> dict[str, torch.Tensor]:
+    """The model's weights as the authors' maskrcnn-benchmark code names and shapes them."""
+    return {
+        to_benchmark_key(key): value.view(1) if key.endswith(".scale") else value
+        for key, value in model.state_dict().items()
+        if not key.endswith("num_batches_tracked")
+    }
 
 
 def test_our_own_file_rebuilds_the_model(tmp_path: Path) -> None:
@@ -80,6 +91,43 @@ def test_prefixes_and_old_offset_names_are_understood(tmp_path: Path) -> None:
     other = sm.build_model("sipmask++_r101_caffe_fpn_ssd_6x", num_classes=2)
     sm.load_checkpoint(other, file)
     assert _same_weights(other, model)
+
+
+def test_a_file_of_maskrcnn_benchmark_loads_and_converts(tmp_path: Path) -> None:
+    model = sm.build_model(BENCHMARK_NAME, num_classes=2)
+    state = {f"module.{key}": value for key, value in _benchmark_state(model).items()}
+    assert state["module.rpn.head.scales.0.scale"].shape == (1,)
+    torch.save({"model": state, "iteration": 90000}, tmp_path / "model_final.pth")
+    loaded = sm.load_model(tmp_path / "model_final.pth")
+    assert loaded.preset.name == BENCHMARK_NAME
+    assert _same_weights(loaded, model)
+    sm.convert_checkpoint(tmp_path / "model_final.pth", tmp_path / "new.safetensors")
+    assert _same_weights(sm.load_model(tmp_path / "new.safetensors"), model)
+
+
+def test_the_state_of_a_training_run_is_refused_with_the_file_to_use(tmp_path: Path) -> None:
+    torch.save({"recipe": "{}", "model": _small().state_dict()}, tmp_path / "last.pth")
+    with pytest.raises(sm.InputError, match=r"last\.pth.* best\.safetensors beside it"):
+        sm.load_model(tmp_path / "last.pth")
+
+
+def test_what_does_not_fit_is_named_as_in_the_file(tmp_path: Path) -> None:
+    model = sm.build_model(BENCHMARK_NAME, num_classes=2)
+    state = _benchmark_state(model)
+    del state["backbone.body.stem.conv1.weight"]
+    state["rpn.anchors"] = torch.zeros(1)
+    state["rpn.head.bbox_pred.bias"] = torch.zeros(5)
+    torch.save({"model": state}, tmp_path / "x.pth")
+    with pytest.raises(sm.InputError) as error:
+        sm.load_checkpoint(model, tmp_path / "x.pth")
+    assert "1 missing: backbone.body.stem.conv1.weight; 1 unexpected: rpn.anchors;" in str(
+        error.value
+    )
+    assert "wrongly shaped: rpn.head.bbox_pred.bias (5,) instead of (4,)" in str(error.value)
+    del state["rpn.head.cls_logits.weight"]
+    torch.save({"model": state}, tmp_path / "x.pth")
+    with pytest.raises(sm.InputError, match=r"it has no rpn\.head\.cls_logits\.weight"):
+        sm.load_model(tmp_path / "x.pth")
 
 
 def test_keys_that_do_not_fit_are_named_with_the_preset_that_would(tmp_path: Path) -> None:

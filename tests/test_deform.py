@@ -16,8 +16,9 @@ def test_equals_torchvision_in_value_and_gradient(groups: int, size: tuple[int, 
     x = torch.randn(2, 8, *size, dtype=torch.float64).requires_grad_()
     offset = (3 * torch.randn(2, groups * 18, *size, dtype=torch.float64)).requires_grad_()
     weight = torch.randn(5, 8, 3, 3, dtype=torch.float64).requires_grad_()
-    actual = deformable_conv3x3(x, offset, weight)
-    expected = deform_conv2d(x, offset, weight, padding=1)
+    bias = torch.randn(5, dtype=torch.float64)
+    actual = deformable_conv3x3(x, offset, weight, bias)
+    expected = deform_conv2d(x, offset, weight, bias, padding=1)
     torch.testing.assert_close(actual, expected)
     probe = torch.randn_like(expected)
     gradients = [torch.autograd.grad(y, (x, offset, weight), probe) for y in (actual, expected)]

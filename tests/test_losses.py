@@ -8,12 +8,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
-from official import OFFICIAL, golden_files, read_reference, reference_model
-from torchvision.ops import sigmoid_focal_loss
+from official import OFFICIAL, Reference, golden_files, read_reference, reference_model
+from torchvision.ops import generalized_box_iou, sigmoid_focal_loss
 
 import sipmask_core as sm
+from sipmask_core.benchmark_keys import to_benchmark_key
+from sipmask_core.masks import mask_logits
 from sipmask_core.presets import override
-from sipmask_core.training.losses import aligned_iou, focal_loss, half_size_masks
+from sipmask_core.training import losses as losses_module
+from sipmask_core.training.losses import (
+    aligned_iou,
+    focal_loss,
+    giou_of_distances,
+    half_size_masks,
+)
 from sipmask_core.training.targets import assign, make_points, without_crowds
 
 if TYPE_CHECKING:
@@ -61,7 +69,7 @@ def _jittered(boxes: torch.Tensor, jitter: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("file", golden_files("losses", "sipmask", "vis"))
 def test_losses_and_gradients_equal_the_authors(file: Path) -> None:
     reference = read_reference(file)
-    record, arrays = reference
+    record = reference.record
     model = reference_model(record["config"], record["seed"], record["cls_bias"]).train()
     losses = model.losses(*_batch(record["config"]))
     assert set(losses) == set(record["losses"]) - {"match_acc"}  # a measure, not a loss
@@ -72,16 +80,40 @@ def test_losses_and_gradients_equal_the_authors(file: Path) -> None:
     parameters = dict(model.named_parameters())
     without = [n for n, p in parameters.items() if p.requires_grad and p.grad is None]
     assert sorted(without) == sorted(record["params_without_grad"])
-    sampled = [key[5:-4] for key in arrays.files if key.startswith("grad/") and key.endswith("idx")]
-    assert sampled
     tolerance = TOLERANCE_DEFORMABLE if model.preset.deformable else TOLERANCE
+    _assert_gradients_equal(reference, parameters, tolerance)
+    norm = torch.stack([p.grad.norm() for p in parameters.values() if p.grad is not None]).norm()
+    assert norm.item() == pytest.approx(record["total_grad_norm"], rel=1e-4)
+
+
+@pytest.mark.parametrize("file", golden_files("losses", "benchmark"))
+def test_losses_and_gradients_equal_the_authors_maskrcnn_benchmark(file: Path) -> None:
+    reference = read_reference(file)
+    record = reference.record
+    model = reference_model(record["config"], record["seed"], record["cls_bias"]).train()
+    losses = model.losses(*_batch(record["config"]))
+    expected = {name.replace("reg", "bbox"): value for name, value in record["losses"].items()}
+    assert set(losses) == set(expected)
+    for name, value in losses.items():
+        assert value.item() == pytest.approx(expected[name], rel=1e-5), name
+
+    torch.stack(list(losses.values())).sum().backward()
+    parameters = {to_benchmark_key(name): p for name, p in model.named_parameters()}
+    _assert_gradients_equal(reference, parameters, TOLERANCE)
+
+
+def _assert_gradients_equal(
+    reference: Reference, parameters: dict[str, torch.nn.Parameter], tolerance: float
+) -> None:
+    files, norms = reference.arrays.files, reference.record["grads"]
+    sampled = [key[5:-4] for key in files if key.startswith("grad/") and key.endswith("idx")]
+    assert sampled
     for name in sampled:
         gradient = parameters[name].grad
         assert gradient is not None, name
         actual, expected = reference.sampled(f"grad/{name}", gradient)
         assert np.abs(actual - expected).max() <= tolerance * np.abs(expected).max(), name
-    norm = torch.stack([p.grad.norm() for p in parameters.values() if p.grad is not None]).norm()
-    assert norm.item() == pytest.approx(record["total_grad_norm"], rel=1e-4)
+        assert gradient.norm().item() == pytest.approx(norms[name]["norm"], rel=tolerance), name
 
 
 @pytest.mark.parametrize("file", golden_files("losses", "sipmask", "vis"))
@@ -214,6 +246,73 @@ def test_a_video_target_without_its_reference_is_refused(
     del video_target["reference_boxes"], video_target["reference_match"]
     with pytest.raises(sm.InputError, match="lack reference_boxes, reference_match"):
         small_video_model.losses(torch.randn(1, 3, 128, 128), [video_target])
+
+
+def _one_object(mask_value: int = 1) -> tuple[torch.Tensor, list[dict[str, torch.Tensor]]]:
+    masks = torch.zeros(1, 160, 160, dtype=torch.uint8)
+    masks[0, 16:80, 24:56] = mask_value
+    boxes, labels = torch.tensor([[24.0, 16, 56, 80]]), torch.tensor([1])
+    return torch.zeros(1, 3, 160, 160), [{"boxes": boxes, "labels": labels, "masks": masks}]
+
+
+def _model(**changes: object) -> sm.SipMask:
+    """A small model that predicts boxes around every location; the same weights in each call."""
+    torch.manual_seed(0)
+    preset = replace(sm.get_preset("sipmask_r18_lite"), channels=64, basis_channels=32, **changes)
+    return sm.build_model(preset, num_classes=2).train()
+
+
+def test_the_class_loss_can_leave_the_number_of_images_out() -> None:
+    image, targets = _one_object()
+    points = make_points([torch.Size((-(-160 // s),) * 2) for s in (8, 16, 32, 64, 128)], "cpu")
+    positives = len(assign(points, targets[0]["boxes"], targets[0]["labels"], False).positives)
+    with_images, without = (
+        _model(images_in_class_loss=counted).losses(image, targets)["loss_cls"]
+        for counted in (True, False)
+    )
+    assert (without / with_images).item() == pytest.approx((positives + 1) / positives)
+    nothing = _model(images_in_class_loss=False).losses(image, [_no_objects(160, 160)])
+    assert nothing["loss_cls"].isfinite()
+
+
+@pytest.mark.parametrize(("duplicate_iou", "taken"), [(1.0, "all"), (0.0, "one")])
+def test_the_mask_loss_takes_near_duplicates_once(
+    duplicate_iou: float, taken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = []
+
+    def counting(basis: torch.Tensor, coefficients: torch.Tensor, *others: object) -> object:
+        counts.append(len(coefficients))
+        return mask_logits(basis, coefficients, *others)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(losses_module, "mask_logits", counting)
+    losses = _model(duplicate_iou=duplicate_iou).losses(*_one_object())
+    assert losses["loss_mask"] > 0
+    assert (counts == [1]) == (taken == "one")
+
+
+@pytest.mark.parametrize(("bias", "factor"), [(1.0, 0.5), (0.0, 1.0)])
+def test_a_mask_loss_above_one_can_count_half(bias: float, factor: float) -> None:
+    values, gradients = [], []
+    for halve in (False, True):
+        model = _model(halve_high_mask_loss=halve)
+        torch.nn.init.constant_(model.bbox_head.sip_mask_lat.bias, 1)
+        torch.nn.init.constant_(model.bbox_head.sip_cof.bias, bias)  # 32 x bias: object everywhere
+        loss = model.losses(*_one_object(mask_value=0))["loss_mask"]
+        loss.backward()
+        values.append(loss.item())
+        gradients.append(model.bbox_head.sip_cof.bias.grad.norm().item())
+    assert (values[0] > 1) == (factor < 1)
+    assert values[1] == pytest.approx(factor * values[0])
+    assert gradients[1] == pytest.approx(factor * gradients[0])
+
+
+def test_generalised_iou_of_boxes_around_a_location() -> None:
+    a, b = torch.tensor([[2.0, 2, 2, 2]]), torch.tensor([[1.0, 1, 3, 3]])
+    assert giou_of_distances(a, b).item() == pytest.approx((9 + 1) / (23 + 1) - 2 / 25)
+    sides = torch.rand(2, 20, 4) * 1e4  # the 1 that is added does not count any more
+    expected = generalized_box_iou(*(x * torch.tensor([-1, -1, 1, 1]) for x in sides)).diagonal()
+    torch.testing.assert_close(giou_of_distances(*sides), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_weighting_trusts_locations_with_confident_well_placed_boxes_more() -> None:

@@ -9,10 +9,19 @@ import torch
 
 import sipmask_core as sm
 from sipmask_core.model.head import STRIDES, HeadOutputs
-from sipmask_core.postprocess import Candidates, detect, embeddings_at, locations, select_candidates
+from sipmask_core.postprocess import (
+    Candidates,
+    Detections,
+    detect,
+    detect_pairs,
+    embeddings_at,
+    locations,
+    select_candidates,
+)
 
 LITE = sm.get_preset("sipmask_r18_lite")
 AUTHORS = sm.get_preset("sipmask_r50_caffe_fpn_gn_1x")
+PAIRS = sm.get_preset("benchmark_sipmask_R_50_FPN_1x")
 FAST = sm.get_preset("sipmask_r50_caffe_fpn_ssd_6x")
 
 
@@ -103,3 +112,54 @@ def test_candidates_are_decoded_clipped_and_limited_per_level() -> None:
         found.class_scores[:4].amax(1) * found.centerness[:4], best, rtol=1e-5, atol=1e-6
     )
     assert len(STRIDES) == len(sizes)
+
+
+def _find_pairs(
+    scores: list[list[float]], *, distance: float = 4.0, threshold: float = 0.05, **changes: int
+) -> Detections:
+    """Objects where P3 has these class scores, one location a row, and centerness 0.5."""
+    logits = torch.tensor(scores).t().logit()[None, :, None]  # (1, classes, 1, locations)
+    number = logits.shape[-1]
+    nothing = torch.full((1, logits.shape[1], 1, 1), -20.0)
+    sizes = [(1, number)] + [(1, 1)] * 4
+    outputs = HeadOutputs(
+        class_logits=[logits, *[nothing] * 4],
+        distances=[torch.full((1, 4, *size), distance) for size in sizes],
+        centerness=[torch.zeros(1, 1, *size) for size in sizes],
+        coefficients=[torch.arange(w, dtype=torch.float32).view(1, 1, h, w) for h, w in sizes],
+        basis=torch.zeros(1, 1, 4, 4 * number),
+    )
+    return detect_pairs(outputs, 0, (7, 8 * number - 1), replace(PAIRS, **changes), threshold)
+
+
+def test_a_location_can_hold_a_pair_for_each_class() -> None:
+    found = _find_pairs([[0.9, 0.8], [0.04, 0.5]])
+    assert found.labels.tolist() == [0, 1, 1]
+    assert found.coefficients[:, 0].tolist() == [0, 0, 1]
+    assert found.scores.tolist() == pytest.approx([0.45**0.5, 0.4**0.5, 0.25**0.5])
+    assert found.boxes.tolist() == [[0, 0, 8, 7], [0, 0, 8, 7], [8, 0, 15, 7]]
+
+
+def test_pairs_that_overlap_within_a_class_are_suppressed() -> None:
+    assert len(_find_pairs([[0.9], [0.8]], distance=40).scores) == 1
+    assert len(_find_pairs([[0.9], [0.8]], distance=4).scores) == 2
+
+
+def test_a_level_gives_its_best_pairs_only() -> None:
+    found = _find_pairs([[0.9, 0.8], [0.7, 0.6]], candidates_per_level=3)
+    assert found.scores.tolist() == pytest.approx([0.45**0.5, 0.4**0.5, 0.35**0.5])
+
+
+def test_pairs_that_tie_with_the_last_one_allowed_stay() -> None:
+    assert len(_find_pairs([[0.9], [0.6], [0.6], [0.5]], max_detections=2).scores) == 3
+    assert len(_find_pairs([[0.9], [0.6], [0.6], [0.5]], max_detections=1).scores) == 1
+
+
+def test_a_pair_can_score_higher_than_its_class() -> None:
+    assert _find_pairs([[0.2]], threshold=0.3).scores.tolist() == pytest.approx([0.1**0.5])
+    assert len(_find_pairs([[0.04]], threshold=0.3).scores) == 0
+    assert len(_find_pairs([[0.04]], threshold=0.01).scores) == 1
+
+
+def test_no_pair_above_the_threshold_gives_no_detection() -> None:
+    assert _find_pairs([[0.01]]).boxes.shape == (0, 4)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.mark.parametrize("file", golden_files("golden", "sipmask"))
+@pytest.mark.parametrize("file", golden_files("golden", "sipmask", "benchmark"))
 def test_equals_the_authors_code(file: Path) -> None:
     """The same detections from the public predictor, test-time resize and thresholds included."""
     differences = measure(file)

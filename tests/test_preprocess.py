@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import cv2
 import numpy as np
 import pytest
 import torch
+from official import OFFICIAL, golden_files, read_reference
 
 import sipmask_core as sm
 from sipmask_core.preprocess import Normalise, prepare, resized_size
-from sipmask_core.presets import KeepRatio, Letterbox, Stretch
+from sipmask_core.presets import AntialiasedKeepRatio, KeepRatio, Letterbox, Stretch
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.mark.parametrize(
@@ -17,6 +24,11 @@ from sipmask_core.presets import KeepRatio, Letterbox, Stretch
         ((427, 640), KeepRatio(1333, 800), (800, 1199)),
         ((640, 428), KeepRatio(1333, 800), (1196, 800)),
         ((100, 1000), KeepRatio(1333, 800), (133, 1333)),
+        ((427, 640), AntialiasedKeepRatio(1333, 800), (800, 1199)),
+        ((640, 428), AntialiasedKeepRatio(1333, 800), (1196, 800)),
+        ((333, 333), AntialiasedKeepRatio(1333, 800), (800, 800)),
+        ((427, 1000), AntialiasedKeepRatio(1333, 800), (569, 1332)),  # truncated, not rounded
+        ((1, 5000), AntialiasedKeepRatio(1333, 800), (1, 1333)),
         ((427, 640), Stretch(544, 544), (544, 544)),
         ((480, 640), Letterbox(384, 384), (288, 384)),
         ((1, 5000), Letterbox(384, 384), (1, 384)),
@@ -34,6 +46,26 @@ def test_the_accurate_presets_pad_to_a_multiple_of_32() -> None:
     )
     assert prepared.pixels.shape == (800, 1216, 3)
     assert prepared.size == (800, 1199)
+
+
+@pytest.mark.parametrize("file", golden_files("golden", "benchmark_sipmask_R_50_FPN_1x"))
+def test_the_benchmark_presets_resize_as_the_authors_do(file: Path) -> None:
+    record = read_reference(file).record
+    (resized,) = (OFFICIAL / "golden" / "inputs").glob(f"benchmark_{record['image']}_*_rgb.png")
+    expected = np.asarray(cv2.imread(str(resized)))
+    original = np.asarray(cv2.imread(str(OFFICIAL / "images" / f"{record['image']}.jpg")))
+    prepared = prepare(original, sm.get_preset(record["config"]))
+    height, width = prepared.size
+    assert np.array_equal(prepared.pixels[:height, :width], expected)
+
+
+def test_shrinking_with_antialiasing_averages_all_pixels() -> None:
+    stripes = np.zeros((1600, 1600, 3), np.uint8)
+    stripes[::2] = 255
+    prepared = prepare(stripes, sm.get_preset("benchmark_sipmask_R_50_FPN_1x"))
+    assert prepared.size == (800, 800)
+    assert np.ptp(prepared.pixels[2:-2]) <= 1
+    assert abs(float(prepared.pixels.mean()) - 127.5) < 1
 
 
 def test_a_letterbox_keeps_the_aspect_ratio_and_says_the_scale() -> None:

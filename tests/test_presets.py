@@ -12,7 +12,7 @@ from sipmask_core.presets import override, preset_from_json, preset_to_json
 
 def test_the_official_configurations_are_presets() -> None:
     official = [name for name in sm.preset_names() if sm.get_preset(name).authors]
-    assert len(official) == 11
+    assert len(official) == 13
     assert "sipmask++_r101_caffe_fpn_ssd_gn_10x" in official
     assert "vis_sipmask_r50_caffe_fpn_gn_ms_1x" in official
 
@@ -39,6 +39,7 @@ def test_a_preset_survives_json(name: str) -> None:
         {"channels": 40},
         {"backbone": "resnet34"},
         {"nms": "soft"},
+        {"box_loss": "l1"},
         {"iou_unit": "mile"},
         {"embedding_channels": -1},
     ],

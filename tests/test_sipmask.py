@@ -76,6 +76,48 @@ def test_folding_batch_norm_does_not_change_the_features() -> None:
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
 
 
+def _small(**changes: object) -> sm.SipMask:
+    small = {"backbone": "resnet18", "stage_widths": (64, 32, 32, 32), "channels": 32}
+    preset = replace(sm.get_preset("benchmark_sipmask_R_50_FPN_1x"), **{**small, **changes})
+    return sm.build_model(preset, num_classes=2)
+
+
+def test_rectified_distances_are_never_negative() -> None:
+    image = torch.randn(1, 3, 192, 192)
+    for rectified in (True, False):
+        torch.manual_seed(0)
+        with torch.inference_mode():
+            distances = _small(rectified_distances=rectified)(image).distances[0]
+        assert (distances.min() < 0) == (not rectified)
+
+
+def test_convolutions_can_keep_their_biases_before_a_norm() -> None:
+    for kept in (True, False):
+        head = _small(bias_with_norm=kept).bbox_head
+        assert (head.cls_convs[0].conv.bias is not None) == kept
+        assert (head.feat_align.conv_adaption.bias is not None) == kept
+        assert head.cls_convs[0].gn is not None
+
+
+def test_the_bias_of_feature_alignment_shifts_its_result() -> None:
+    align = _small().bbox_head.feat_align
+    align.normalise = False
+    x, distances = torch.rand(1, 32, 5, 6), torch.ones(1, 4, 5, 6)
+    with torch.inference_mode():
+        align.conv_adaption.weight.abs_()
+        align.conv_adaption.bias.zero_()
+        plain = align(x, distances)
+        align.conv_adaption.bias.fill_(0.5)
+        torch.testing.assert_close(align(x, distances), plain + 0.5)
+
+
+def test_batch_norm_without_epsilon_divides_by_the_bare_deviation() -> None:
+    norm = _small().backbone.bn1
+    norm.running_var.fill_(1e-4)
+    x = torch.rand(1, 64, 2, 2)
+    torch.testing.assert_close(norm(x), x * 100)
+
+
 def test_class_names_default_to_cocos() -> None:
     with torch.device("meta"):
         assert sm.build_model("sipmask_r18_lite").class_names[:2] == ("person", "bicycle")

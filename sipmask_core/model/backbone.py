@@ -147,6 +147,7 @@ class ResNet(nn.Module):
         depth: Backbone,
         widths: tuple[int, int, int, int] = (64, 128, 256, 512),
         deformable: bool = False,
+        norm_eps: float = 1e-5,
     ) -> None:
         super().__init__()
         block: type[BasicBlock | Bottleneck] = BasicBlock if depth == "resnet18" else Bottleneck
@@ -163,6 +164,8 @@ class ResNet(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d) and module.bias is None:
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            elif isinstance(module, FrozenBatchNorm2d):
+                module.eps = norm_eps
         self.conv1.requires_grad_(False)
         self.layer1.requires_grad_(False)
 

@@ -10,19 +10,21 @@ from torchvision.ops import deform_conv2d
 TAPS = 9
 
 
-def deformable_conv3x3(x: Tensor, offset: Tensor, weight: Tensor) -> Tensor:
-    """Convolve x at displaced positions; stride 1, padding 1, no bias.
+def deformable_conv3x3(
+    x: Tensor, offset: Tensor, weight: Tensor, bias: Tensor | None = None
+) -> Tensor:
+    """Convolve x at displaced positions; stride 1, padding 1.
 
     x: (N, C, H, W); offset: (N, groups * 9 * 2, H, W), (dy, dx) pixels per tap, taps in row-major
-    order; weight: (C_out, C, 3, 3). Samples are bilinear and zero outside the map. The result has
-    the dtype of `weight`.
+    order; weight: (C_out, C, 3, 3); bias: (C_out,). Samples are bilinear and zero outside the map.
+    The result has the dtype of `weight`.
 
     On a GPU this is torchvision's operator. On a CPU that one is neither vectorised nor parallel,
     so the same sum is written with grid_sample and a matrix product.
     """
     x = x.to(weight.dtype)
     if x.is_cuda:
-        return deform_conv2d(x, offset, weight, padding=1)
+        return deform_conv2d(x, offset, weight, bias, padding=1)
     n, channels, height, width = x.shape
     groups = offset.shape[1] // (2 * TAPS)
     tap = torch.arange(TAPS, device=x.device).view(1, TAPS, 1, 1)
@@ -38,4 +40,5 @@ def deformable_conv3x3(x: Tensor, offset: Tensor, weight: Tensor) -> Tensor:
         padding_mode="zeros",
         align_corners=False,
     ).view(n, channels * TAPS, height * width)
-    return (weight.flatten(1) @ samples).view(n, -1, height, width)
+    convolved = (weight.flatten(1) @ samples).view(n, -1, height, width)
+    return convolved if bias is None else convolved + bias[:, None, None]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 class ConvBlock(nn.Module):
     """A convolution, optionally followed by group norm; no activation.
 
-    The convolution has a bias exactly when no norm follows.
+    The convolution has a bias when no norm follows, or with `bias_with_norm`.
     """
 
     def __init__(
@@ -21,10 +21,12 @@ class ConvBlock(nn.Module):
         *,
         padded: bool = True,
         norm_groups: int = 0,
+        bias_with_norm: bool = False,
     ) -> None:
         super().__init__()
         padding = kernel // 2 if padded else 0
-        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=norm_groups == 0)
+        bias = norm_groups == 0 or bias_with_norm
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=bias)
         self.gn = nn.GroupNorm(norm_groups, outputs) if norm_groups else None
 
     def forward(self, x: Tensor) -> Tensor:

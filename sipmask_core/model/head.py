@@ -37,7 +37,7 @@ class HeadOutputs(NamedTuple):
 
     class_logits: (N, classes, H_l, W_l).
     distances: (N, 4, H_l, W_l), left top right bottom from the location to the box, in pixels of
-        the network input; linear, so they can be negative.
+        the network input; negative ones are possible unless the preset rectifies them.
     centerness: (N, 1, H_l, W_l) logits.
     coefficients: (N, cells * num_bases, H_l, W_l), cells in row-major order.
     basis: (N, num_bases, H / 2, W / 2), non-negative.
@@ -72,11 +72,13 @@ class FeatureAlign(nn.Module):
     such configurations hold them. Without `align` the convolution is a plain one.
     """
 
-    def __init__(self, channels: int, normalise: bool, align: bool = True) -> None:
+    def __init__(
+        self, channels: int, normalise: bool, align: bool = True, bias: bool = False
+    ) -> None:
         super().__init__()
         if align:
             self.conv_offset = nn.Conv2d(4, ALIGN_GROUPS * 2 * 9, 1, bias=False)
-        self.conv_adaption = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.conv_adaption = nn.Conv2d(channels, channels, 3, padding=1, bias=bias)
         self.norm = nn.GroupNorm(NORM_GROUPS, channels)
         self.normalise = normalise
         self.align = align
@@ -85,7 +87,7 @@ class FeatureAlign(nn.Module):
         """x: (N, C, H, W); distances: (N, 4, H, W) in strides, not differentiated."""
         if self.align:
             offset = self.conv_offset(distances.detach())  # (N, groups * 9 * 2, H, W), (dy, dx)
-            x = deformable_conv3x3(x, offset, self.conv_adaption.weight)
+            x = deformable_conv3x3(x, offset, self.conv_adaption.weight, self.conv_adaption.bias)
         else:
             x = self.conv_adaption(x.to(self.conv_adaption.weight.dtype))
         return F.relu(self.norm(x) if self.normalise else x)
@@ -110,7 +112,10 @@ class SipMaskHead(nn.Module):
         cells = preset.sub_regions**2
 
         def tower(depth: int) -> nn.ModuleList:
-            return nn.ModuleList(ConvBlock(c, c, 3, norm_groups=groups) for _ in range(depth))
+            return nn.ModuleList(
+                ConvBlock(c, c, 3, norm_groups=groups, bias_with_norm=preset.bias_with_norm)
+                for _ in range(depth)
+            )
 
         self.cls_convs = tower(preset.tower_convs - 1)
         self.reg_convs = tower(preset.tower_convs)
@@ -118,7 +123,10 @@ class SipMaskHead(nn.Module):
         self.fcos_reg = nn.Conv2d(c, 4, 3, padding=1)
         self.fcos_centerness = nn.Conv2d(c, 1, 3, padding=1)
         self.scales = nn.ModuleList(Scale() for _ in STRIDES)
-        self.feat_align = FeatureAlign(c, preset.group_norm, preset.feature_alignment)
+        self.rectified_distances = preset.rectified_distances
+        self.feat_align = FeatureAlign(
+            c, preset.group_norm, preset.feature_alignment, preset.bias_with_norm
+        )
         self.sip_cof = nn.Conv2d(c, cells * preset.num_bases, 3, padding=1)
         self.sip_mask_lat = nn.Conv2d(preset.basis_channels, preset.num_bases, 3, padding=1)
         self.sip_mask_lat0 = nn.Conv2d(3 * c, preset.basis_channels, 1)
@@ -131,10 +139,11 @@ class SipMaskHead(nn.Module):
             self.sipmask_track = nn.Conv2d(3 * c, preset.embedding_channels, 1)
         self._initialise(preset.coefficient_std, zero_distances=preset.authors)
 
-    def _initialise(self, coefficient_std: float, zero_distances: bool) -> None:
+    def _initialise(self, coefficient_std: float | None, zero_distances: bool) -> None:
         for name, module in self.named_modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.normal_(module.weight, std=coefficient_std if name == "sip_cof" else 0.01)
+            std = coefficient_std if name == "sip_cof" else 0.01
+            if isinstance(module, nn.Conv2d) and std is not None:
+                nn.init.normal_(module.weight, std=std)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
         nn.init.constant_(self.fcos_cls.bias, -math.log(1 / CLASS_PRIOR - 1))  # type: ignore[arg-type]
@@ -155,6 +164,8 @@ class SipMaskHead(nn.Module):
                 reg = F.relu(conv(reg))
             # Coordinates stay in full precision also where the towers run in half.
             distances = scale(self.fcos_reg(reg.to(self.fcos_reg.weight.dtype)))
+            if self.rectified_distances:
+                distances = F.relu(distances)
             cls = self.feat_align(cls, distances).to(x.dtype)
             outputs.class_logits.append(self.fcos_cls(cls))
             outputs.distances.append(distances * stride)

@@ -22,15 +22,17 @@ if TYPE_CHECKING:
 class SipMask(nn.Module):
     """Image batch -> raw head outputs.
 
-    Submodules carry the authors' names (`backbone`, `neck`, `bbox_head`), so that their
-    checkpoints load without translation.
+    Submodules carry the names of the authors' mmdetection code (`backbone`, `neck`, `bbox_head`),
+    so that its checkpoints load without translation.
     """
 
     def __init__(self, preset: Preset, class_names: Sequence[str]) -> None:
         super().__init__()
         self.preset = preset
         self.class_names = tuple(class_names)
-        self.backbone = ResNet(preset.backbone, preset.stage_widths, preset.deformable)
+        self.backbone = ResNet(
+            preset.backbone, preset.stage_widths, preset.deformable, preset.batch_norm_eps
+        )
         _, c3, c4, c5 = self.backbone.out_channels
         self.neck = FPN((c3, c4, c5), preset.channels)
         self.bbox_head = SipMaskHead(preset, len(self.class_names))

@@ -1,6 +1,6 @@
 """The losses of SipMask (paper, sections 3.2 and 3.3).
 
-Names: loss_cls (focal), loss_bbox (IoU, weighted by centerness), loss_centerness, loss_mask
+Names: loss_cls (focal), loss_bbox (IoU or GIoU, weighted by centerness), loss_centerness, loss_mask
 (binary cross entropy inside the predicted boxes, with mask alignment weighting); for SipMask++,
 loss_iou (regression of the mask IoU); for SipMask-VIS, loss_match (which object of another frame
 each object is). All have weight 1.
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torchvision.ops import nms
 
 from sipmask_core.errors import InputError
 from sipmask_core.masks import mask_logits
@@ -68,6 +69,7 @@ def sipmask_losses(
     coefficients = _flatten(outputs.coefficients)  # (N, L, cells * bases)
 
     num_positives = sum(len(a.positives) for a in assignments)
+    num_images = len(targets) if preset.images_in_class_loss else 0
     labels = torch.stack(
         [
             without_crowds(a.labels, points, target.get("ignore"))
@@ -75,7 +77,7 @@ def sipmask_losses(
         ]
     )  # (N, L)
     losses = {
-        "loss_cls": normalise(focal_loss(logits, labels), num_positives + len(targets)),
+        "loss_cls": normalise(focal_loss(logits, labels), num_positives + num_images, at_least=1),
         **_box_losses(points, assignments, distances, center_logits, preset, normalise),
     }
     mask_losses, scoring, seen = [], [], []
@@ -94,7 +96,10 @@ def sipmask_losses(
         mask_losses.append(loss)
         scoring.append(rated)
         seen.append((boxes, objects))
-    losses["loss_mask"] = normalise(torch.stack(mask_losses).sum(), len(targets))
+    loss_mask = normalise(torch.stack(mask_losses).sum(), len(targets))
+    if preset.halve_high_mask_loss:  # in each process for itself
+        loss_mask = torch.where(loss_mask > 1, 0.5 * loss_mask, loss_mask)
+    losses["loss_mask"] = loss_mask
     if preset.mask_rescoring:
         losses["loss_iou"] = _scoring_loss(torch.cat(scoring), normalise)
     if outputs.track_features is not None:
@@ -142,6 +147,20 @@ def aligned_iou(a: Tensor, b: Tensor, inclusive: bool) -> Tensor:
     return intersection / (area_a + area_b - intersection)
 
 
+def giou_of_distances(a: Tensor, b: Tensor) -> Tensor:
+    """Generalised IoU (Rezatofighi et al., CVPR 2019) of boxes around the same locations.
+
+    a, b: (P, 4) left top right bottom from the location, not negative. As in the authors' code, 1
+    is added to intersection and union, not to the sides.
+    """
+    area_a, area_b = ((x[:, :2] + x[:, 2:]).prod(dim=1) for x in (a, b))
+    inner, outer = torch.minimum(a, b), torch.maximum(a, b)
+    intersection = (inner[:, :2] + inner[:, 2:]).prod(dim=1)
+    enclosing = (outer[:, :2] + outer[:, 2:]).prod(dim=1) + 1e-7
+    union = area_a + area_b - intersection
+    return (intersection + 1) / (union + 1) - (enclosing - union) / enclosing
+
+
 def _box_losses(
     points: Points,
     assignments: Sequence[Assignment],
@@ -159,17 +178,20 @@ def _box_losses(
     # The authors' image models measure the overlap in strides, around the location in pixels, so
     # that their inclusive "+1" is one stride.
     unit = points.stride[positives][:, None] if preset.iou_unit == "stride" else 1.0
-    xy = points.xy[positives]
-    iou = aligned_iou(
-        distances_to_boxes(xy, predicted / unit),
-        distances_to_boxes(xy, target / unit),
-        inclusive=preset.authors,
-    )
+    if preset.box_loss == "giou":
+        error = 1 - giou_of_distances(predicted / unit, target / unit)
+    else:
+        xy = points.xy[positives]
+        iou = aligned_iou(
+            distances_to_boxes(xy, predicted / unit),
+            distances_to_boxes(xy, target / unit),
+            inclusive=preset.authors,
+        )
+        error = -iou.clamp(min=MIN_IOU).log()
     weight = centerness(target)
-    loss = -(iou.clamp(min=MIN_IOU).log() * weight).sum()
     cross_entropy = F.binary_cross_entropy_with_logits(logits, weight, reduction="sum")
     return {
-        "loss_bbox": normalise(loss, weight.sum()),
+        "loss_bbox": normalise((error * weight).sum(), weight.sum()),
         "loss_centerness": normalise(cross_entropy, len(positives)),
     }
 
@@ -209,22 +231,29 @@ def _mask_losses(
     if len(boxes) == 0:
         # Part of the graph, so that every image contributes a (zero) gradient.
         return basis.sum() * 0 + coefficients.sum() * 0, basis.new_zeros(0, 2)
+    preset = model.preset
     labels = target["labels"][objects]
+    score = logits.detach().gather(1, labels[:, None])[:, 0].sigmoid()
 
     weight = boxes.new_ones(len(boxes))
-    if model.preset.mask_weighting:
+    if preset.mask_weighting:
         true_boxes = target["boxes"].float()[objects] / BASIS_STRIDE
-        score = logits.detach().gather(1, labels[:, None])[:, 0].sigmoid()
-        weight = score * aligned_iou(true_boxes, boxes, model.preset.authors)
-        weight = weight / (weight.sum() + 1e-4) * len(boxes)
+        weight = score * aligned_iou(true_boxes, boxes, preset.authors)
+        weight = weight / (weight.sum() + preset.mask_weight_eps) * len(boxes)
+    if preset.duplicate_iou < 1:
+        longer = boxes + boxes.new_tensor([0, 0, 1, 1])  # inclusive pixels
+        single = nms(longer, score, preset.duplicate_iou)
+        boxes, objects, labels, coefficients, weight = (
+            values[single] for values in (boxes, objects, labels, coefficients, weight)
+        )
 
     truth = half_size_masks(target["masks"], basis.shape[-2:])  # (n, H, W)
-    predicted, inside = mask_logits(basis, coefficients, boxes, model.preset.sub_regions)
+    predicted, inside = mask_logits(basis, coefficients, boxes, preset.sub_regions)
     error = F.binary_cross_entropy_with_logits(predicted, truth[objects], reduction="none")
     area = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1)
     per_mask = (error * inside).sum(dim=(1, 2)) / area
     loss = (per_mask * weight).sum() / len(boxes)
-    if not model.preset.mask_rescoring:
+    if not preset.mask_rescoring:
         return loss, basis.new_zeros(0, 2)
 
     soft = predicted.detach().sigmoid() * inside

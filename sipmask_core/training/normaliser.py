@@ -7,7 +7,7 @@ from torch import Tensor
 
 from sipmask_core.distributed import summed, world_size
 
-SMALLEST = 1e-6  # divisor where there is nothing to divide
+SMALLEST = 1e-6  # divisor where there is nothing to divide: the total is zero then, too
 
 
 class Normaliser:
@@ -23,10 +23,16 @@ class Normaliser:
     def __init__(self, joined: bool = False) -> None:
         self.joined = joined
 
-    def __call__(self, total: Tensor, count: Tensor | int, smoothing: float = 0.0) -> Tensor:
-        """total / (count + smoothing); 0 where total and count are. `count` has no gradient."""
+    def __call__(
+        self,
+        total: Tensor,
+        count: Tensor | int,
+        smoothing: float = 0.0,
+        at_least: float = SMALLEST,
+    ) -> Tensor:
+        """total / (count + smoothing), the divisor `at_least` that; `count` has no gradient."""
         count = torch.as_tensor(count, dtype=total.dtype, device=total.device).detach()
         if self.joined:
             count = summed(count)
             total = total * world_size()
-        return total / (count + smoothing).clamp(min=SMALLEST)
+        return total / (count + smoothing).clamp(min=at_least)
