@@ -18,14 +18,14 @@ from statistics import mean
 from typing import Any
 
 # Name, what `sipmask train --set` changes. The first is the one that the others are compared with.
-VARIANTS = {
+VARIANTS: dict[str, list[str]] = {
     "2 x 2 sub-regions, aligned, weighted": [],
-    "1 x 1": ["sub_regions=1"],
-    "3 x 3": ["sub_regions=3"],
-    "4 x 4": ["sub_regions=4"],
-    "5 x 5": ["sub_regions=5"],
-    "without feature alignment": ["feature_alignment=false"],
+    "1 x 1 sub-region": ["sub_regions=1"],
     "without mask weighting": ["mask_weighting=false"],
+    "without feature alignment": ["feature_alignment=false"],
+    "3 x 3 sub-regions": ["sub_regions=3"],
+    "4 x 4 sub-regions": ["sub_regions=4"],
+    "5 x 5 sub-regions": ["sub_regions=5"],
 }
 METRICS = ("AP", "AP50", "AP75")
 

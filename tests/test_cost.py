@@ -1,5 +1,7 @@
 """The cost of a preset, against the figures of the original configurations."""
 
+from pathlib import Path
+
 import pytest
 
 import sipmask_core as sm
@@ -28,3 +30,12 @@ def test_counting_does_not_touch_the_random_state():
     torch.manual_seed(0)
     cost_of(sm.get_preset("sipmask_r18_lite"))
     assert torch.equal(torch.rand(1), expected)
+
+
+@pytest.mark.parametrize("name", [n for n in sm.preset_names() if sm.get_preset(n).authors])
+def test_the_model_page_has_a_row_for_each_official_preset(name):
+    page = (Path(__file__).parents[1] / "docs" / "models.md").read_text(encoding="utf-8")
+    cost = cost_of(sm.get_preset(name))
+    figures = f"{cost.parameters / 1e6:.1f} M | {cost.flops / 1e9:.1f} |"
+    (row,) = (x for x in page.splitlines() if x.startswith(f"| `{name}` |") and "http" in x)
+    assert figures in row
