@@ -261,7 +261,7 @@ def _train(args: argparse.Namespace, device: torch.device) -> int:
         if target is not None:
             require_writable(target)
     if not has_tensorboard():
-        say("There will be no TensorBoard log: `pip install tensorboard` would add it.")
+        say("TensorBoard is not installed, so log.jsonl and curves.png are the only log.")
     dataset.fill_cache()
     try:
         metrics = trainer.run()
