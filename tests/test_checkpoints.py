@@ -345,8 +345,8 @@ def test_a_video_model_starts_from_an_image_model(tmp_path: Path) -> None:
     narrow = {"stage_widths": (16, 16, 16, 16), "channels": 32, "basis_channels": 32}
     image = replace(sm.get_preset("sipmask_r50_caffe_fpn_gn_1x"), **narrow)
     video = replace(sm.get_preset("vis_sipmask_r50_caffe_fpn_gn_1x"), **narrow)
-    sm.save_checkpoint(sm.build_model(image), tmp_path / "image.safetensors")
-    model = sm.build_model(video)
+    sm.save_checkpoint(sm.build_model(image, num_classes=2), tmp_path / "image.safetensors")
+    model = sm.build_model(video, num_classes=2)
     transfer = transfer_weights(model, tmp_path / "image.safetensors", remake_heads=True)
     assert transfer.fresh and all("track" in key for key in transfer.fresh)
     assert {key.split(".")[1] for key in transfer.left_out} == {"cls_convs", "reg_convs"}

@@ -623,6 +623,15 @@ def test_what_cannot_be_a_start_is_refused(tmp_path):
     assert "belongs to --checkpoint" in refusal([*arguments, "--remake-heads"])
 
 
+@pytest.mark.usefixtures("tiny")
+def test_a_missing_tensorboard_is_told_and_no_obstacle(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("sipmask_core.training.tensorboard.has_tensorboard", lambda: False)
+    monkeypatch.setattr(Trainer, "run", lambda _: None)
+    write_squares(tmp_path / "data")
+    assert train(*train_arguments(tmp_path, epochs=1)) == 0
+    assert capsys.readouterr().out.count("TensorBoard is not installed") == 1
+
+
 def test_options_change_the_recipe_and_the_batch_the_learning_rate():
     def changed(*options):
         required = ["train", "--preset", "x", "--annotations", "a", "--images", "i"]
