@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from coco_squares import tiny_model, tiny_preset, tiny_recipe, write_squares
+from moving_squares import write_videos
 
 import sipmask_core as sm
 from sipmask_core.cli import _parser, main
@@ -702,3 +703,20 @@ def test_the_command_trains_and_reports_the_held_out_images(tmp_path):
     _, errors = again.communicate(timeout=300)
     assert again.returncode == 2
     assert "holds a run already; add --resume" in errors
+
+
+def test_a_video_preset_trains_on_videos_and_validates_on_frames_of_others(
+    tmp_path, monkeypatch, capsys
+):
+    preset = dataclasses.replace(tiny_preset(), name="tiny_video", embedding_channels=16)
+    monkeypatch.setitem(PRESETS, "tiny_video", preset)
+    annotations, frames = write_videos(tmp_path, count=2, frames=3)
+    arguments = [*train_arguments(tmp_path, epochs=1), "--preset", "tiny_video"]
+    arguments += ["--annotations", annotations, "--images", frames, "--hold-out", 1]
+    assert main([*map(str, arguments)]) == 0
+    assert "3 held-out images:" in capsys.readouterr().out
+    (step,) = steps(tmp_path / "run")
+    assert step["losses"]["loss_match"] > 0
+    assert "2 videos cannot be held out of 2" in refusal(
+        [*arguments, "--hold-out", 2, "--output", tmp_path / "other"]
+    )

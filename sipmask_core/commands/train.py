@@ -49,7 +49,10 @@ if TYPE_CHECKING:
 
     import torch
 
+    from sipmask_core.data.coco import CocoAnnotations
+    from sipmask_core.data.dataset import CocoDataset
     from sipmask_core.model.sipmask import SipMask
+    from sipmask_core.presets import Preset
     from sipmask_core.training.recipe import Recipe
 
 SUMMARY = "train a preset on COCO-style annotations"
@@ -59,7 +62,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `sipmask train`."""
     required = parser.add_argument_group("required")
     required.add_argument(
-        "--annotations", required=True, type=Path, metavar="FILE", help="COCO instances JSON"
+        "--annotations",
+        required=True,
+        type=Path,
+        metavar="FILE",
+        help="COCO instances JSON; for a video preset, YouTube-VIS JSON",
     )
     required.add_argument(
         "--images", required=True, type=Path, metavar="DIR", help="folder of its images"
@@ -104,8 +111,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=200,
         metavar="N",
-        help="images kept from training for validation, those whose file name has the smallest"
-        " SHA-256; 0 trains on all (default: 200)",
+        help="images (for a video preset: videos) kept from training for validation, those whose"
+        " file name has the smallest SHA-256; 0 trains on all (default: 200)",
     )
     validation.add_argument(
         "--validate-every", type=int, metavar="N", help="epochs between validations"
@@ -200,10 +207,8 @@ def _train(args: argparse.Namespace, device: torch.device) -> int:
 
     import sipmask_core as sm
     from sipmask_core.checkpoints import checkpoint_preset
-    from sipmask_core.data.coco import read_annotations, require_images
-    from sipmask_core.data.dataset import CACHE_BYTES, CocoDataset
     from sipmask_core.data.samples import AugmentedSamples
-    from sipmask_core.distributed import is_main, say, world_size
+    from sipmask_core.distributed import is_main, say
     from sipmask_core.evaluation.coco import format_scores
     from sipmask_core.files import require_writable, write_json
     from sipmask_core.presets import Letterbox, override
@@ -221,20 +226,14 @@ def _train(args: argparse.Namespace, device: torch.device) -> int:
     preset = override(preset, args.set)
     if args.size is not None and isinstance(preset.resize, Letterbox):
         preset = dataclasses.replace(preset, resize=Letterbox(args.size, args.size))
-    train_part, held_out = read_annotations(args.annotations).split(args.hold_out)
+    dataset, held_out = _data(args, preset, recipe)
+    train_part = dataset.annotations
 
     torch.manual_seed(recipe.seed)
     model = sm.build_model(preset, class_names=train_part.class_names)
     # A resumed run has its weights already.
     pretrained = set() if args.resume else _start(model, args)
 
-    require_images(held_out, args.images)
-    dataset = CocoDataset(
-        train_part,
-        args.images,
-        max_side=recipe.source_side,
-        cache_bytes=CACHE_BYTES // world_size(),
-    )
     samples = AugmentedSamples(dataset, recipe, preset)
     validation = Validation(held_out, args.images, device)
     trainer = Trainer(
@@ -283,6 +282,28 @@ def _train(args: argparse.Namespace, device: torch.device) -> int:
         write_json(args.json, {**record, "provenance": provenance(inputs, device, folders)})
     say(f"The best weights are in {args.output / 'best.safetensors'}.")
     return 0
+
+
+def _data(
+    args: argparse.Namespace, preset: Preset, recipe: Recipe
+) -> tuple[CocoDataset, CocoAnnotations]:
+    """What is trained on, and the held-out images; for a video preset, frames of whole videos."""
+    from sipmask_core.data.coco import read_annotations, require_images
+    from sipmask_core.data.dataset import CACHE_BYTES, CocoDataset
+    from sipmask_core.data.youtube_vis import VideoDataset, read_videos
+    from sipmask_core.distributed import world_size
+
+    room = CACHE_BYTES // world_size()
+    dataset: CocoDataset
+    if preset.embedding_channels:
+        videos, held_out_videos = read_videos(args.annotations).split(args.hold_out)
+        held_out = held_out_videos.frames()
+        dataset = VideoDataset(videos, args.images, recipe.source_side, room)
+    else:
+        images, held_out = read_annotations(args.annotations).split(args.hold_out)
+        dataset = CocoDataset(images, args.images, recipe.source_side, room)
+    require_images(held_out, args.images)
+    return dataset, held_out
 
 
 def _start(model: SipMask, args: argparse.Namespace) -> set[str]:
