@@ -346,6 +346,21 @@ def test_a_second_interrupt_ends_at_once(dataset, tmp_path):
     assert trainer.step == 0
 
 
+@pytest.mark.parametrize("moment", ["save", "_publish"])
+def test_an_interrupt_is_heard_while_files_are_written(moment, dataset, tmp_path):
+    trainer = make_trainer(dataset, tmp_path)
+    write = getattr(trainer, moment)
+
+    def interrupted(*arguments):
+        signal.raise_signal(signal.SIGINT)
+        return write(*arguments)
+
+    setattr(trainer, moment, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run()
+    assert trainer.step == trainer.saved_step == trainer.steps_per_epoch
+
+
 def test_the_previous_interrupt_handler_comes_back(dataset, tmp_path):
     before = signal.getsignal(signal.SIGINT)
     make_trainer(dataset, tmp_path).run()

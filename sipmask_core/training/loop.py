@@ -149,9 +149,10 @@ class Trainer:
             ) as self._progress:
                 while self.step < self.total_steps:
                     with self._interruption() as interruption:
-                        stopped = self._train_to_epoch_end(batches, interruption)
+                        self._train_to_epoch_end(batches, interruption)
                         self.save()
-                    if stopped:
+                    # Asked again, for it may have come while the checkpoint was written.
+                    if any_process(interruption.requested):
                         raise KeyboardInterrupt
                     self._end_epoch()
         finally:
@@ -164,16 +165,15 @@ class Trainer:
         # One process must not leave while the others wait for it.
         return Interruption(patient=world_size() > 1)
 
-    def _train_to_epoch_end(self, batches: Any, interruption: Interruption) -> bool:
-        """Whether an interruption ended it."""
+    def _train_to_epoch_end(self, batches: Any, interruption: Interruption) -> None:
+        """Train until the epoch or an interruption of any process ends."""
         self.model.train()
         while True:
             began = time.perf_counter()
             images, targets = next(batches)
             self._train_step(images, targets, began)
-            stopped = any_process(interruption.requested)
-            if stopped or self.step % self.steps_per_epoch == 0:
-                return stopped
+            if any_process(interruption.requested) or self.step % self.steps_per_epoch == 0:
+                return
             if self.step % CHECKPOINT_STEPS == 0:
                 self.save()
 
