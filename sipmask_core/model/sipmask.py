@@ -42,7 +42,9 @@ class SipMask(nn.Module):
         """Named losses of a batch; their sum is what training minimises.
 
         images: (N, 3, H, W) float, normalised. targets: per image a dict with `boxes` (n, 4)
-        x0 y0 x1 y1 in pixels, `labels` (n,) int64 0-based and `masks` (n, H, W) of 0 and 1.
+        x0 y0 x1 y1 in pixels, `labels` (n,) int64 0-based and `masks` (n, H, W) of 0 and 1, and
+        optionally `ignore` (H, W), 1 where an image shows a crowd and background is not to be
+        learnt. In a batch of different sizes, H and W are those of the image without its padding.
         Raises InputError when an image of the authors' presets has no object: their loss is
         undefined there.
         """
