@@ -315,10 +315,22 @@ def test_both_ends_of_an_area_range_belong_to_it():
     assert (figures["APs"], figures["APm"], figures["APl"]) == (0, 0, -1)
 
 
-def test_of_equal_ious_the_later_track_is_taken_and_both_are_found():
-    twins = [track(1, [BOX]), track(2, [BOX])]
-    figures = score(truth((1, twins)), [result([BOX], 0.9), result([BOX], 0.9)]).overall
-    assert (figures["AP"], figures["AR1"], figures["AR100"]) == (1, 0.5, 1)
+LEFT, RIGHT, BOTH = (0, 0, 30, 40), (10, 0, 40, 40), (0, 0, 40, 40)
+
+
+@pytest.mark.parametrize(
+    ("boxes", "recall"),
+    [
+        # BOTH takes RIGHT up to .75, LEFT finds itself always
+        ((LEFT, RIGHT), (6 * 1 + 4 * 0.5) / 10),
+        # BOTH takes LEFT up to .75, which leaves RIGHT, of IoU .5, to the other
+        ((RIGHT, LEFT), (1 * 1 + 9 * 0.5) / 10),
+    ],
+)
+def test_of_tracks_with_equal_iou_the_later_one_is_taken(boxes, recall):
+    tracks = [track(number, [box]) for number, box in enumerate(boxes, start=1)]
+    figures = score(truth((1, tracks)), [result([BOTH], 0.9), result([LEFT], 0.8)]).overall
+    assert figures["AR100"] == pytest.approx(recall)
 
 
 def test_without_results_the_figures_are_zero_and_without_ground_truth_minus_one():
