@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sipmask_core.model.sipmask import SipMask, build_model
     from sipmask_core.predictor import Predictor
     from sipmask_core.presets import Preset, get_preset, preset_names
+    from sipmask_core.tracking import Tracker
 
 _HOME = {
     "InputError": "errors",
@@ -29,6 +30,7 @@ _HOME = {
     "Predictor": "predictor",
     "Preset": "presets",
     "SipMask": "model.sipmask",
+    "Tracker": "tracking",
     "build_model": "model.sipmask",
     "convert_checkpoint": "checkpoints",
     "get_preset": "presets",
@@ -46,6 +48,7 @@ __all__ = [
     "Predictor",
     "Preset",
     "SipMask",
+    "Tracker",
     "build_model",
     "convert_checkpoint",
     "get_preset",

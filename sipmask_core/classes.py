@@ -1,4 +1,4 @@
-"""COCO's 80 classes, and the category ids that result files carry."""
+"""The classes of COCO and YouTube-VIS, and the category ids that result files carry."""
 
 from __future__ import annotations
 
@@ -7,15 +7,35 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COCO_CLASSES = tuple(
-    """person,bicycle,car,motorcycle,airplane,bus,train,truck,boat,traffic light,fire hydrant,
-    stop sign,parking meter,bench,bird,cat,dog,horse,sheep,cow,elephant,bear,zebra,giraffe,
-    backpack,umbrella,handbag,tie,suitcase,frisbee,skis,snowboard,sports ball,kite,baseball bat,
-    baseball glove,skateboard,surfboard,tennis racket,bottle,wine glass,cup,fork,knife,spoon,bowl,
-    banana,apple,sandwich,orange,broccoli,carrot,hot dog,pizza,donut,cake,chair,couch,
-    potted plant,bed,dining table,toilet,tv,laptop,mouse,remote,keyboard,cell phone,microwave,
-    oven,toaster,sink,refrigerator,book,clock,vase,scissors,teddy bear,hair drier,
-    toothbrush""".replace("\n    ", "").split(",")
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(","))
+
+
+COCO_CLASSES = _names(
+    """person,bicycle,car,motorcycle,airplane,bus,train,truck,boat,traffic light,
+    fire hydrant,stop sign,parking meter,bench,bird,cat,dog,horse,sheep,cow,elephant,
+    bear,zebra,giraffe,backpack,umbrella,handbag,tie,suitcase,frisbee,skis,snowboard,
+    sports ball,kite,baseball bat,baseball glove,skateboard,surfboard,tennis racket,
+    bottle,wine glass,cup,fork,knife,spoon,bowl,banana,apple,sandwich,orange,
+    broccoli,carrot,hot dog,pizza,donut,cake,chair,couch,potted plant,bed,
+    dining table,toilet,tv,laptop,mouse,remote,keyboard,cell phone,microwave,oven,
+    toaster,sink,refrigerator,book,clock,vase,scissors,teddy bear,hair drier,
+    toothbrush"""
+)
+
+# In the order of their category ids, 1 to 40.
+YOUTUBE_VIS_2019_CLASSES = _names(
+    """person,giant_panda,lizard,parrot,skateboard,sedan,ape,dog,snake,monkey,hand,
+    rabbit,duck,cat,cow,fish,train,horse,turtle,bear,motorbike,giraffe,leopard,fox,
+    deer,owl,surfboard,airplane,truck,zebra,tiger,elephant,snowboard,boat,shark,
+    mouse,frog,eagle,earless_seal,tennis_racket"""
+)
+YOUTUBE_VIS_2021_CLASSES = _names(
+    """airplane,bear,bird,boat,car,cat,cow,deer,dog,duck,earless_seal,elephant,
+    fish,flying_disc,fox,frog,giant_panda,giraffe,horse,leopard,lizard,monkey,
+    motorbike,mouse,parrot,person,rabbit,shark,skateboard,snake,snowboard,squirrel,
+    surfboard,tennis_racket,tiger,train,truck,turtle,whale,zebra"""
 )
 
 # COCO numbers its categories from 1 to 90 and leaves these out.

@@ -39,6 +39,8 @@ class Instances:
     mask_crops: N masks, each cut to the pixels it can cover.
     image_size: (H, W) of the input image.
     track_ids: (N,) int64, -1 where untracked.
+    embeddings: (N, E) float32, by which a tracker knows objects again; E is 0 unless the preset
+        has a track branch.
 
     Raises ValueError when the arrays disagree in length or shape.
     """
@@ -50,12 +52,15 @@ class Instances:
     image_size: tuple[int, int]
     mask_scores: NDArray[np.float32] = field(default_factory=lambda: _NOT_GIVEN)
     track_ids: NDArray[np.int64] = field(default_factory=lambda: _NOT_GIVEN)
+    embeddings: NDArray[np.float32] = field(default_factory=lambda: _NOT_GIVEN)
 
     def __post_init__(self) -> None:
         if self.mask_scores is _NOT_GIVEN:
             object.__setattr__(self, "mask_scores", self.scores)
         if self.track_ids is _NOT_GIVEN:
             object.__setattr__(self, "track_ids", np.full(len(self.scores), UNTRACKED, np.int64))
+        if self.embeddings is _NOT_GIVEN:
+            object.__setattr__(self, "embeddings", np.zeros((len(self.scores), 0), np.float32))
         n = len(self.scores)
         expected = {
             "boxes": (n, 4),
@@ -63,6 +68,7 @@ class Instances:
             "labels": (n,),
             "mask_crops": (n,),
             "track_ids": (n,),
+            "embeddings": (n, self.embeddings.shape[-1]),
         }
         for name, shape in expected.items():
             value = getattr(self, name)
@@ -84,6 +90,7 @@ class Instances:
             mask_crops=[self.mask_crops[i] for i in chosen],
             mask_scores=self.mask_scores[chosen],
             track_ids=self.track_ids[chosen],
+            embeddings=self.embeddings[chosen],
         )
 
     @classmethod

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import batched_nms, box_iou, nms
 
-from sipmask_core.model.head import STRIDES, HeadOutputs
+from sipmask_core.model.head import STRIDES, TRACK_STRIDE, HeadOutputs
 
 if TYPE_CHECKING:
     from sipmask_core.presets import Preset
@@ -50,6 +50,15 @@ def locations(height: int, width: int, stride: int, device: torch.device) -> Ten
 def distances_to_boxes(points: Tensor, distances: Tensor) -> Tensor:
     """(M, 2) x, y and (M, 4) left top right bottom -> boxes (M, 4) x0 y0 x1 y1."""
     return torch.cat((points - distances[:, :2], points + distances[:, 2:]), dim=1)
+
+
+def embeddings_at(track_features: Tensor, boxes: Tensor) -> Tensor:
+    """What the track branch says at the centres of boxes, in the first or last cell for a centre
+    off the map: (C, H / 8, W / 8) and (N, 4) in network pixels -> (N, C) float32."""
+    height, width = track_features.shape[-2:]
+    centre = (boxes[:, :2] + boxes[:, 2:]) / 2
+    x, y = (centre / TRACK_STRIDE).floor().long().unbind(1)
+    return track_features[:, y.clamp(0, height - 1), x.clamp(0, width - 1)].t().float()
 
 
 def select_candidates(

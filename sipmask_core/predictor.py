@@ -16,11 +16,14 @@ from sipmask_core.instances import Instances
 from sipmask_core.masks import paste, soft_mask_crop, soft_masks
 from sipmask_core.model.backbone import DeformableConv2d
 from sipmask_core.model.head import BASIS_STRIDE, FeatureAlign, HeadOutputs, SipMaskHead
-from sipmask_core.postprocess import Detections, detect, select_candidates
+from sipmask_core.postprocess import Detections, detect, embeddings_at, select_candidates
 from sipmask_core.preprocess import NetworkInput, Normalise, check_image, prepare
 from sipmask_core.presets import Stretch
+from sipmask_core.tracking import Tracker
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from numpy.typing import NDArray
 
     from sipmask_core.model.sipmask import SipMask
@@ -87,6 +90,19 @@ class Predictor:
         prepared = self.prepare(image)
         return self.postprocess(self.forward(prepared), prepared, image.shape[:2])
 
+    def track(self, frames: Iterable[NDArray[np.uint8]]) -> Iterator[Instances]:
+        """The instances of each frame of one video, with track ids; see `Tracker`.
+
+        frames: images as for a call, in order; they are taken one at a time. The memory is fresh
+        in each call. Raises InputError, at once, where the preset has no track branch.
+        """
+        if not self.preset.embedding_channels:
+            raise InputError(
+                f"{self.model_name} has no track branch; a vis_* preset is needed to track objects."
+            )
+        tracker = Tracker()
+        return (tracker.update(self(frame)) for frame in frames)
+
     def prepare(self, image: NDArray[np.uint8]) -> NetworkInput:
         """Resize and pad the image."""
         return prepare(check_image(image), self.preset)
@@ -116,11 +132,12 @@ class Predictor:
         if len(found.boxes) == 0:
             return Instances.empty((image_size[0], image_size[1]))
 
+        network_boxes = found.boxes * scale  # (N, 4) in network pixels
         basis = outputs.basis[0]  # (bases, H / 2, W / 2)
         canvas = (basis.shape[1], basis.shape[2])
         ratio = self._mask_ratio(canvas, prepared.scale)
         area = _mask_area(canvas, ratio, image_size)
-        boxes = found.boxes * scale / BASIS_STRIDE  # (N, 4) in basis pixels
+        boxes = network_boxes / BASIS_STRIDE
         coefficients = found.coefficients.view(len(boxes), -1, preset.num_bases)
         crops = [
             paste(
@@ -138,6 +155,9 @@ class Predictor:
             head = self._model.bbox_head
             rating = head.score_masks(soft.to(self._dtype), found.labels).float()
             mask_scores = mask_scores * rating
+        embeddings = found.boxes.new_zeros(len(boxes), 0)
+        if outputs.track_features is not None:
+            embeddings = embeddings_at(outputs.track_features[0], network_boxes)
         return Instances(
             boxes=found.boxes.cpu().numpy(),
             scores=found.scores.cpu().numpy(),
@@ -145,6 +165,7 @@ class Predictor:
             mask_crops=crops,
             image_size=(image_size[0], image_size[1]),
             mask_scores=mask_scores.cpu().numpy(),
+            embeddings=embeddings.cpu().numpy(),
         )
 
     def _mask_ratio(

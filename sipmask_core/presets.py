@@ -62,7 +62,12 @@ class Preset:
         mask_rescoring: predict the IoU of each mask (SipMask++).
         feature_alignment: False replaces the deformable convolution of feature alignment by a plain
             one of the same size.
+        embedding_channels: length of the vector that tells objects of a video apart
+            (SipMask-VIS); 0 without a track branch.
     Training
+        coefficient_std: spread of the fresh weights that predict the mask coefficients.
+        iou_unit: what the IoU loss measures boxes in, a "stride" of their level or a "pixel". It
+            matters only together with the inclusive pixel of `authors`.
         mask_weighting: weight each object's mask loss by its class score x box IoU (paper, section
             3.2); False weights all alike.
     Input
@@ -70,8 +75,8 @@ class Preset:
     Post-processing
         nms: "per_class" (greedy) or "fast" (matrix form). score_threshold, nms_threshold,
         max_detections, candidates_per_level: its settings. mask_threshold: on soft masks.
-    authors: True for the authors' conventions: inclusive pixel boxes ("+1" in areas), IoU loss in
-        stride units, and masks resized with floored output sizes and a single scale.
+    authors: True for the authors' conventions: inclusive pixel boxes ("+1" in areas), and masks
+        resized with floored output sizes and a single scale.
     """
 
     name: str
@@ -87,6 +92,9 @@ class Preset:
     basis_channels: int = 512
     mask_rescoring: bool = False
     feature_alignment: bool = True
+    embedding_channels: int = 0
+    coefficient_std: float = 0.001
+    iou_unit: Literal["stride", "pixel"] = "stride"
     mask_weighting: bool = True
     mean: tuple[float, float, float] = CAFFE_MEAN_BGR
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
@@ -109,10 +117,17 @@ class Preset:
             raise InputError(f"backbone is {self.backbone!r}; it must be {known}.")
         if self.nms not in ("per_class", "fast"):
             raise InputError(f"nms is {self.nms!r}; it must be per_class or fast.")
+        if self.embedding_channels < 0:
+            raise InputError(
+                f"embedding_channels is {self.embedding_channels}; it must be 0 or more."
+            )
+        if self.iou_unit not in ("stride", "pixel"):
+            raise InputError(f"iou_unit is {self.iou_unit!r}; it must be stride or pixel.")
 
 
 ACCURATE = KeepRatio(long=1333, short=800)
 REAL_TIME = Stretch(544, 544)
+VIDEO = KeepRatio(long=640, short=360)
 
 
 def _accurate(name: str, backbone: Backbone) -> Preset:
@@ -139,6 +154,23 @@ def _real_time(
     )
 
 
+def _video(name: str) -> Preset:
+    return Preset(
+        name,
+        "resnet50",
+        VIDEO,
+        tower_convs=3,
+        embedding_channels=512,
+        coefficient_std=0.01,
+        nms="fast",
+        score_threshold=0.03,
+        max_detections=10,
+        candidates_per_level=200,
+        mask_threshold=0.5,
+        iou_unit="pixel",
+    )
+
+
 PRESETS: dict[str, Preset] = {
     preset.name: preset
     for preset in (
@@ -155,6 +187,8 @@ PRESETS: dict[str, Preset] = {
         _real_time(
             "sipmask++_r101_caffe_fpn_ssd_gn_10x", "resnet101", group_norm=True, plus_plus=True
         ),
+        _video("vis_sipmask_r50_caffe_fpn_gn_1x"),
+        _video("vis_sipmask_r50_caffe_fpn_gn_ms_1x"),
         Preset(
             "sipmask_r18_lite",
             "resnet18",
@@ -170,6 +204,7 @@ PRESETS: dict[str, Preset] = {
             mask_threshold=0.5,
             candidates_per_level=300,
             authors=False,
+            iou_unit="pixel",
         ),
     )
 }

@@ -1,4 +1,4 @@
-"""Instances in COCO's results format, and written as a JSON file while they come in."""
+"""Instances in the results formats of COCO and YouTube-VIS, and as a file while they come in."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+import numpy as np
+
 from sipmask_core.classes import category_ids
 from sipmask_core.errors import InputError
 from sipmask_core.files import atomic_path
+from sipmask_core.instances import UNTRACKED
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from types import TracebackType
 
     from sipmask_core.instances import Instances
@@ -46,6 +49,47 @@ def coco_results(
         if score != mask_score:
             result["box_score"] = score
         results.append(result)
+    return results
+
+
+def youtube_vis_results(
+    frames: Iterable[Instances], video_id: int, category_ids: Sequence[int]
+) -> list[Result]:
+    """The tracked instances of one video as YouTube-VIS results, one per track id.
+
+    frames: the instances of every frame, in order; untracked ones are left out, and the last one
+    counts where two of a frame share an id. Label i has category id i of `category_ids`. A result
+    has video_id, category_id (of the label that most frames give, the lowest on a tie), score (mean
+    over the frames that show the object) and segmentations: per frame a compressed RLE, or None.
+    """
+    tracks: dict[int, dict[int, tuple[float, int, dict[str, Any]]]] = {}
+    number = 0
+    for frame, instances in enumerate(frames):
+        number = frame + 1
+        parts = zip(
+            instances.track_ids.tolist(),
+            instances.mask_scores.tolist(),
+            instances.labels.tolist(),
+            instances.to_rle(),
+            strict=True,
+        )
+        for track_id, score, label, rle in parts:
+            if track_id != UNTRACKED:
+                tracks.setdefault(track_id, {})[frame] = (score, label, rle)
+
+    results = []
+    for seen in tracks.values():
+        scores, labels, _ = zip(*seen.values(), strict=True)
+        results.append(
+            {
+                "video_id": video_id,
+                "category_id": category_ids[int(np.bincount(labels).argmax())],
+                "score": sum(scores) / len(scores),
+                "segmentations": [
+                    seen[frame][2] if frame in seen else None for frame in range(number)
+                ],
+            }
+        )
     return results
 
 

@@ -21,9 +21,6 @@ import sipmask_core as sm
 
 ROOT = Path(__file__).resolve().parents[1]
 OFFICIAL = Path(os.environ.get("SIPMASK_OFFICIAL_DIR", ROOT.parent / "shared" / "official"))
-needs_official = pytest.mark.skipif(
-    not OFFICIAL.is_dir(), reason=f"no reference values: {OFFICIAL} does not exist"
-)
 
 
 class Reference(NamedTuple):
@@ -38,11 +35,22 @@ class Reference(NamedTuple):
         return values[self.arrays[f"{name}/idx"]], self.arrays[f"{name}/val"]
 
 
-def golden_files(folder: str) -> list[Any]:
-    """Parameters for pytest: one per file of the image configurations in that folder."""
-    files = sorted((OFFICIAL / folder).glob("sipmask*.json")) if OFFICIAL.is_dir() else []
+def golden_files(folder: str, *families: str) -> list[Any]:
+    """Parameters for pytest: one per record in that folder of these families of configurations.
+
+    families: how the names of the configurations start.
+    """
+    files = sorted(
+        file
+        for family in families
+        for file in (OFFICIAL / folder).glob(f"{family}*.json")
+        if not file.name.endswith(".results.json")
+    )
     if not files:
-        return [pytest.param(None, marks=needs_official, id="absent")]
+        absent = pytest.mark.skip(
+            reason=f"no reference values of {families} in {OFFICIAL / folder}"
+        )
+        return [pytest.param(None, marks=absent, id="absent")]
     return [pytest.param(file, id=file.stem) for file in files]
 
 

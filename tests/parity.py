@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
@@ -16,7 +19,11 @@ from pycocotools import mask as coco_mask
 import sipmask_core as sm
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from sipmask_core.model.head import HeadOutputs
+    from sipmask_core.preprocess import NetworkInput
 
 HEAD_TENSORS = {
     "cls": "class_logits",
@@ -27,10 +34,11 @@ HEAD_TENSORS = {
 
 
 class Differences(NamedTuple):
-    """The largest differences of one configuration on one image.
+    """The largest differences of one configuration on one image, or on one frame of a video.
 
     raw: of any raw head output, relative to that tensor's largest value. unmatched: detections
-    that only one side has. box: pixels. mask_iou: the lowest.
+    that only one side has; in a video, ones that only one side has under that track id. box:
+    pixels. mask_iou: the lowest.
     """
 
     raw: float
@@ -61,15 +69,82 @@ def _raw_difference(
         pixels = torch.from_numpy(prepared.pixels)[None]
         network_input = predictor._normalise(pixels, prepared.size, torch.float32)
         raw = model(network_input)
-    tensors = {"input": network_input, "head_basis": raw.basis}
+    tensors = {"input": network_input, **_named(raw, "head_")}
+    return _largest_difference(reference, tensors)
+
+
+def _named(raw: HeadOutputs, prefix: str) -> dict[str, torch.Tensor]:
+    """Raw outputs by the names of the golden files."""
+    tensors = {f"{prefix}basis": raw.basis}
     for short, field in HEAD_TENSORS.items():
-        tensors |= {f"head_{short}_{i}": x for i, x in enumerate(getattr(raw, field))}
+        tensors |= {f"{prefix}{short}_{i}": x for i, x in enumerate(getattr(raw, field))}
+    if raw.track_features is not None:
+        tensors[f"{prefix}track"] = raw.track_features
+    return tensors
+
+
+def _largest_difference(reference: Reference, tensors: dict[str, torch.Tensor]) -> float:
     largest = 0.0
     for name, tensor in tensors.items():
         assert list(tensor.shape) == reference.record["stats"][name]["shape"], name
         actual, expected = reference.sampled(name, tensor)
         largest = max(largest, float(np.abs(actual - expected).max() / np.abs(expected).max()))
     return largest
+
+
+class Frame(NamedTuple):
+    """One frame of a video: what the tracker made of it, and how far it is from the original."""
+
+    clip: str
+    instances: sm.Instances
+    expected_ids: list[int]
+    differences: Differences
+
+
+def track_clips(file: Path) -> Iterator[Frame]:
+    """Run the configuration of a golden file over its videos, frame by frame."""
+    reference = read_reference(file)
+    record = reference.record
+    predictor = _WatchedPredictor(
+        reference_model(record["config"], record["seed"], record["cls_bias"]),
+        device="cpu",
+        precision="fp32",
+    )
+    folder = OFFICIAL / "golden" / "inputs" / "vis"
+    golden = enumerate(record["frames"])
+    for video in json.loads((folder / "videos.json").read_text())["videos"]:
+        images = [np.asarray(cv2.imread(str(folder / name))) for name in video["file_names"]]
+        for instances in predictor.track(images):
+            number, frame = next(golden)
+            raw = _largest_difference(reference, _named(predictor.raw, f"f{number}/"))
+            objects = {
+                str(found["obj_id"]): {"bboxes": [found["bbox"]], "rles": [found["rle"]]}
+                for found in frame["objects"]
+            }
+            yield Frame(
+                video["clip"],
+                instances,
+                reference.arrays[f"f{number}/det_obj_ids"].tolist(),
+                _detection_differences(raw, _by_track(instances), objects),
+            )
+
+
+class _WatchedPredictor(sm.Predictor):
+    """Keeps the raw outputs of the latest frame."""
+
+    raw: HeadOutputs
+
+    def forward(self, prepared: NetworkInput) -> HeadOutputs:
+        self.raw = super().forward(prepared)
+        return self.raw
+
+
+def _by_track(instances: sm.Instances) -> sm.Instances:
+    """The objects of a frame, the last detection of each track id, with the id for a class."""
+    last = {track_id: i for i, track_id in enumerate(instances.track_ids.tolist())}
+    last.pop(-1, None)
+    kept = instances[sorted(last.values())]
+    return replace(kept, labels=kept.track_ids)
 
 
 def _detection_differences(
@@ -113,18 +188,38 @@ def _detection_differences(
 
 
 def main() -> None:
-    """Print a Markdown table, one row per golden file."""
+    """Print a Markdown table, one row per image or video."""
     print("| preset | image | raw outputs | detections | box, px | score | mask score | mask IoU |")
     print("|---|---|---|---|---|---|---|---|")
     for file in sorted((OFFICIAL / "golden").glob("sipmask*.json")):
-        d = measure(file)
         config, _, rest = file.stem.rpartition("_seed")
-        print(
-            f"| `{config}` | {rest.partition('_')[2]} | {d.raw:.1e} | {d.detections}"
-            f"{f' ({d.unmatched} unmatched)' if d.unmatched else ''} | {d.box:.1e} | {d.score:.1e} "
-            f"| {d.mask_score:.1e} | {d.mask_iou:.5f} |",
-            flush=True,
-        )
+        _print_row(config, rest.partition("_")[2], measure(file))
+    for file in sorted((OFFICIAL / "golden").glob("vis*_clips.json")):
+        config, _, _ = file.stem.rpartition("_seed")
+        for clip, frames in groupby(track_clips(file), key=lambda frame: frame.clip):
+            _print_row(config, f"clip {clip}", _worst([f.differences for f in frames]))
+
+
+def _worst(frames: list[Differences]) -> Differences:
+    """Of a video: counts summed, differences at their largest."""
+    return Differences(
+        raw=max(d.raw for d in frames),
+        detections=sum(d.detections for d in frames),
+        unmatched=sum(d.unmatched for d in frames),
+        box=max(d.box for d in frames),
+        score=max(d.score for d in frames),
+        mask_score=max(d.mask_score for d in frames),
+        mask_iou=min(d.mask_iou for d in frames),
+    )
+
+
+def _print_row(config: str, name: str, d: Differences) -> None:
+    print(
+        f"| `{config}` | {name} | {d.raw:.1e} | {d.detections}"
+        f"{f' ({d.unmatched} unmatched)' if d.unmatched else ''} | {d.box:.1e} | {d.score:.1e} "
+        f"| {d.mask_score:.1e} | {d.mask_iou:.5f} |",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

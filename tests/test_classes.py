@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from sipmask_core.classes import COCO_CLASSES, category_ids
+from sipmask_core.classes import (
+    COCO_CLASSES,
+    YOUTUBE_VIS_2019_CLASSES,
+    YOUTUBE_VIS_2021_CLASSES,
+    category_ids,
+)
 
 
 def test_cocos_classes_have_cocos_gapped_ids() -> None:
@@ -15,3 +20,12 @@ def test_cocos_classes_have_cocos_gapped_ids() -> None:
 
 def test_other_classes_are_counted_from_one() -> None:
     assert category_ids(["person", "forklift"]) == [1, 2]
+
+
+def test_youtube_viss_classes_have_its_ids() -> None:
+    for names in (YOUTUBE_VIS_2019_CLASSES, YOUTUBE_VIS_2021_CLASSES):
+        assert len(set(names)) == 40
+        assert category_ids(names) == list(range(1, 41))
+    assert YOUTUBE_VIS_2019_CLASSES[0] == "person"
+    assert YOUTUBE_VIS_2019_CLASSES[39] == "tennis_racket"
+    assert list(YOUTUBE_VIS_2021_CLASSES) == sorted(YOUTUBE_VIS_2021_CLASSES)

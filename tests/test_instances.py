@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
@@ -47,16 +49,18 @@ def test_untracked_and_unrescored_by_default() -> None:
     instances = _instances()
     assert instances.track_ids.tolist() == [-1, -1, -1]
     assert instances.mask_scores is instances.scores
+    assert instances.embeddings.shape == (3, 0)
 
 
 @pytest.mark.parametrize("index", [[2, 0], np.array([True, False, True]), slice(0, 2), []])
 def test_indexing_picks_from_every_array(index: object) -> None:
-    instances = _instances()
+    instances = replace(_instances(), embeddings=np.arange(6, dtype=np.float32).reshape(3, 2))
     picked = instances[index]  # type: ignore[index]
     expected = np.arange(3)[index]
     assert picked.scores.tolist() == instances.scores[expected].tolist()
     assert np.array_equal(picked.masks, instances.masks[expected])
     assert picked.track_ids.shape == picked.labels.shape
+    assert np.array_equal(picked.embeddings, instances.embeddings[expected])
 
 
 def test_arrays_of_different_length_are_refused() -> None:
@@ -68,6 +72,12 @@ def test_arrays_of_different_length_are_refused() -> None:
             mask_crops=[sm.MaskCrop(0, 0, np.zeros((0, 0), bool))],
             image_size=(4, 4),
         )
+
+
+@pytest.mark.parametrize("shape", [(2, 4), (3,)])
+def test_embeddings_are_one_vector_per_instance(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"Instances.embeddings has shape"):
+        replace(_instances(), embeddings=np.zeros(shape, np.float32))
 
 
 def test_an_empty_scene_has_arrays_of_length_zero() -> None:

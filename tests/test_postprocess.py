@@ -9,7 +9,7 @@ import torch
 
 import sipmask_core as sm
 from sipmask_core.model.head import STRIDES, HeadOutputs
-from sipmask_core.postprocess import Candidates, detect, locations, select_candidates
+from sipmask_core.postprocess import Candidates, detect, embeddings_at, locations, select_candidates
 
 LITE = sm.get_preset("sipmask_r18_lite")
 AUTHORS = sm.get_preset("sipmask_r50_caffe_fpn_gn_1x")
@@ -70,6 +70,12 @@ def test_greedy_nms_lets_only_survivors_suppress_but_fast_nms_all() -> None:
         [0.9, 0.7]
     )
     assert detect(chain, FAST, 0.3).scores.tolist() == pytest.approx([0.9])
+
+
+def test_an_embedding_is_that_of_the_cell_at_the_centre_of_the_box_or_next_to_it() -> None:
+    features = torch.arange(12).view(1, 3, 4)  # 24 x 32 network pixels
+    boxes = torch.tensor([[0.0, 0, 15, 15], [16, 8, 32, 24], [-40, -40, 4, 4], [60, 60, 90, 90]])
+    assert embeddings_at(features, boxes)[:, 0].tolist() == [0, 11, 0, 11]
 
 
 def test_the_authors_threshold_the_class_score_before_centerness_lowers_it() -> None:

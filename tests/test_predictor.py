@@ -16,10 +16,11 @@ import sipmask_core as sm
 from sipmask_core.presets import KeepRatio
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
-@pytest.mark.parametrize("file", golden_files("golden"))
+@pytest.mark.parametrize("file", golden_files("golden", "sipmask"))
 def test_equals_the_authors_code(file: Path) -> None:
     """The same detections from the public predictor, test-time resize and thresholds included."""
     differences = measure(file)
@@ -85,6 +86,53 @@ def test_a_threshold_that_is_asked_for_holds_for_every_score(name: str) -> None:
     strict = sm.Predictor(model, device="cpu", precision="fp32", score_threshold=middle)(image)
     assert len(strict) > 0
     assert (strict.scores >= middle).all()
+
+
+@pytest.fixture(scope="module")
+def following(seeing: sm.SipMask) -> sm.SipMask:
+    """Like `seeing`, with a track branch."""
+    torch.manual_seed(0)
+    model = sm.build_model(replace(seeing.preset, embedding_channels=16), num_classes=3)
+    torch.nn.init.zeros_(model.bbox_head.fcos_cls.bias)
+    return model
+
+
+def test_a_track_branch_gives_every_instance_an_embedding(following: sm.SipMask) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
+    instances = sm.Predictor(following, device="cpu", precision="bf16")(image)
+    assert instances.embeddings.shape == (100, 16)
+    assert instances.embeddings.dtype == np.float32
+    assert len(np.unique(instances.embeddings, axis=0)) > 1
+
+
+def test_tracking_starts_afresh_with_every_video(following: sm.SipMask) -> None:
+    predictor = sm.Predictor(following, device="cpu", precision="fp32")
+    rng = np.random.default_rng(0)
+    frames = [rng.integers(0, 256, (90, 120, 3), dtype=np.uint8) for _ in range(3)]
+    tracker = sm.Tracker()
+    expected = [tracker.update(predictor(frame)).track_ids.tolist() for frame in frames]
+    assert expected[0] == list(range(100))
+    for _ in range(2):
+        assert [found.track_ids.tolist() for found in predictor.track(frames)] == expected
+
+
+def test_frames_are_taken_one_at_a_time(following: sm.SipMask) -> None:
+    taken = []
+
+    def frames() -> Iterator[np.ndarray]:
+        for number in range(3):
+            taken.append(number)
+            yield np.zeros((64, 64, 3), np.uint8)
+
+    results = sm.Predictor(following, device="cpu").track(frames())
+    assert taken == []
+    next(results)
+    assert taken == [0]
+
+
+def test_a_model_without_track_branch_refuses_to_track(seeing: sm.SipMask) -> None:
+    with pytest.raises(sm.InputError, match="sipmask_r18_lite has no track branch"):
+        sm.Predictor(seeing, device="cpu").track([])
 
 
 def test_an_empty_scene_gives_no_instances(seeing: sm.SipMask) -> None:

@@ -12,8 +12,9 @@ from sipmask_core.presets import override, preset_from_json, preset_to_json
 
 def test_the_official_configurations_are_presets() -> None:
     official = [name for name in sm.preset_names() if sm.get_preset(name).authors]
-    assert len(official) == 9
+    assert len(official) == 11
     assert "sipmask++_r101_caffe_fpn_ssd_gn_10x" in official
+    assert "vis_sipmask_r50_caffe_fpn_gn_ms_1x" in official
 
 
 def test_an_unknown_preset_is_named_with_the_known_ones() -> None:
@@ -38,6 +39,8 @@ def test_a_preset_survives_json(name: str) -> None:
         {"channels": 40},
         {"backbone": "resnet34"},
         {"nms": "soft"},
+        {"iou_unit": "mile"},
+        {"embedding_channels": -1},
     ],
 )
 def test_a_record_that_makes_no_sense_is_refused(change: dict) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sipmask_core.instances import Instances, MaskCrop
-from sipmask_core.results import ResultsFile
+from sipmask_core.results import ResultsFile, youtube_vis_results
 
 
 def make_instances(score, mask_score):
@@ -47,3 +47,37 @@ def test_an_aborted_run_leaves_no_file(tmp_path):
         results.add("a.png", make_instances(0.5, 0.5))
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []
+
+
+def tracked(scores, labels, track_ids):
+    """A frame of 4 x 4 pixels; object i covers the i-th row."""
+    return Instances(
+        boxes=np.zeros((len(scores), 4), np.float32),
+        scores=np.array(scores, np.float32),
+        labels=np.array(labels, np.int64),
+        mask_crops=[MaskCrop(0, row, np.ones((1, 4), bool)) for row in range(len(scores))],
+        image_size=(4, 4),
+        track_ids=np.array(track_ids, np.int64),
+    )
+
+
+def test_a_youtube_vis_result_is_a_track_with_one_mask_or_none_per_frame():
+    frames = [
+        tracked([0.75, 0.5], [2, 0], [0, 1]),
+        Instances.empty((4, 4)),
+        tracked([0.25], [1], [0]),
+    ]
+    first, second = youtube_vis_results(iter(frames), 7, (10, 20, 30))
+    assert first["video_id"] == 7 and first["score"] == 0.5
+    assert first["category_id"] == 20  # one frame says 20, one 30: the lower on a tie
+    assert [s is None for s in first["segmentations"]] == [False, True, False]
+    assert first["segmentations"][0] == frames[0].to_rle()[0]
+    assert second["category_id"] == 10 and second["segmentations"][1:] == [None, None]
+
+
+def test_untracked_instances_are_no_youtube_vis_result_and_the_last_of_an_id_counts():
+    frame = tracked([0.9, 0.8, 0.7], [0, 1, 2], [3, -1, 3])
+    (result,) = youtube_vis_results([frame], 1, (1, 2, 3))
+    assert result["category_id"] == 3 and result["score"] == pytest.approx(0.7)
+    assert result["segmentations"] == [frame.to_rle()[2]]
+    assert youtube_vis_results([Instances.empty((4, 4))], 1, (1,)) == []

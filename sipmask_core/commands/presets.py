@@ -74,5 +74,6 @@ def _features(preset: Preset) -> str:
         "group norm": preset.group_norm,
         "deformable": preset.deformable,
         "mask rescoring": preset.mask_rescoring,
+        "track branch": preset.embedding_channels > 0,
     }
     return ", ".join(name for name, present in features.items() if present)

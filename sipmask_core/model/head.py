@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 
 STRIDES = (8, 16, 32, 64, 128)
 BASIS_STRIDE = 2
+TRACK_STRIDE = 8
 NORM_GROUPS = 32
 ALIGN_GROUPS = 4
+TRACK_CONVS = 2
 CLASS_PRIOR = 0.01
 # First guess of a box side, in strides: boxes must overlap their objects for the IoU loss to learn.
 INITIAL_DISTANCE = 4.0
@@ -39,6 +41,8 @@ class HeadOutputs(NamedTuple):
     centerness: (N, 1, H_l, W_l) logits.
     coefficients: (N, cells * num_bases, H_l, W_l), cells in row-major order.
     basis: (N, num_bases, H / 2, W / 2), non-negative.
+    track_features: (N, embedding_channels, H / 8, W / 8), an embedding of the object at each place;
+        None without a track branch.
     """
 
     class_logits: list[Tensor]
@@ -46,6 +50,7 @@ class HeadOutputs(NamedTuple):
     centerness: list[Tensor]
     coefficients: list[Tensor]
     basis: Tensor
+    track_features: Tensor | None = None
 
 
 class Scale(nn.Module):
@@ -120,12 +125,16 @@ class SipMaskHead(nn.Module):
         if preset.mask_rescoring:
             self.convs_scoring = mask_scoring_convs()
             self.mask_scoring = nn.Conv2d(128, num_classes, 1)
-        self._initialise(zero_distances=preset.authors)
+        self.has_track_branch = preset.embedding_channels > 0
+        if self.has_track_branch:
+            self.track_convs = tower(TRACK_CONVS)
+            self.sipmask_track = nn.Conv2d(3 * c, preset.embedding_channels, 1)
+        self._initialise(preset.coefficient_std, zero_distances=preset.authors)
 
-    def _initialise(self, zero_distances: bool) -> None:
+    def _initialise(self, coefficient_std: float, zero_distances: bool) -> None:
         for name, module in self.named_modules():
             if isinstance(module, nn.Conv2d):
-                nn.init.normal_(module.weight, std=0.001 if name == "sip_cof" else 0.01)
+                nn.init.normal_(module.weight, std=coefficient_std if name == "sip_cof" else 0.01)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
         nn.init.constant_(self.fcos_cls.bias, -math.log(1 / CLASS_PRIOR - 1))  # type: ignore[arg-type]
@@ -152,15 +161,23 @@ class SipMaskHead(nn.Module):
             outputs.centerness.append(self.fcos_centerness(reg))
             outputs.coefficients.append(self.sip_cof(cls))
             box_features.append(reg)
-        return outputs._replace(basis=self.basis_maps(*box_features[:3]))
+        return outputs._replace(
+            basis=self.basis_maps(*box_features[:3]),
+            track_features=self.track_features(*features[:3]) if self.has_track_branch else None,
+        )
 
     def basis_maps(self, p3: Tensor, p4: Tensor, p5: Tensor) -> Tensor:
         """Box-tower features at strides 8, 16, 32 -> (N, num_bases, H / 2, W / 2)."""
-        size = p3.shape[-2:]
-        pyramid = [p3, *(_upsample(p, 2 ** (i + 1), size) for i, p in enumerate((p4, p5)))]
-        x = F.relu(self.sip_mask_lat0(torch.cat(pyramid, dim=1)))  # (N, basis_channels, H/8, W/8)
+        x = F.relu(self.sip_mask_lat0(_stack(p3, p4, p5)))  # (N, basis_channels, H/8, W/8)
         x = F.relu(self.sip_mask_lat(x))  # (N, num_bases, H/8, W/8)
         return F.interpolate(x, scale_factor=4, mode="bilinear", align_corners=False)
+
+    def track_features(self, p3: Tensor, p4: Tensor, p5: Tensor) -> Tensor:
+        """FPN at strides 8, 16, 32 -> (N, embedding_channels, H / 8, W / 8). SipMask-VIS only."""
+        pyramid = [p3, p4, p5]
+        for conv in self.track_convs:
+            pyramid = [F.relu(conv(x)) for x in pyramid]
+        return self.sipmask_track(_stack(*pyramid))
 
     def score_masks(self, soft_masks: Tensor, labels: Tensor) -> Tensor:
         """Predicted IoU of soft masks (n, H / 2, W / 2) of classes (n,) -> (n,). SipMask++ only."""
@@ -169,6 +186,12 @@ class SipMaskHead(nn.Module):
             x = F.relu(conv(x))
         x = F.relu(self.mask_scoring(x)).amax(dim=(2, 3))  # (n, classes)
         return x.gather(1, labels[:, None])[:, 0]
+
+
+def _stack(p3: Tensor, p4: Tensor, p5: Tensor) -> Tensor:
+    """Features (N, C, H_l, W_l) at strides 8, 16, 32 -> (N, 3C, H / 8, W / 8)."""
+    size = p3.shape[-2:]
+    return torch.cat((p3, _upsample(p4, 2, size), _upsample(p5, 4, size)), dim=1)
 
 
 def _upsample(x: Tensor, factor: int, size: torch.Size) -> Tensor:

@@ -1,8 +1,9 @@
-"""The losses of SipMask's image models (paper, sections 3.2 and 3.3).
+"""The losses of SipMask (paper, sections 3.2 and 3.3).
 
 Names: loss_cls (focal), loss_bbox (IoU, weighted by centerness), loss_centerness, loss_mask
-(binary cross entropy inside the predicted boxes, with mask alignment weighting) and, for
-SipMask++, loss_iou (regression of the mask IoU). All have weight 1.
+(binary cross entropy inside the predicted boxes, with mask alignment weighting); for SipMask++,
+loss_iou (regression of the mask IoU); for SipMask-VIS, loss_match (which object of another frame
+each object is). All have weight 1.
 """
 
 from __future__ import annotations
@@ -16,8 +17,16 @@ from torch import Tensor
 from sipmask_core.errors import InputError
 from sipmask_core.masks import mask_logits
 from sipmask_core.model.head import BASIS_STRIDE, HeadOutputs
-from sipmask_core.postprocess import distances_to_boxes
-from sipmask_core.training.targets import Assignment, Points, assign, centerness, make_points
+from sipmask_core.postprocess import distances_to_boxes, embeddings_at
+from sipmask_core.training.normaliser import Normaliser
+from sipmask_core.training.targets import (
+    Assignment,
+    Points,
+    assign,
+    centerness,
+    make_points,
+    without_crowds,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +43,10 @@ SCORING_THRESHOLD = 0.4
 
 
 def sipmask_losses(
-    model: SipMask, outputs: HeadOutputs, targets: Sequence[dict[str, Tensor]]
+    model: SipMask,
+    outputs: HeadOutputs,
+    targets: Sequence[dict[str, Tensor]],
+    normalise: Normaliser,
 ) -> dict[str, Tensor]:
     """Named losses of a batch; see `SipMask.losses`."""
     preset = model.preset
@@ -48,6 +60,8 @@ def sipmask_losses(
             f"The loss of {preset.name} is undefined for an image without objects; leave such "
             "images out."
         )
+    if outputs.track_features is not None:
+        _check_references(targets, preset)
     logits = _flatten(outputs.class_logits)  # (N, L, classes)
     distances = _flatten(outputs.distances)  # (N, L, 4)
     center_logits = _flatten(outputs.centerness)[..., 0]  # (N, L)
@@ -56,45 +70,47 @@ def sipmask_losses(
     num_positives = sum(len(a.positives) for a in assignments)
     labels = torch.stack(
         [
-            _without_crowds(a.labels, points, target)
+            without_crowds(a.labels, points, target.get("ignore"))
             for a, target in zip(assignments, targets, strict=True)
         ]
     )  # (N, L)
     losses = {
-        "loss_cls": focal_loss(logits, labels) / (num_positives + len(targets)),
-        **_box_losses(points, assignments, distances, center_logits, preset),
+        "loss_cls": normalise(focal_loss(logits, labels), num_positives + len(targets)),
+        **_box_losses(points, assignments, distances, center_logits, preset, normalise),
     }
-    mask_losses, scoring = [], []
+    mask_losses, scoring, seen = [], [], []
     for image, (assignment, target) in enumerate(zip(assignments, targets, strict=True)):
-        positives = assignment.positives
+        kept, boxes = _predicted_boxes(points, assignment, distances[image], preset.authors)
+        positives, objects = assignment.positives[kept], assignment.objects[kept]
         loss, rated = _mask_losses(
             model,
             outputs.basis[image].float(),
-            points.xy[positives],
-            assignment,
-            distances[image, positives],
+            boxes / BASIS_STRIDE,
+            objects,
             logits[image, positives],
             coefficients[image, positives],
             target,
         )
         mask_losses.append(loss)
         scoring.append(rated)
-    losses["loss_mask"] = torch.stack(mask_losses).mean()
+        seen.append((boxes, objects))
+    losses["loss_mask"] = normalise(torch.stack(mask_losses).sum(), len(targets))
     if preset.mask_rescoring:
-        losses["loss_iou"] = _scoring_loss(torch.cat(scoring))
+        losses["loss_iou"] = _scoring_loss(torch.cat(scoring), normalise)
+    if outputs.track_features is not None:
+        match_losses = _match_losses(model, outputs.track_features, seen, targets)
+        losses["loss_match"] = normalise(match_losses.sum(), len(targets))
     return losses
 
 
-def _without_crowds(labels: Tensor, points: Points, target: dict[str, Tensor]) -> Tensor:
-    """Labels (L,) with -1 for background in the regions that `ignore` (H, W) marks, if it does."""
-    ignore = target.get("ignore")
-    if ignore is None:
-        return labels
-    x, y = points.xy.long().unbind(1)
-    h, w = ignore.shape
-    inside = (x < w) & (y < h)  # and not in the padding
-    ignored = inside & (ignore[y.clamp(max=h - 1), x.clamp(max=w - 1)] > 0)
-    return torch.where(ignored & (labels == 0), -1, labels)
+def _check_references(targets: Sequence[dict[str, Tensor]], preset: Preset) -> None:
+    needed = {"reference_image", "reference_boxes", "reference_match"}
+    missing = {key for target in targets for key in needed.difference(target)}
+    if missing:
+        raise InputError(
+            f"The loss of {preset.name} compares two frames of a video; the targets lack "
+            f"{', '.join(sorted(missing))}."
+        )
 
 
 def _flatten(levels: Sequence[Tensor]) -> Tensor:
@@ -132,6 +148,7 @@ def _box_losses(
     distances: Tensor,
     center_logits: Tensor,
     preset: Preset,
+    normalise: Normaliser,
 ) -> dict[str, Tensor]:
     images = torch.cat(
         [torch.full_like(a.positives, i) for i, a in enumerate(assignments)]
@@ -139,12 +156,9 @@ def _box_losses(
     positives = torch.cat([a.positives for a in assignments])
     predicted, logits = distances[images, positives], center_logits[images, positives]
     target = torch.cat([a.distances for a in assignments])  # (P, 4)
-    if len(positives) == 0:
-        nothing = predicted.sum() + logits.sum()  # zero, and part of the graph
-        return {"loss_bbox": nothing, "loss_centerness": nothing.clone()}
-    # The authors measure the overlap in strides, around the location in pixels, so that their
-    # inclusive "+1" is one stride.
-    unit = points.stride[positives][:, None] if preset.authors else 1.0
+    # The authors' image models measure the overlap in strides, around the location in pixels, so
+    # that their inclusive "+1" is one stride.
+    unit = points.stride[positives][:, None] if preset.iou_unit == "stride" else 1.0
     xy = points.xy[positives]
     iou = aligned_iou(
         distances_to_boxes(xy, predicted / unit),
@@ -152,57 +166,95 @@ def _box_losses(
         inclusive=preset.authors,
     )
     weight = centerness(target)
+    loss = -(iou.clamp(min=MIN_IOU).log() * weight).sum()
+    cross_entropy = F.binary_cross_entropy_with_logits(logits, weight, reduction="sum")
     return {
-        "loss_bbox": -(iou.clamp(min=MIN_IOU).log() * weight).sum() / weight.sum(),
-        "loss_centerness": F.binary_cross_entropy_with_logits(logits, weight),
+        "loss_bbox": normalise(loss, weight.sum()),
+        "loss_centerness": normalise(cross_entropy, len(positives)),
     }
+
+
+def _predicted_boxes(
+    points: Points, assignment: Assignment, distances: Tensor, authors: bool
+) -> tuple[Tensor, Tensor]:
+    """The positives of one image whose predicted box is large enough for a mask, and these boxes.
+
+    distances: (L, 4) of all locations. Returns (n,) indices into the positives, and (n, 4) in
+    network pixels, without gradient.
+    """
+    positives = assignment.positives
+    boxes = distances_to_boxes(points.xy[positives], distances[positives].detach())  # (P, 4)
+    size = (boxes[:, 2:] - boxes[:, :2]) / BASIS_STRIDE
+    large = size.prod(dim=1) > 1
+    if not authors:  # who take two negative sides, too
+        large &= (size > 0).all(dim=1)
+    kept = large.nonzero()[:, 0]
+    return kept, boxes[kept]
 
 
 def _mask_losses(
     model: SipMask,
     basis: Tensor,
-    xy: Tensor,
-    assignment: Assignment,
-    distances: Tensor,
+    boxes: Tensor,
+    objects: Tensor,
     logits: Tensor,
     coefficients: Tensor,
     target: dict[str, Tensor],
 ) -> tuple[Tensor, Tensor]:
     """Mask loss of one image, and (n, 2) predicted and true mask IoU for SipMask++.
 
-    basis: (B, H, W); the other tensors have one row per positive location. Prediction and truth
-    are compared inside the predicted box only; no gradient reaches the box.
+    basis: (B, H, W); the other tensors have one row per predicted box, which is in basis pixels.
+    Prediction and truth are compared inside that box only; no gradient reaches the box.
     """
-    inclusive = model.preset.authors
-    boxes = distances_to_boxes(xy, distances.detach()) / BASIS_STRIDE  # (P, 4) basis pixels
-    size = boxes[:, 2:] - boxes[:, :2]
-    kept = (size.prod(dim=1) > 1).nonzero()[:, 0]
-    if not inclusive:
-        kept = kept[(size[kept] > 0).all(dim=1)]
-    if len(kept) == 0:
+    if len(boxes) == 0:
         # Part of the graph, so that every image contributes a (zero) gradient.
         return basis.sum() * 0 + coefficients.sum() * 0, basis.new_zeros(0, 2)
-    boxes, size, objects = boxes[kept], size[kept], assignment.objects[kept]
     labels = target["labels"][objects]
 
-    weight = boxes.new_ones(len(kept))
+    weight = boxes.new_ones(len(boxes))
     if model.preset.mask_weighting:
         true_boxes = target["boxes"].float()[objects] / BASIS_STRIDE
-        score = logits[kept].detach().gather(1, labels[:, None])[:, 0].sigmoid()
-        weight = score * aligned_iou(true_boxes, boxes, inclusive)
-        weight = weight / (weight.sum() + 1e-4) * len(kept)
+        score = logits.detach().gather(1, labels[:, None])[:, 0].sigmoid()
+        weight = score * aligned_iou(true_boxes, boxes, model.preset.authors)
+        weight = weight / (weight.sum() + 1e-4) * len(boxes)
 
     truth = half_size_masks(target["masks"], basis.shape[-2:])  # (n, H, W)
-    predicted, inside = mask_logits(basis, coefficients[kept], boxes, model.preset.sub_regions)
+    predicted, inside = mask_logits(basis, coefficients, boxes, model.preset.sub_regions)
     error = F.binary_cross_entropy_with_logits(predicted, truth[objects], reduction="none")
-    per_mask = (error * inside).sum(dim=(1, 2)) / size.prod(dim=1)
-    loss = (per_mask * weight).sum() / len(kept)
+    area = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1)
+    per_mask = (error * inside).sum(dim=(1, 2)) / area
+    loss = (per_mask * weight).sum() / len(boxes)
     if not model.preset.mask_rescoring:
         return loss, basis.new_zeros(0, 2)
 
     soft = predicted.detach().sigmoid() * inside
     rating = model.bbox_head.score_masks(soft, labels)
     return loss, torch.stack((rating, _scoring_targets(soft, truth[objects])), dim=1)
+
+
+def _match_losses(
+    model: SipMask,
+    track_features: Tensor,
+    seen: Sequence[tuple[Tensor, Tensor]],
+    targets: Sequence[dict[str, Tensor]],
+) -> Tensor:
+    """(N,) How well the predicted boxes are matched with the objects of the reference images.
+
+    track_features: (N, E, H / 8, W / 8); seen: per image predicted boxes (n, 4) in network pixels
+    and the index (n,) of their objects. The cross entropy of a softmax over the reference's objects
+    and, with logit 0, none of them (Yang et al., "Video Instance Segmentation", ICCV 2019).
+    """
+    references = model.track_features(torch.stack([t["reference_image"] for t in targets]))
+    losses = []
+    for features, (boxes, objects), reference, target in zip(
+        track_features, seen, references, targets, strict=True
+    ):
+        embeddings = embeddings_at(features, boxes)  # (n, E)
+        known = embeddings_at(reference, target["reference_boxes"].float())  # (m, E)
+        logits = F.pad(embeddings @ known.t(), (1, 0))  # (n, 1 + m)
+        loss = F.cross_entropy(logits, target["reference_match"][objects], reduction="sum")
+        losses.append(loss / max(len(objects), 1))
+    return torch.stack(losses)
 
 
 def half_size_masks(masks: Tensor, size: torch.Size) -> Tensor:
@@ -229,8 +281,9 @@ def _scoring_targets(soft: Tensor, truth: Tensor) -> Tensor:
     return torch.where(learnt, iou, -1.0)
 
 
-def _scoring_loss(rated: Tensor) -> Tensor:
+def _scoring_loss(rated: Tensor, normalise: Normaliser) -> Tensor:
     """(n, 2) predicted and true mask IoU of the batch -> loss."""
     rating, truth = rated.unbind(1)
     learnt = (truth >= 0).float()
-    return SCORING_WEIGHT * (learnt * (rating - truth) ** 2).sum() / (0.1 + learnt.sum())
+    error = SCORING_WEIGHT * (learnt * (rating - truth) ** 2).sum()
+    return normalise(error, learnt.sum(), smoothing=0.1)
