@@ -8,10 +8,13 @@ trained with them. `authors` marks those. Presets of our own do the plainly righ
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
-from typing import Literal, get_args
+from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from sipmask_core.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Backbone = Literal["resnet18", "resnet50", "resnet101"]
 CAFFE_MEAN_BGR = (102.9801, 115.9465, 122.7717)
@@ -57,9 +60,16 @@ class Preset:
             coefficients (paper, section 3.1). `num_bases` is the number of basis maps.
         basis_channels: width of the 1x1 convolution before the basis maps.
         mask_rescoring: predict the IoU of each mask (SipMask++).
+        feature_alignment: False replaces the deformable convolution of feature alignment by a plain
+            one of the same size.
         embedding_channels: length of the vector that tells objects of a video apart
             (SipMask-VIS); 0 without a track branch.
+    Training
         coefficient_std: spread of the fresh weights that predict the mask coefficients.
+        iou_unit: what the IoU loss measures boxes in, a "stride" of their level or a "pixel". It
+            matters only together with the inclusive pixel of `authors`.
+        mask_weighting: weight each object's mask loss by its class score x box IoU (paper, section
+            3.2); False weights all alike.
     Input
         resize: the rule for test images. mean, std: per channel, in the order given by `rgb`.
     Post-processing
@@ -67,8 +77,6 @@ class Preset:
         max_detections, candidates_per_level: its settings. mask_threshold: on soft masks.
     authors: True for the authors' conventions: inclusive pixel boxes ("+1" in areas), and masks
         resized with floored output sizes and a single scale.
-    iou_unit: what the IoU loss measures boxes in, a "stride" of their level or a "pixel". It
-        matters only together with the inclusive pixel of `authors`.
     """
 
     name: str
@@ -83,8 +91,11 @@ class Preset:
     num_bases: int = 32
     basis_channels: int = 512
     mask_rescoring: bool = False
+    feature_alignment: bool = True
     embedding_channels: int = 0
     coefficient_std: float = 0.001
+    iou_unit: Literal["stride", "pixel"] = "stride"
+    mask_weighting: bool = True
     mean: tuple[float, float, float] = CAFFE_MEAN_BGR
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     rgb: bool = False
@@ -95,7 +106,6 @@ class Preset:
     candidates_per_level: int = 1000
     mask_threshold: float = 0.4
     authors: bool = True
-    iou_unit: Literal["stride", "pixel"] = "stride"
 
     def __post_init__(self) -> None:
         if not 1 <= self.sub_regions <= 5:
@@ -213,6 +223,38 @@ def get_preset(name: str) -> Preset:
         known = ", ".join(PRESETS)
         raise InputError(f"There is no preset {name!r}; the presets are: {known}.") from None
 
+
+def override(preset: Preset, settings: Sequence[str]) -> Preset:
+    """The preset with some fields changed, for experiments.
+
+    settings: such as ["sub_regions=3", "feature_alignment=false"], values in JSON or plain text.
+    They become part of the name: an official name belongs to the official configuration. Raises
+    InputError for a field that does not exist or a value of another type.
+    """
+    if not settings:
+        return preset
+    changes: dict[str, Any] = {}
+    for setting in settings:
+        name, _, text = setting.partition("=")
+        if name not in _CHANGEABLE:
+            raise InputError(
+                f"{setting!r} changes no field of a preset; give FIELD=VALUE with one of"
+                f" {', '.join(_CHANGEABLE)}."
+            )
+        now = getattr(preset, name)
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = text
+        value = tuple(value) if isinstance(value, list) else value
+        value = float(value) if type(now) is float and type(value) is int else value
+        if type(value) is not type(now):
+            raise InputError(f"{setting!r} does not fit: {name} is like {json.dumps(now)}.")
+        changes[name] = value
+    return replace(preset, name="+".join((preset.name, *settings)), **changes)
+
+
+_CHANGEABLE = [field.name for field in fields(Preset) if field.name not in ("name", "resize")]
 
 _RESIZE_RULES: dict[str, type[KeepRatio | Stretch | Letterbox]] = {
     rule.__name__: rule for rule in (KeepRatio, Stretch, Letterbox)

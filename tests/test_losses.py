@@ -12,6 +12,7 @@ from official import OFFICIAL, golden_files, read_reference, reference_model
 from torchvision.ops import sigmoid_focal_loss
 
 import sipmask_core as sm
+from sipmask_core.presets import override
 from sipmask_core.training.losses import aligned_iou, focal_loss, half_size_masks
 from sipmask_core.training.targets import assign, make_points
 
@@ -213,6 +214,29 @@ def test_a_video_target_without_its_reference_is_refused(
     del video_target["reference_boxes"], video_target["reference_match"]
     with pytest.raises(sm.InputError, match="lack reference_boxes, reference_match"):
         small_video_model.losses(torch.randn(1, 3, 128, 128), [video_target])
+
+
+def test_weighting_trusts_locations_with_confident_well_placed_boxes_more() -> None:
+    torch.manual_seed(0)
+    preset = replace(sm.get_preset("sipmask_r18_lite"), channels=64, basis_channels=32)
+    weighted = sm.build_model(preset, num_classes=1).train()
+    torch.nn.init.normal_(weighted.bbox_head.fcos_cls.weight, std=0.3)  # scores differ by location
+    torch.nn.init.zeros_(weighted.bbox_head.fcos_cls.bias)
+    alike = sm.build_model(override(preset, ["mask_weighting=false"]), num_classes=1).train()
+    alike.load_state_dict(weighted.state_dict())
+    masks = torch.zeros(1, 160, 160, dtype=torch.uint8)
+    masks[0, 16:80, 24:56] = 1
+    target = {
+        "boxes": torch.tensor([[24.0, 16, 56, 80]]),
+        "labels": torch.tensor([0]),
+        "masks": masks,
+    }
+    image = torch.randn(1, 3, 160, 160)
+    losses, unweighted = weighted.losses(image, [target]), alike.losses(image, [target])
+    assert losses["loss_mask"] != unweighted["loss_mask"]
+    assert all(losses[name] == unweighted[name] for name in losses if name != "loss_mask")
+    # Untrained masks are all near one half, so any weights of mean one give about ln 2 per pixel.
+    assert unweighted["loss_mask"].item() == pytest.approx(losses["loss_mask"].item(), rel=0.2)
 
 
 def test_focal_loss_equals_torchvisions() -> None:

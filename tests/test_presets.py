@@ -7,7 +7,7 @@ import json
 import pytest
 
 import sipmask_core as sm
-from sipmask_core.presets import preset_from_json, preset_to_json
+from sipmask_core.presets import override, preset_from_json, preset_to_json
 
 
 def test_the_official_configurations_are_presets() -> None:
@@ -53,3 +53,28 @@ def test_a_record_that_makes_no_sense_is_refused(change: dict) -> None:
 def test_text_that_is_no_record_is_refused(text: str) -> None:
     with pytest.raises(sm.InputError, match="cannot be read"):
         preset_from_json(text, "x")
+
+
+def test_overriding_fields_changes_them_and_the_name() -> None:
+    lite = sm.get_preset("sipmask_r18_lite")
+    changed = override(lite, ["sub_regions=3", "mask_weighting=false", "nms=fast", "std=[1, 2, 3]"])
+    assert (changed.sub_regions, changed.mask_weighting, changed.nms) == (3, False, "fast")
+    assert changed.std == (1, 2, 3)
+    assert changed.name.startswith("sipmask_r18_lite+sub_regions=3+")
+    assert override(lite, []) is lite
+
+
+@pytest.mark.parametrize(
+    ("setting", "reason"),
+    [
+        ("cells=3", "'cells=3' changes no field"),
+        ("sub_regions", "sub_regions is like 2"),
+        ("sub_regions=2.5", "sub_regions is like 2"),
+        ("sub_regions=9", "between 1 and 5"),
+        ("feature_alignment=off", "feature_alignment is like true"),
+        ("resize=3", "changes no field"),
+    ],
+)
+def test_an_override_that_does_not_fit_is_refused(setting: str, reason: str) -> None:
+    with pytest.raises(sm.InputError, match=reason):
+        override(sm.get_preset("sipmask_r18_lite"), [setting])

@@ -6,11 +6,13 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 import torch
 from official import golden_files
 
 import sipmask_core as sm
+from sipmask_core.presets import override
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -105,3 +107,20 @@ def test_class_names_and_number_must_agree() -> None:
         sm.build_model("sipmask_r18_lite", 3, ["person"])
     with pytest.raises(sm.InputError, match="num_classes is 0"):
         sm.build_model("sipmask_r18_lite", 0)
+
+
+def test_without_alignment_the_class_branch_ignores_the_boxes() -> None:
+    torch.manual_seed(0)
+    model = sm.build_model(
+        override(sm.get_preset("sipmask_r18_lite"), ["feature_alignment=false"]), num_classes=1
+    )
+    assert not any("conv_offset" in key for key in model.state_dict())
+    image = torch.randn(1, 3, 96, 96)
+    before = model(image)
+    with torch.no_grad():
+        model.bbox_head.fcos_reg.weight.mul_(50)
+    after = model(image)
+    assert not torch.equal(before.distances[0], after.distances[0])
+    assert torch.equal(before.class_logits[0], after.class_logits[0])
+    for precision in ("fp32", "bf16"):
+        sm.Predictor(model, device="cpu", precision=precision)(np.zeros((64, 64, 3), np.uint8))

@@ -24,39 +24,40 @@ def run(args: argparse.Namespace) -> int:
     from sipmask_core.files import write_json
     from sipmask_core.provenance import provenance
 
-    presets = [sm.get_preset(name) for name in sm.preset_names()]
-    rows: list[dict[str, Any]] = [
-        {
-            "name": preset.name,
-            "backbone": preset.backbone,
-            "parameters": _count_parameters(preset),
-            "input": _input_size(preset),
-            "sub_regions": f"{preset.sub_regions}x{preset.sub_regions}",
-            "features": _features(preset),
-        }
-        for preset in presets
-    ]
-    print(f"{'preset':<36}{'backbone':<11}{'parameters':>11}  {'input':<19}{'cells':<7}features")
+    rows = [_describe(sm.get_preset(name)) for name in sm.preset_names()]
+    print(
+        f"{'preset':<36}{'backbone':<11}{'parameters':>11}{'GFLOPs':>9}  {'input':<19}{'cells':<7}"
+        "features"
+    )
     for row in rows:
         print(
-            f"{row['name']:<36}{row['backbone']:<11}{row['parameters'] / 1e6:>9.1f} M  "
-            f"{row['input']:<19}{row['sub_regions']:<7}{row['features']}"
+            f"{row['name']:<36}{row['backbone']:<11}{row['parameters'] / 1e6:>9.1f} M"
+            f"{row['flops'] / 1e9:>9.1f}  {row['input']:<19}{row['sub_regions']:<7}"
+            f"{row['features']}"
         )
-    print("Parameters are those with 80 classes; any number of classes can be trained.")
+    print(
+        "Parameters and GFLOPs (2 per multiply-add, one image of the largest input) are those with"
+        " the default classes; any number of classes can be trained."
+    )
     if args.json:
         write_json(args.json, {"presets": rows, "provenance": provenance()})
     return 0
 
 
-def _count_parameters(preset: Preset) -> int:
-    """Parameters with 80 classes; on the meta device, which holds shapes without memory."""
-    import torch
+def _describe(preset: Preset) -> dict[str, Any]:
+    from sipmask_core.model.cost import cost_of
 
-    import sipmask_core as sm
-
-    with torch.device("meta"):
-        model = sm.build_model(preset.name, num_classes=80)
-    return sum(parameter.numel() for parameter in model.parameters())
+    cost = cost_of(preset)
+    return {
+        "name": preset.name,
+        "backbone": preset.backbone,
+        "parameters": cost.parameters,
+        "flops": cost.flops,
+        "network_input": cost.input_size,
+        "input": _input_size(preset),
+        "sub_regions": f"{preset.sub_regions}x{preset.sub_regions}",
+        "features": _features(preset),
+    }
 
 
 def _input_size(preset: Preset) -> str:
@@ -73,5 +74,6 @@ def _features(preset: Preset) -> str:
         "group norm": preset.group_norm,
         "deformable": preset.deformable,
         "mask rescoring": preset.mask_rescoring,
+        "track branch": preset.embedding_channels > 0,
     }
     return ", ".join(name for name, present in features.items() if present)

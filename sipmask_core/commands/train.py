@@ -61,6 +61,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="images kept from training for validation, those whose file name has the smallest"
         " SHA-256; 0 trains on all (default: 200)",
     )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="change the preset for an experiment, e.g. sub_regions=1 (1 to 5),"
+        " feature_alignment=false, mask_weighting=false; may be repeated",
+    )
     recipe = parser.add_argument_group("recipe (by default the preset's own)")
     recipe.add_argument("--epochs", type=int, metavar="N", help="passes over the data")
     recipe.add_argument("--batch", type=int, metavar="N", help="images per step")
@@ -98,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
     from sipmask_core.evaluation.coco import detect, evaluation_threshold, format_scores, score
     from sipmask_core.files import require_writable, write_json
     from sipmask_core.predictor import choose_device
-    from sipmask_core.presets import Letterbox
+    from sipmask_core.presets import Letterbox, override
     from sipmask_core.provenance import provenance
     from sipmask_core.training.loop import DivergenceError, Trainer
     from sipmask_core.training.recipe import recipe_for
@@ -117,6 +125,7 @@ def run(args: argparse.Namespace) -> int:
     device = choose_device(args.device)
     preset = sm.get_preset(args.preset)
     recipe = _changed(recipe_for(preset), args)
+    preset = override(preset, args.set)
     if args.size is not None and isinstance(preset.resize, Letterbox):
         preset = dataclasses.replace(preset, resize=Letterbox(args.size, args.size))
     train_part, held_out = read_annotations(args.annotations).split(args.hold_out)

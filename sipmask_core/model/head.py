@@ -69,20 +69,25 @@ class FeatureAlign(nn.Module):
     """Deformable 3x3 convolution whose offsets come from the box predicted at each location.
 
     Without `normalise` the norm is skipped, but its parameters stay: the authors' checkpoints of
-    such configurations hold them.
+    such configurations hold them. Without `align` the convolution is a plain one.
     """
 
-    def __init__(self, channels: int, normalise: bool) -> None:
+    def __init__(self, channels: int, normalise: bool, align: bool = True) -> None:
         super().__init__()
-        self.conv_offset = nn.Conv2d(4, ALIGN_GROUPS * 2 * 9, 1, bias=False)
+        if align:
+            self.conv_offset = nn.Conv2d(4, ALIGN_GROUPS * 2 * 9, 1, bias=False)
         self.conv_adaption = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         self.norm = nn.GroupNorm(NORM_GROUPS, channels)
         self.normalise = normalise
+        self.align = align
 
     def forward(self, x: Tensor, distances: Tensor) -> Tensor:
         """x: (N, C, H, W); distances: (N, 4, H, W) in strides, not differentiated."""
-        offset = self.conv_offset(distances.detach())  # (N, groups * 9 * 2, H, W), (dy, dx) pairs
-        x = deformable_conv3x3(x, offset, self.conv_adaption.weight)
+        if self.align:
+            offset = self.conv_offset(distances.detach())  # (N, groups * 9 * 2, H, W), (dy, dx)
+            x = deformable_conv3x3(x, offset, self.conv_adaption.weight)
+        else:
+            x = self.conv_adaption(x.to(self.conv_adaption.weight.dtype))
         return F.relu(self.norm(x) if self.normalise else x)
 
 
@@ -113,7 +118,7 @@ class SipMaskHead(nn.Module):
         self.fcos_reg = nn.Conv2d(c, 4, 3, padding=1)
         self.fcos_centerness = nn.Conv2d(c, 1, 3, padding=1)
         self.scales = nn.ModuleList(Scale() for _ in STRIDES)
-        self.feat_align = FeatureAlign(c, preset.group_norm)
+        self.feat_align = FeatureAlign(c, preset.group_norm, preset.feature_alignment)
         self.sip_cof = nn.Conv2d(c, cells * preset.num_bases, 3, padding=1)
         self.sip_mask_lat = nn.Conv2d(preset.basis_channels, preset.num_bases, 3, padding=1)
         self.sip_mask_lat0 = nn.Conv2d(3 * c, preset.basis_channels, 1)
@@ -133,7 +138,8 @@ class SipMaskHead(nn.Module):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
         nn.init.constant_(self.fcos_cls.bias, -math.log(1 / CLASS_PRIOR - 1))  # type: ignore[arg-type]
-        nn.init.zeros_(self.feat_align.conv_offset.weight)
+        if self.feat_align.align:
+            nn.init.zeros_(self.feat_align.conv_offset.weight)
         if not zero_distances:
             nn.init.constant_(self.fcos_reg.bias, INITIAL_DISTANCE)  # type: ignore[arg-type]
 

@@ -193,10 +193,12 @@ def _mask_losses(
         return basis.sum() * 0 + coefficients.sum() * 0, basis.new_zeros(0, 2)
     labels = target["labels"][objects]
 
-    true_boxes = target["boxes"].float()[objects] / BASIS_STRIDE
-    score = logits.detach().gather(1, labels[:, None])[:, 0].sigmoid()
-    weight = score * aligned_iou(true_boxes, boxes, model.preset.authors)
-    weight = weight / (weight.sum() + 1e-4) * len(boxes)  # mask alignment weighting
+    weight = boxes.new_ones(len(boxes))
+    if model.preset.mask_weighting:
+        true_boxes = target["boxes"].float()[objects] / BASIS_STRIDE
+        score = logits.detach().gather(1, labels[:, None])[:, 0].sigmoid()
+        weight = score * aligned_iou(true_boxes, boxes, model.preset.authors)
+        weight = weight / (weight.sum() + 1e-4) * len(boxes)
 
     truth = half_size_masks(target["masks"], basis.shape[-2:])  # (n, H, W)
     predicted, inside = mask_logits(basis, coefficients, boxes, model.preset.sub_regions)
