@@ -27,7 +27,7 @@ def test_authors_presets_have_their_epochs_and_optimiser():
     )
     assert recipe.bias_lr_factor == 2.0 and recipe.warmup == "constant"
     recipe = recipe_for(sm.get_preset("sipmask++_r101_caffe_fpn_ssd_6x"))
-    assert (recipe.epochs, recipe.milestones, recipe.input_size) == (72, (60, 69), (544, 544))
+    assert (recipe.epochs, recipe.milestones, recipe.input_size) == (72, (60, 69), (576, 576))
     assert recipe.bias_lr_factor == 1.0 and recipe.warmup == "linear"
 
 

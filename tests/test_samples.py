@@ -5,7 +5,8 @@ import pytest
 import torch
 from coco_squares import tiny_preset, tiny_recipe, write_squares
 
-from sipmask_core.data.coco import CocoDataset, read_annotations
+from sipmask_core.data.coco import read_annotations
+from sipmask_core.data.dataset import CocoDataset
 from sipmask_core.data.samples import AugmentedSamples, EpochBatches, collate
 from sipmask_core.errors import InputError
 
@@ -90,4 +91,4 @@ def test_a_batch_stacks_images_and_lists_targets(dataset):
     images, targets = collate([samples[0, 0], samples[0, 1]])
     assert images.shape == (2, 96, 96, 3)
     assert images.dtype == torch.uint8
-    assert [set(target) for target in targets] == [{"boxes", "labels", "masks"}] * 2
+    assert [set(target) for target in targets] == [{"boxes", "labels", "masks", "ignore"}] * 2

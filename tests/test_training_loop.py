@@ -17,7 +17,8 @@ from coco_squares import tiny_model, tiny_preset, tiny_recipe, write_squares
 
 import sipmask_core as sm
 from sipmask_core.cli import main
-from sipmask_core.data.coco import CocoDataset, read_annotations
+from sipmask_core.data.coco import read_annotations
+from sipmask_core.data.dataset import CocoDataset
 from sipmask_core.data.samples import AugmentedSamples
 from sipmask_core.errors import InputError
 from sipmask_core.evaluation.coco import METRICS

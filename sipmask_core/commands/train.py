@@ -101,7 +101,8 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     import sipmask_core as sm
-    from sipmask_core.data.coco import CocoDataset, read_annotations, require_images
+    from sipmask_core.data.coco import read_annotations, require_images
+    from sipmask_core.data.dataset import CocoDataset
     from sipmask_core.data.samples import AugmentedSamples
     from sipmask_core.evaluation.coco import detect, evaluation_threshold, format_scores, score
     from sipmask_core.files import require_writable, write_json
@@ -142,7 +143,7 @@ def run(args: argparse.Namespace) -> int:
         pretrained -= {f"backbone.{key}" for key in fresh}
 
     require_images(held_out, args.images)
-    dataset = CocoDataset(train_part, args.images, max_side=round(1.25 * max(recipe.input_size)))
+    dataset = CocoDataset(train_part, args.images, max_side=recipe.source_side)
     samples = AugmentedSamples(dataset, recipe, preset)
 
     def validate(current: SipMask) -> dict[str, dict[str, float]]:

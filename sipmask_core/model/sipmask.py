@@ -47,7 +47,9 @@ class SipMask(nn.Module):
         """Named losses of a batch; their sum is what training minimises.
 
         images: (N, 3, H, W) float, normalised. targets: per image a dict with `boxes` (n, 4)
-        x0 y0 x1 y1 in pixels, `labels` (n,) int64 0-based and `masks` (n, H, W) of 0 and 1.
+        x0 y0 x1 y1 in pixels, `labels` (n,) int64 0-based and `masks` (n, H, W) of 0 and 1, and
+        optionally `ignore` (H, W), 1 where an image shows a crowd and background is not to be
+        learnt. In a batch of different sizes, H and W are those of the image without its padding.
         Presets with a track branch also need another frame of the same video: `reference_image`
         (3, H, W) float, normalised; `reference_boxes` (m, 4) of the objects in it; and
         `reference_match` (n,) int64: 1 + the index in `reference_boxes` of the same object, 0 for

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from sipmask_core.checkpoints import save_checkpoint
-from sipmask_core.data.samples import AugmentedSamples, EpochBatches, collate
+from sipmask_core.data.samples import AugmentedSamples, EpochBatches, collate, normalised
 from sipmask_core.errors import InputError
 from sipmask_core.files import atomic_path
 from sipmask_core.interruption import Interruption
@@ -136,7 +136,7 @@ class Trainer:
 
         images = images.to(self.device, non_blocking=True)
         targets = [{k: v.to(self.device, non_blocking=True) for k, v in t.items()} for t in targets]
-        pixels = self._normalise(images, recipe.input_size, torch.float32)  # (N, 3, H, W)
+        pixels, targets = normalised(self._normalise, images, targets)  # (N, 3, H, W)
         with torch.autocast(self.device.type, torch.bfloat16, recipe.precision == "bf16"):
             losses = self.model.losses(pixels, targets)
         total = torch.stack(list(losses.values())).sum()
@@ -231,6 +231,7 @@ class Trainer:
             self.recipe.seed,
             self.step,
             self.total_steps,
+            self.samples.tall,
         )
         if self.workers:
             # Here, because a forked worker hangs when it ends a thread pool that it inherited.

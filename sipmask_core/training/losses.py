@@ -57,7 +57,12 @@ def sipmask_losses(
     coefficients = _flatten(outputs.coefficients)  # (N, L, cells * bases)
 
     num_positives = sum(len(a.positives) for a in assignments)
-    labels = torch.stack([a.labels for a in assignments])  # (N, L)
+    labels = torch.stack(
+        [
+            _without_crowds(a.labels, points, target)
+            for a, target in zip(assignments, targets, strict=True)
+        ]
+    )  # (N, L)
     losses = {
         "loss_cls": focal_loss(logits, labels) / (num_positives + len(targets)),
         **_box_losses(points, assignments, distances, center_logits, preset),
@@ -96,6 +101,18 @@ def _check_references(targets: Sequence[dict[str, Tensor]], preset: Preset) -> N
         )
 
 
+def _without_crowds(labels: Tensor, points: Points, target: dict[str, Tensor]) -> Tensor:
+    """Labels (L,) with -1 for background in the regions that `ignore` (H, W) marks, if it does."""
+    ignore = target.get("ignore")
+    if ignore is None:
+        return labels
+    x, y = points.xy.long().unbind(1)
+    h, w = ignore.shape
+    inside = (x < w) & (y < h)  # and not in the padding
+    ignored = inside & (ignore[y.clamp(max=h - 1), x.clamp(max=w - 1)] > 0)
+    return torch.where(ignored & (labels == 0), -1, labels)
+
+
 def _flatten(levels: Sequence[Tensor]) -> Tensor:
     """Per level (N, C, H_l, W_l) -> (N, L, C) float32, locations in the order of `Points`."""
     return torch.cat([x.flatten(2).transpose(1, 2) for x in levels], dim=1).float()
@@ -104,14 +121,15 @@ def _flatten(levels: Sequence[Tensor]) -> Tensor:
 def focal_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Sigmoid focal loss (Lin et al., ICCV 2017), summed.
 
-    logits: (..., classes); labels: (...) int64, 0 background, 1 + class otherwise.
+    logits: (..., classes); labels: (...) int64, 0 background, 1 + class otherwise, -1 not counted.
     """
-    target = F.one_hot(labels, logits.shape[-1] + 1)[..., 1:].to(logits.dtype)
+    target = F.one_hot(labels.clamp(min=0), logits.shape[-1] + 1)[..., 1:].to(logits.dtype)
     cross_entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
     probability = logits.sigmoid()
     wrong = probability + target - 2 * probability * target  # 1 - probability of the truth
     alpha = FOCAL_ALPHA * target + (1 - FOCAL_ALPHA) * (1 - target)
-    return (alpha * wrong**FOCAL_GAMMA * cross_entropy).sum()
+    counted = (labels >= 0)[..., None]
+    return (alpha * wrong**FOCAL_GAMMA * cross_entropy * counted).sum()
 
 
 def aligned_iou(a: Tensor, b: Tensor, inclusive: bool) -> Tensor:
