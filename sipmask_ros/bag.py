@@ -115,9 +115,9 @@ def image_topics(bag: Bag, wanted: Sequence[str]) -> list[str]:
     """The topics to look at. Raises InputError unless each one carries images."""
     known = sorted(topic for topic, kind in bag.topics.items() if kind in IMAGE_TYPES)
     if not known:
-        raise InputError(
-            f"{bag.path} has no images; its topics are {', '.join(sorted(bag.topics)) or 'none'}."
-        )
+        found = ", ".join(sorted(bag.topics)) or "none"
+        sentences = [f"{bag.path} has no images; its topics are {found}.", *map(str, bag.damage)]
+        raise InputError(" ".join(sentences))
     for topic in wanted:
         if topic not in known:
             kind = bag.topics.get(topic)
@@ -171,13 +171,12 @@ class _Run:
             account.refuse(f"Image {number} of {topic} was left out. {error}")
             return
         account.receive(recorded.time, stamp)
-        if seen is None:
+        if seen is not None:
+            account.add(*seen)
+        else:
             account.missing_results += 1
-            return
-        instances, seconds = seen
-        account.add(instances, seconds)
         if topic in self._scorers:
-            self._scorers[topic].add(number, stamp, instances)
+            self._scorers[topic].add(number, stamp, seen[0] if seen is not None else None)
 
     def _look_at(self, recorded: Message, image: Any) -> tuple[Instances, tuple[float, ...]] | None:
         """The instances in an image and what each stage took; None where there is no result."""

@@ -106,7 +106,7 @@ class Bag:
             yield from salvage
             if salvage.reason:
                 self.damage.append(
-                    Damage(file, salvage.reason, salvage.unread_bytes, file.stat().st_size)
+                    Damage(file, salvage.reason, salvage.unread_bytes, salvage.total_bytes)
                 )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sipmask_core.drawing import colour
 from sipmask_core.files import atomic_path
 from sipmask_core.instances import UNTRACKED, TrackState
 from sipmask_ros.perception import STAGES
@@ -171,16 +172,17 @@ class TopicAccount:
             figure.savefig(temporary, dpi=110)
 
     def _draw_periods(self, axes: Any) -> None:
-        """The time from each image to the one before; gaps in red."""
+        """The time from each image to the one before; gaps in red, in all plots."""
         stamps = np.array(self._stamps, np.int64)
         seconds = (stamps - stamps[0]) * 1e-9 if len(stamps) else stamps
         periods = np.diff(seconds)
         if np.any(periods > 0):
             median = float(np.median(periods[periods > 0]))
-            axes.plot(seconds[1:], 1e3 * periods, ".-", markersize=3, linewidth=0.8)
+            axes.plot(seconds[1:], 1e3 * periods, ".", markersize=4)
             axes.axhline(1e3 * median, color="0.5", linewidth=0.8)
             for i in np.flatnonzero(periods > GAP * median):
-                axes.axvspan(seconds[i], seconds[i + 1], color="red", alpha=0.25)
+                for shaded in axes.figure.axes:
+                    shaded.axvspan(seconds[i], seconds[i + 1], color="red", alpha=0.2, zorder=3)
         axes.set(ylabel="since last image (ms)", ylim=(0, None))
 
     def _draw_tracks(self, axes: Any) -> None:
@@ -189,8 +191,9 @@ class TopicAccount:
         shown = sorted(most_seen, key=lambda item: item[1][0])
         edges = self._edges()
         for row, (track_id, seen) in enumerate(shown):
+            blue, green, red = (level / 255 for level in colour(track_id))  # as in the overlay
             for first, last in _runs(seen):
-                axes.hlines(row, edges[first], edges[last + 1], f"C{track_id % 10}", linewidth=5)
+                axes.hlines(row, edges[first], edges[last + 1], [(red, green, blue)], linewidth=5)
         axes.set_yticks(
             range(len(shown)),
             [f"{self._class_names[self._labels[track_id]]} #{track_id}" for track_id, _ in shown],

@@ -43,13 +43,14 @@ class Salvage:
     """Iterates over the messages that can be read, in the order of the file.
 
     Afterwards `reason` says what is wrong with the file ("" if nothing was found) and
-    `unread_bytes` how much of it was not read or is missing.
+    `unread_bytes` how many of its `total_bytes` are damaged or missing.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.reason = ""
         self.unread_bytes = 0
+        self.total_bytes = path.stat().st_size
 
     def __iter__(self) -> Iterator[Message]:
         self.reason, self.unread_bytes = "", 0
@@ -60,7 +61,7 @@ class Salvage:
         self.reason = self.reason or reason
 
     def _mcap(self) -> Iterator[Message]:
-        size = self.path.stat().st_size
+        size = self.total_bytes
         with self.path.open("rb") as stream:
             if stream.read(len(_MAGIC)) != _MAGIC:
                 self._lose(size, "it does not begin as an MCAP file")
@@ -115,15 +116,20 @@ class Salvage:
         with self.path.open("rb") as stream:
             header = stream.read(100)
         if len(header) < 100 or not header.startswith(b"SQLite format 3\0"):
-            self._lose(self.path.stat().st_size, "it does not begin as an SQLite file")
+            self._lose(self.total_bytes, "it does not begin as an SQLite file")
             return
-        page_size, pages = struct.unpack_from(">H", header, 16)[0], header[28:32]
-        promised = (65536 if page_size == 1 else page_size) * int.from_bytes(pages, "big")
-        if (missing := promised - self.path.stat().st_size) > 0:
-            self._lose(missing, "it is cut off")
+        (page_size,), (pages,) = (
+            struct.unpack_from(form, header, at) for form, at in ((">H", 16), (">I", 28))
+        )
+        promised = pages * (page_size if page_size > 1 else 65536)
+        if promised > (size := self.path.stat().st_size):
+            self.total_bytes = promised
+            self._lose(promised - size, "it is cut off")
         after = skipped = 0
         uri = f"{self.path.resolve().as_uri()}?immutable=1"
         with closing(sqlite3.connect(uri, uri=True)) as database:
+            # Without it, SQLite opens no file that is shorter than its header says.
+            database.execute("PRAGMA writable_schema = ON")
             while skipped <= _MOST_SKIPPED:
                 try:
                     topics = {n: (name, kind) for n, name, kind in database.execute(_TOPICS)}

@@ -23,6 +23,7 @@ from sipmask_core.data.youtube_vis import read_videos
 from sipmask_core.errors import InputError
 from sipmask_core.evaluation.coco import score
 from sipmask_core.evaluation.tracking import TrackedFrame, count_tracks
+from sipmask_core.instances import UNTRACKED, Instances
 from sipmask_core.results import coco_results
 from sipmask_ros.conversions import message_to_instances
 from sipmask_ros.msg import InstanceArray
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from sipmask_core.data.document import Entry
-    from sipmask_core.instances import Instances
     from sipmask_core.results import Result
     from sipmask_ros.bag_reader import Bag
 
@@ -160,11 +160,16 @@ class Scorer:
         self._frames: list[TrackedFrame] = []
         self._has_ids = True
 
-    def add(self, frame: int, stamp: int, instances: Instances) -> None:
-        """Take in what was seen in a recorded image. Raises InputError where the sizes differ."""
+    def add(self, frame: int, stamp: int, instances: Instances | None) -> None:
+        """Take in what was seen in a recorded image; None where there is no result, as if nothing.
+
+        Raises InputError where the sizes differ.
+        """
         image = self._truth.find(frame, stamp)
         if image is None:
             return
+        if instances is None:
+            instances = Instances.empty((image.height, image.width))
         if instances.image_size != (image.height, image.width):
             raise InputError(
                 f"Image {frame} has {instances.image_size[0]} x {instances.image_size[1]} pixels,"
@@ -172,8 +177,15 @@ class Scorer:
             )
         self._images.append(image)
         self._results += coco_results(instances, image.id, self._category_ids)
-        known = [self._category_ids[label] is not None for label in instances.labels]
-        tracked = instances[(instances.track_ids >= 0) & known]
+        tracked = instances[
+            [
+                index
+                for index, (track_id, label) in enumerate(
+                    zip(instances.track_ids, instances.labels, strict=True)
+                )
+                if track_id != UNTRACKED and self._category_ids[label] is not None
+            ]
+        ]
         self._frames.append(TrackedFrame(tracked.track_ids.tolist(), tracked.to_rle()))
         true = [o for o in image.objects if not o.is_crowd]
         ids = [o.track_id for o in true if o.track_id is not None]

@@ -23,6 +23,7 @@ from sipmask_ros import parameters
 from sipmask_ros.diagnostics import Reporter, Statistics
 from sipmask_ros.msg import InstanceArray
 from sipmask_ros.parameters import Parameters
+from sipmask_ros.perception import Perception
 from sipmask_ros.segmenter import Segmenter
 from sipmask_ros.transport import prepare_for_images
 
@@ -136,7 +137,7 @@ class SegmentationNode(LifecycleNode):
         assert ready is not None
         segmenter = Segmenter(
             self,
-            ready.predictor,
+            Perception(ready.predictor, mask_encoding=ready.parameters.mask_encoding),
             ready.parameters,
             ready.statistics,
             ready.instances,

@@ -12,14 +12,13 @@ from sipmask_core.errors import InputError
 from sipmask_ros.conversions import array_to_image, label_image
 from sipmask_ros.diagnostics import Outcome, Statistics
 from sipmask_ros.mailbox import Mailbox
-from sipmask_ros.perception import ImageMessage, Perception
 
 if TYPE_CHECKING:
     from rclpy.node import Node
     from rclpy.publisher import Publisher
 
-    from sipmask_core.predictor import Predictor
     from sipmask_ros.parameters import Parameters
+    from sipmask_ros.perception import ImageMessage, Perception
 
 # Seconds between two warnings of the same kind.
 WARNING_PERIOD = 5.0
@@ -35,7 +34,7 @@ class Segmenter:
     def __init__(
         self,
         node: Node,
-        predictor: Predictor,
+        perceive: Perception,
         parameters: Parameters,
         statistics: Statistics,
         instances: Publisher,
@@ -44,7 +43,7 @@ class Segmenter:
     ) -> None:
         self._node = node
         self._log = node.get_logger()
-        self._perceive = Perception(predictor, mask_encoding=parameters.mask_encoding)
+        self._perceive = perceive
         self._parameters = parameters
         self._statistics = statistics
         self._instances = instances
