@@ -1,40 +1,23 @@
-"""COCO instance annotations: read once, checked when read, served as images with masks."""
+"""COCO instance annotations: read once, checked when read."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 import cv2
-import numpy as np
-from pycocotools import mask as coco_mask
-from tqdm import tqdm
 
-from sipmask_core.data.rle import checked_rle
+from sipmask_core.data.document import Document, Entry, Polygons
 from sipmask_core.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
+    import numpy as np
     from numpy.typing import NDArray
-
-CACHE_BYTES = 8 << 30  # of decoded images kept in memory; those beyond are decoded at each use
-
-
-class Target(TypedDict):
-    """The objects of one image.
-
-    boxes: (n, 4) float32, x0 y0 x1 y1 in pixels. labels: (n,) int64, 0-based.
-    masks: (n, H, W) uint8, 0 or 1.
-    """
-
-    boxes: NDArray[np.float32]
-    labels: NDArray[np.int64]
-    masks: NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -42,15 +25,17 @@ class CocoObject:
     """One annotation. `bbox` is x, y, width, height in pixels; `label` is 0-based.
 
     `segmentation` is a list of polygons (x0, y0, x1, y1, ...) or a compressed RLE. A crowd marks a
-    region with many objects: scored by COCO's rules, never a training target.
+    region with many objects: scored by COCO's rules, never a training target. `track_id` says
+    which object of a video it is; None for photographs.
     """
 
     id: int
     label: int
     bbox: tuple[float, float, float, float]
     area: float
-    segmentation: list[list[float]] | dict[str, Any]
+    segmentation: Polygons | dict[str, Any]
     is_crowd: bool
+    track_id: int | None = None
 
 
 @dataclass(frozen=True)
@@ -96,17 +81,18 @@ class CocoAnnotations:
         )
 
 
-def hold_out(file_names: Iterable[str], count: int) -> frozenset[str]:
+def hold_out(file_names: Iterable[str], count: int, what: str = "images") -> frozenset[str]:
     """The `count` file names whose SHA-256 is smallest: a split that any machine reproduces.
 
     The hash is of the name's last component in UTF-8, read as a hexadecimal string, so neither the
     order of the file, nor its folder, nor a random generator matters; images that are added later
-    move few others. Raises InputError unless 0 <= count < number of names.
+    move few others. `what` they are names of is for the message of the InputError that is raised
+    unless 0 <= count < number of names.
     """
     names = sorted(file_names, key=_name_digest)
     if not 0 <= count < len(names):
         raise InputError(
-            f"{count} images cannot be held out of {len(names)};"
+            f"{count} {what} cannot be held out of {len(names)};"
             f" a number from 0 to {len(names) - 1} is accepted."
         )
     return frozenset(names[:count])
@@ -120,170 +106,53 @@ def read_annotations(path: Path) -> CocoAnnotations:
     """Reads and checks a COCO instance file.
 
     Polygons, uncompressed and compressed RLE are read; images without objects are kept; labels
-    follow the category ids in rising order. Raises InputError naming file, entry id and field.
+    follow the category ids in rising order; a box or area that is missing comes from the mask.
+    Raises InputError naming file, entry id and field.
     """
-    try:
-        content = Path(path).read_bytes()
-        document = json.loads(content)
-    except OSError as error:
-        raise InputError(f"Cannot read annotations {path}: {error.strerror}.") from error
-    except ValueError as error:
-        raise InputError(f"Annotations {path} are not valid JSON: {error}.") from error
-    reader = _Reader(str(path))
-    categories = {
-        reader.integer(entry, "id", "categories"): reader.text(entry, "name", "categories")
-        for entry in reader.entries(document, "categories")
-    }
-    category_ids = tuple(sorted(categories))
-    labels = {category_id: label for label, category_id in enumerate(category_ids)}
+    document = Document(path)
+    categories = document.categories()
+    labels = {category_id: label for label, category_id in enumerate(categories)}
     images: dict[int, CocoImage] = {}
     names: set[str] = set()
-    for entry in reader.entries(document, "images"):
-        image = reader.image(entry)
-        if image.id in images or image.file_name in names:
+    for entry in document.entries("images"):
+        image = CocoImage(
+            id=entry["id"],
+            file_name=document.text(entry, "file_name", "images"),
+            height=document.integer(entry, "height", "images", minimum=1),
+            width=document.integer(entry, "width", "images", minimum=1),
+            objects=(),
+        )
+        if image.file_name in names:
             raise InputError(f"{path}: image {image.id} ({image.file_name}) is listed twice.")
         images[image.id] = image
         names.add(image.file_name)
     objects: dict[int, list[CocoObject]] = {image_id: [] for image_id in images}
-    seen: set[int] = set()
-    for entry in reader.entries(document, "annotations"):
-        image_id, coco_object = reader.object(entry, images, labels)
-        if coco_object.id in seen:
-            raise InputError(f"{path}: annotation {coco_object.id} is listed twice.")
-        seen.add(coco_object.id)
-        objects[image_id].append(coco_object)
+    for entry in document.entries("annotations", may_be_empty=True):
+        image_id = document.reference(entry, "image_id", images, "images")
+        category_id = document.reference(entry, "category_id", labels, "categories")
+        objects[image_id].append(_object(document, entry, images[image_id], labels[category_id]))
     return CocoAnnotations(
-        path=Path(path),
-        sha256=hashlib.sha256(content).hexdigest(),
-        description=reader.description(document),
-        class_names=tuple(categories[category_id] for category_id in category_ids),
-        category_ids=category_ids,
+        path=document.path,
+        sha256=document.sha256,
+        description=document.description,
+        class_names=tuple(categories.values()),
+        category_ids=tuple(categories),
         images=tuple(replace(i, objects=tuple(objects[i.id])) for i in images.values()),
     )
 
 
-class _Reader:
-    """Field by field checks of one COCO document; every message begins with the file's path."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-
-    def description(self, document: dict[str, Any]) -> str:
-        info = document.get("info")
-        description = info.get("description") if isinstance(info, dict) else None
-        return description if isinstance(description, str) else ""
-
-    def entries(self, document: Any, section: str) -> list[dict[str, Any]]:
-        value = document.get(section) if isinstance(document, dict) else None
-        if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
-            raise InputError(f"{self.path}: {section!r} is missing or not a list of objects.")
-        if not value and section != "annotations":
-            raise InputError(f"{self.path}: {section!r} is empty.")
-        return value
-
-    def where(self, entry: dict[str, Any], kind: str, field: str) -> str:
-        return f"{self.path}: {kind}[id={entry.get('id')!r}].{field}"
-
-    def integer(self, entry: dict[str, Any], field: str, kind: str, minimum: int = 0) -> int:
-        value = entry.get(field)
-        if type(value) is not int or value < minimum:
-            raise InputError(
-                f"{self.where(entry, kind, field)} is {value!r}, expected an integer >= {minimum}."
-            )
-        return value
-
-    def text(self, entry: dict[str, Any], field: str, kind: str) -> str:
-        value = entry.get(field)
-        if not isinstance(value, str) or not value:
-            raise InputError(f"{self.where(entry, kind, field)} is {value!r}, expected a name.")
-        return value
-
-    def numbers(self, value: Any, where: str, count: str, ok: bool) -> list[float]:
-        if not ok or not all(type(x) in (int, float) and math.isfinite(x) for x in value):
-            raise InputError(f"{where} is {_brief(value)}, expected {count} finite numbers.")
-        return [float(x) for x in value]
-
-    def image(self, entry: dict[str, Any]) -> CocoImage:
-        return CocoImage(
-            id=self.integer(entry, "id", "images"),
-            file_name=self.text(entry, "file_name", "images"),
-            height=self.integer(entry, "height", "images", minimum=1),
-            width=self.integer(entry, "width", "images", minimum=1),
-            objects=(),
-        )
-
-    def object(
-        self, entry: dict[str, Any], images: dict[int, CocoImage], labels: dict[int, int]
-    ) -> tuple[int, CocoObject]:
-        kind = "annotations"
-        image_id = self.integer(entry, "image_id", kind)
-        category_id = self.integer(entry, "category_id", kind)
-        if image_id not in images:
-            raise InputError(
-                f"{self.where(entry, kind, 'image_id')} is {image_id}, which 'images' lacks."
-            )
-        if category_id not in labels:
-            raise InputError(
-                f"{self.where(entry, kind, 'category_id')} is {category_id},"
-                " which 'categories' lacks."
-            )
-        image = images[image_id]
-        segmentation = self.segmentation(entry, image)
-        bbox = entry.get("bbox")
-        if bbox is None:
-            bbox = coco_mask.toBbox(_merged_rle(segmentation, image)).tolist()
-        is_four = isinstance(bbox, list) and len(bbox) == 4
-        x, y, w, h = self.numbers(bbox, self.where(entry, kind, "bbox"), "four", is_four)
-        if w < 0 or h < 0:
-            raise InputError(f"{self.where(entry, kind, 'bbox')} has a negative size: {bbox}.")
-        area = entry.get("area")
-        if area is None:
-            area = float(coco_mask.area(_merged_rle(segmentation, image)))
-        (area,) = self.numbers([area], self.where(entry, kind, "area"), "one", True)
-        is_crowd = entry.get("iscrowd", 0)
-        if is_crowd not in (0, 1):
-            raise InputError(
-                f"{self.where(entry, kind, 'iscrowd')} is {is_crowd!r}, expected 0 or 1."
-            )
-        return image_id, CocoObject(
-            id=self.integer(entry, "id", kind, minimum=1),  # pycocotools reads 0 as "unmatched"
-            label=labels[category_id],
-            bbox=(x, y, w, h),
-            area=area,
-            segmentation=segmentation,
-            is_crowd=bool(is_crowd),
-        )
-
-    def segmentation(
-        self, entry: dict[str, Any], image: CocoImage
-    ) -> list[list[float]] | dict[str, Any]:
-        value = entry.get("segmentation")
-        where = self.where(entry, "annotations", "segmentation")
-        if isinstance(value, dict):
-            return checked_rle(value, (image.height, image.width), where)
-        if not isinstance(value, list) or not value:
-            raise InputError(f"{where} is {_brief(value)}, expected polygons or an RLE.")
-        return [
-            self.numbers(
-                polygon,
-                where,
-                "polygons of three or more points, an even number (six or more) of",
-                isinstance(polygon, list) and len(polygon) >= 6 and len(polygon) % 2 == 0,
-            )
-            for polygon in value
-        ]
-
-
-def _brief(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:60]}..."
-
-
-def _merged_rle(segmentation: list[list[float]] | dict[str, Any], image: CocoImage) -> Any:
-    """The compressed RLE of one object; its polygons are united."""
-    if isinstance(segmentation, dict):
-        return segmentation
-    return coco_mask.merge(coco_mask.frPyObjects(segmentation, image.height, image.width))
+def _object(document: Document, entry: Entry, image: CocoImage, label: int) -> CocoObject:
+    values = {field: entry.get(field) for field in ("segmentation", "bbox", "area")}
+    shape = document.shape(entry, values, (image.height, image.width))
+    return CocoObject(
+        # pycocotools reads 0 as "unmatched"
+        id=document.integer(entry, "id", "annotations", minimum=1),
+        label=label,
+        bbox=shape.bbox,
+        area=shape.area,
+        segmentation=shape.segmentation,
+        is_crowd=document.is_crowd(entry),
+    )
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
@@ -318,71 +187,3 @@ def require_images(annotations: CocoAnnotations, image_dir: Path) -> None:
             f"{len(missing)} of {len(annotations.images)} images that {annotations.path} lists"
             f" are not in {image_dir}, {missing[0].file_name} for one."
         )
-
-
-class CocoDataset:
-    """The images of a COCO file with their objects, crowds left out.
-
-    `dataset[i]` is the image, (H, W, 3) uint8 BGR, and its `Target`, as the annotations have them
-    or, with `max_side`, scaled down so that the long side is at most that many pixels. Scaled
-    images are decoded once and stay in memory up to `cache_bytes`. Raises InputError on
-    construction when an image file is missing, on reading when it is damaged or not of the
-    annotated size.
-    """
-
-    def __init__(
-        self,
-        annotations: CocoAnnotations,
-        image_dir: Path,
-        max_side: int | None = None,
-        cache_bytes: int = CACHE_BYTES,
-    ) -> None:
-        self.annotations = annotations
-        self.image_dir = Path(image_dir)
-        self.max_side = max_side
-        self._cache: dict[int, tuple[NDArray[np.uint8], NDArray[np.uint8]]] = {}
-        self._cache_room = cache_bytes if max_side is not None else 0
-        require_images(annotations, self.image_dir)
-
-    def __len__(self) -> int:
-        return len(self.annotations.images)
-
-    def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], Target]:
-        record = self.annotations.images[index]
-        objects = [o for o in record.objects if not o.is_crowd]
-        image, packed = self._cache.get(index) or self._load(index, record, objects)
-        h, w = image.shape[:2]
-        masks = np.unpackbits(packed, axis=1, count=h * w).reshape(-1, h, w)
-        boxes = np.array([o.bbox for o in objects], np.float32).reshape(-1, 4)
-        boxes[:, 2:] += boxes[:, :2]
-        boxes *= np.array([w / record.width, h / record.height] * 2, np.float32)
-        labels = np.array([o.label for o in objects], np.int64)
-        return image, Target(boxes=boxes, labels=labels, masks=masks)
-
-    def fill_cache(self) -> None:
-        """Read images ahead, with a progress bar, as long as the cache has room."""
-        for index in tqdm(range(len(self)), desc="reading images", unit="image", leave=False):
-            _ = self[index]
-            if index not in self._cache:
-                return
-
-    def _load(
-        self, index: int, record: CocoImage, objects: Sequence[CocoObject]
-    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Image (h, w, 3) and masks packed to bits (n, ceil(h * w / 8)), at the dataset's scale."""
-        image = read_annotated_image(self.image_dir, record)
-        scale = min(1.0, (self.max_side or math.inf) / max(image.shape[:2]))
-        size = (max(1, round(record.width * scale)), max(1, round(record.height * scale)))
-        if scale < 1:
-            image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
-        packed = np.zeros((len(objects), math.ceil(size[0] * size[1] / 8)), np.uint8)
-        for row, coco_object in zip(packed, objects, strict=True):
-            mask = coco_mask.decode(_merged_rle(coco_object.segmentation, record))  # (H, W)
-            if scale < 1:
-                mask = cv2.resize(mask * 255, size, interpolation=cv2.INTER_AREA) >= 128
-            row[:] = np.packbits(np.ascontiguousarray(mask).reshape(-1))
-        size_bytes = image.nbytes + packed.nbytes
-        if size_bytes <= self._cache_room:
-            self._cache_room -= size_bytes
-            self._cache[index] = image, packed
-        return image, packed

@@ -2,113 +2,188 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch.utils.data import Dataset, Sampler
 
-from sipmask_core.data.transforms import (
-    paste,
-    random_colour_table,
-    random_placement,
-    recolour,
-    warp,
-)
+from sipmask_core.data.affine import AffineView, paste
+from sipmask_core.data.target import Canvas
+from sipmask_core.data.youtube_vis import VideoDataset
 from sipmask_core.errors import InputError
+from sipmask_core.preprocess import PAD_MULTIPLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from sipmask_core.data.coco import CocoDataset, Target
+    from sipmask_core.data.dataset import CocoDataset
+    from sipmask_core.data.target import Target
+    from sipmask_core.preprocess import Normalise
     from sipmask_core.presets import Preset
     from sipmask_core.training.recipe import Recipe
 
 Tensors = dict[str, torch.Tensor]
+REFERENCE_JITTER = 0.05  # of the sides of a reference frame's boxes: shift and change of size
 
 
 class AugmentedSamples(Dataset[tuple[torch.Tensor, Tensors]]):
     """`samples[epoch, index]`: image `index` of the dataset as epoch `epoch` sees it.
 
-    An image is uint8 (H, W, 3) of the recipe's input size, in the preset's channel order; its
-    target holds boxes (n, 4) float32, labels (n,) int64 and masks (n, H, W) uint8. All randomness
+    An image is uint8 (H, W, 3), in the preset's channel order; its target holds boxes (n, 4)
+    float32, labels (n,) int64, masks (n, H, W) uint8 and ignore (H, W) uint8, the regions of
+    crowds. H and W are the recipe's input size or, without one, the image's own. All randomness
     comes from (seed, epoch, index), so a sample does not depend on which worker makes it, in which
     order or after which resume.
 
+    Frames of a `VideoDataset` come with a reference frame under the same augmentation, copy-paste
+    aside: reference_image uint8 (H, W, 3), reference_boxes (m, 4), jittered, and reference_match
+    (n,) int64, 1 + the index of the same object there, 0 where it is not to be seen.
+
     The authors' presets learn from images with objects only: there, a sample without any gives way
-    to another image's; InputError when MAX_DRAWS images in a row have none.
+    to another image's; InputError when MAX_DRAWS images in a row have none. They also take crowds
+    for background: their targets have no `ignore`.
     """
 
     MAX_DRAWS = 50
 
     def __init__(self, dataset: CocoDataset, recipe: Recipe, preset: Preset) -> None:
         self.dataset = dataset
-        self.input_size = recipe.input_size
         self.augmentation = recipe.augmentation
         self.seed = recipe.seed
         self.rgb = preset.rgb
+        self.authors = preset.authors
         first, green, last = (round(value) for value in preset.mean)
-        self.fill = (last, green, first) if preset.rgb else (first, green, last)  # BGR
-        self.keep_empty = not preset.authors
+        fill = (last, green, first) if preset.rgb else (first, green, last)  # BGR
+        self.canvas = Canvas(recipe.input_size, fill, inclusive=preset.authors)
 
     def __len__(self) -> int:
         return len(self.dataset)
+
+    @property
+    def tall(self) -> NDArray[np.bool_] | None:
+        """Which images are higher than wide; None where all fill the same canvas."""
+        if self.canvas.size is not None:
+            return None
+        return np.array([image.height > image.width for image in self.dataset.annotations.images])
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[torch.Tensor, Tensors]:
         epoch, index = key
         rng = np.random.default_rng([self.seed, epoch, index])
         for _ in range(self.MAX_DRAWS):
-            image, target = self._drawn(rng, index)
-            if self.keep_empty or len(target["labels"]):
-                if self.rgb:
-                    cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
-                return torch.from_numpy(image), {
-                    "boxes": torch.from_numpy(target["boxes"]),
-                    "labels": torch.from_numpy(target["labels"]),
-                    "masks": torch.from_numpy(target["masks"]),
-                }
+            sample = self._drawn(rng, index)
+            if len(sample[1]["labels"]) or not self.authors:
+                return sample
             index = self._any(rng)
         raise InputError(
             f"{self.MAX_DRAWS} images drawn from {self.dataset.annotations.path} have no object"
             " left after augmentation; this preset learns from images with objects only."
         )
 
-    def _drawn(self, rng: np.random.Generator, index: int) -> tuple[NDArray[np.uint8], Target]:
-        colours = random_colour_table(rng, self.augmentation)
-        image, target = self._placed(rng, index, colours)
-        if rng.random() < self.augmentation.copy_paste:
-            image, target = paste(image, target, *self._placed(rng, self._any(rng), colours))
-        return image, target
+    def _drawn(self, rng: np.random.Generator, index: int) -> tuple[torch.Tensor, Tensors]:
+        image, target = self.dataset[index]
+        size = image.shape[0], image.shape[1]
+        view = self.augmentation.view(rng, size, target["boxes"], self.canvas)
+        image, target = view(image, target)
+        if isinstance(self.dataset, VideoDataset):
+            reference = self.dataset[self.dataset.reference(rng, index)]
+            extra = self._reference_tensors(rng, target, *view(*reference))
+        else:
+            extra = {}
+            if isinstance(view, AffineView):
+                image, target = self._pasted(rng, view, image, target)
+        tensors = {name: torch.from_numpy(target[name]) for name in ("boxes", "labels", "masks")}
+        if not self.authors:
+            tensors["ignore"] = torch.from_numpy(target["ignore"])
+        return self._channels(image), {**tensors, **extra}
+
+    def _pasted(
+        self, rng: np.random.Generator, view: AffineView, image: NDArray[np.uint8], target: Target
+    ) -> tuple[NDArray[np.uint8], Target]:
+        """With the recipe's probability, the objects of another image on top, in like colours."""
+        if rng.random() >= view.augmentation.copy_paste:
+            return image, target
+        other, its_target = self.dataset[self._any(rng)]
+        other_view = view.elsewhere(rng, (other.shape[0], other.shape[1]))
+        return paste(image, target, *other_view(other, its_target))
+
+    def _reference_tensors(
+        self,
+        rng: np.random.Generator,
+        target: Target,
+        reference: NDArray[np.uint8],
+        reference_target: Target,
+    ) -> Tensors:
+        boxes = jittered(rng, reference_target["boxes"])
+        same = target["ids"][:, None] == reference_target["ids"]  # (n, m)
+        match = (same * np.arange(1, same.shape[1] + 1)).sum(axis=1)
+        return {
+            "reference_image": self._channels(reference),
+            "reference_boxes": torch.from_numpy(boxes),
+            "reference_match": torch.from_numpy(match.astype(np.int64)),
+        }
+
+    def _channels(self, image: NDArray[np.uint8]) -> torch.Tensor:
+        if self.rgb:
+            cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
+        return torch.from_numpy(image)
 
     def _any(self, rng: np.random.Generator) -> int:
         return int(rng.integers(len(self.dataset)))
 
-    def _placed(
-        self, rng: np.random.Generator, index: int, colours: NDArray[np.uint8]
-    ) -> tuple[NDArray[np.uint8], Target]:
-        image, target = self.dataset[index]
-        size = image.shape[0], image.shape[1]
-        matrix = random_placement(rng, size, self.input_size, self.augmentation)
-        return warp(recolour(image, colours), target, matrix, self.input_size, self.fill)
+
+def jittered(rng: np.random.Generator, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Boxes (m, 4), each moved and resized by up to REFERENCE_JITTER of its sides."""
+    shift_x, shift_y, grow_x, grow_y = rng.uniform(
+        -REFERENCE_JITTER, REFERENCE_JITTER, boxes.shape
+    ).T
+    sides = boxes[:, 2:] - boxes[:, :2]
+    centres = boxes[:, :2] + sides * (0.5 + np.stack([shift_x, shift_y], axis=1))
+    half = sides * (1 + np.stack([grow_x, grow_y], axis=1)) / 2
+    return np.concatenate([centres - half, centres + half], axis=1).astype(np.float32)
 
 
 class EpochBatches(Sampler[list[tuple[int, int]]]):
     """The (epoch, index) keys of each training step from `start` to `stop`.
 
     Each epoch is a permutation drawn from (seed, epoch); what does not fill its last batch is left
-    out. A step's batch is a function of the step alone, so a run can begin anywhere.
+    out. A step's batch is a function of the step alone, so a run can begin anywhere. With `tall`,
+    which images are higher than wide, all but one batch of an epoch hold images of one kind:
+    padding a tall and a wide one to a common size would waste up to half of the computation.
+
+    Of each batch, `part` of `parts` is taken, counted from 0; together they are the batch, in
+    order. Raises InputError for a batch that cannot be cut into equal parts.
     """
 
-    def __init__(self, count: int, batch_size: int, seed: int, start: int, stop: int) -> None:
+    def __init__(
+        self,
+        count: int,
+        batch_size: int,
+        seed: int,
+        start: int,
+        stop: int,
+        tall: NDArray[np.bool_] | None = None,
+        part: int = 0,
+        parts: int = 1,
+    ) -> None:
         self.count = count
         self.batch_size = min(batch_size, count)
+        if self.batch_size % parts:
+            raise InputError(
+                f"A batch of {self.batch_size} images cannot be shared equally by {parts}"
+                " processes; its size must be a multiple of their number."
+            )
+        self.share = self.batch_size // parts
+        self.part = part
         self.per_epoch = count // self.batch_size
         self.seed = seed
         self.start = start
         self.stop = stop
+        self.tall = tall
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -117,11 +192,55 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
         for step in range(self.start, self.stop):
             epoch, position = divmod(step, self.per_epoch)
             if position == 0 or step == self.start:
-                order = np.random.default_rng([self.seed, epoch]).permutation(self.count)
-            first = position * self.batch_size
-            yield [(epoch, int(i)) for i in order[first : first + self.batch_size]]
+                batches = self._batches(epoch)
+            share = batches[position, self.part * self.share :][: self.share]
+            yield [(epoch, int(i)) for i in share]
+
+    def _batches(self, epoch: int) -> NDArray[np.int64]:
+        """Indices (per_epoch, batch_size)."""
+        rng = np.random.default_rng([self.seed, epoch])
+        order = rng.permutation(self.count)[: self.per_epoch * self.batch_size]
+        if self.tall is None:
+            return order.reshape(self.per_epoch, self.batch_size)
+        order = order[np.argsort(self.tall[order], kind="stable")]
+        return rng.permutation(order.reshape(self.per_epoch, self.batch_size))
 
 
-def collate(samples: Sequence[tuple[torch.Tensor, Tensors]]) -> tuple[torch.Tensor, list[Any]]:
-    """Images stacked to (N, H, W, 3) uint8; targets listed, since their counts differ."""
-    return torch.stack([image for image, _ in samples]), [target for _, target in samples]
+def collate(samples: Sequence[tuple[torch.Tensor, Tensors]]) -> tuple[torch.Tensor, list[Tensors]]:
+    """Images stacked to (N, H, W, 3) uint8, reference images and targets listed.
+
+    H and W are the least multiples of 32 that hold all images, which lie at the top left. Masks
+    keep the size of their own image, and so tell it.
+    """
+    sides = [max(image.shape[axis] for image, _ in samples) for axis in (0, 1)]
+    height, width = (side + -side % PAD_MULTIPLE for side in sides)
+
+    def padded(image: torch.Tensor) -> torch.Tensor:
+        return F.pad(image, (0, 0, 0, width - image.shape[1], 0, height - image.shape[0]))
+
+    targets = [dict(target) for _, target in samples]
+    for target in targets:
+        if "reference_image" in target:
+            target["reference_image"] = padded(target["reference_image"])
+    return torch.stack([padded(image) for image, _ in samples]), targets
+
+
+def normalised(
+    normalise: Normalise, images: torch.Tensor, targets: Sequence[Tensors]
+) -> tuple[torch.Tensor, list[Tensors]]:
+    """What `collate` returns as `SipMask.losses` takes it: (N, 3, H, W) float32, padded with zeros.
+
+    Zero is the mean colour once it is normalised, so padding looks as it does at test time.
+    """
+
+    def pixels(image: torch.Tensor, target: Tensors) -> torch.Tensor:
+        height, width = target["masks"].shape[1:]
+        return normalise(image[None], (height, width), torch.float32)
+
+    batch = torch.cat([pixels(image, t) for image, t in zip(images, targets, strict=True)])
+    return batch, [
+        {**t, "reference_image": pixels(t["reference_image"], t)[0]}
+        if "reference_image" in t
+        else t
+        for t in targets
+    ]

@@ -1,4 +1,4 @@
-"""Training augmentation: one affine warp per image and its masks, then colours by look-up table.
+"""Augmentation of our own presets: one affine warp per image, then colours by look-up table.
 
 Flip, scale, crop and letterbox are composed into a single matrix, so each pixel is resampled once.
 That is an order of magnitude cheaper than the chain of `torchvision.transforms.v2` operators with
@@ -7,19 +7,16 @@ the same effect, which matters where the processor that loads is the processor t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from sipmask_core.data.coco import Target
+from sipmask_core.data.target import Canvas, Target, visible
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-MIN_SIDE = 2.0  # pixels: an object whose box is thinner than this is dropped after the warp
-MIN_AREA = 12  # mask pixels, likewise
 
 
 @dataclass(frozen=True)
@@ -42,6 +39,43 @@ class Augmentation:
     hue: float = 9.0
     copy_paste: float = 0.3
     keep_ratio: bool = True
+
+    def view(
+        self,
+        rng: np.random.Generator,
+        size: tuple[int, int],
+        boxes: NDArray[np.float32],
+        canvas: Canvas,
+    ) -> AffineView:
+        """What happens to an image of (H, W) = size; the boxes in it do not matter."""
+        colours = random_colour_table(rng, self)
+        return AffineView(self, canvas, colours, random_placement(rng, size, _size(canvas), self))
+
+
+@dataclass(frozen=True)
+class AffineView:
+    """Colours by a table (see `recolour`), then a (2, 3) matrix (see `random_placement`)."""
+
+    augmentation: Augmentation
+    canvas: Canvas
+    colours: NDArray[np.uint8]
+    matrix: NDArray[np.float64]
+
+    def __call__(
+        self, image: NDArray[np.uint8], target: Target
+    ) -> tuple[NDArray[np.uint8], Target]:
+        """Image and target as the network sees them."""
+        return warp(recolour(image, self.colours), target, self.matrix, self.canvas)
+
+    def elsewhere(self, rng: np.random.Generator, size: tuple[int, int]) -> AffineView:
+        """The same colours for an image of (H, W) = size, which is placed anew."""
+        matrix = random_placement(rng, size, _size(self.canvas), self.augmentation)
+        return replace(self, matrix=matrix)
+
+
+def _size(canvas: Canvas) -> tuple[int, int]:
+    assert canvas.size is not None
+    return canvas.size
 
 
 def random_placement(
@@ -73,63 +107,36 @@ def warp(
     image: NDArray[np.uint8],
     target: Target,
     matrix: NDArray[np.float64],
-    input_size: tuple[int, int],
-    fill: tuple[int, int, int],
+    canvas: Canvas,
 ) -> tuple[NDArray[np.uint8], Target]:
-    """Image, boxes and masks under `matrix` (see `random_placement`), on a canvas of (H, W).
+    """Image, boxes and masks under `matrix` (see `random_placement`), on the canvas.
 
-    What the image does not cover gets the BGR colour `fill`. Objects of which (almost) nothing
-    remains are dropped. A box follows its annotated, sub-pixel box where the whole object is
-    visible and the visible part of the mask where the canvas cuts it.
+    Objects of which (almost) nothing remains are dropped. A box follows its annotated, sub-pixel
+    box where the whole object is visible and the visible part of the mask where the canvas cuts it.
     """
-    height, width = input_size
+    height, width = _size(canvas)
     # OpenCV counts from pixel centres: p' = A (p + 1/2) + b - 1/2.
     centred = matrix.copy()
     centred[:, 2] += matrix[:, :2] @ (0.5, 0.5) - 0.5
     warped = cv2.warpAffine(
-        image, centred, (width, height), flags=cv2.INTER_LINEAR, borderValue=fill
+        image, centred, (width, height), flags=cv2.INTER_LINEAR, borderValue=canvas.fill
     )
-    masks = np.empty((len(target["masks"]), height, width), np.uint8)
-    for out, mask in zip(masks, target["masks"], strict=True):
+    planes = [*target["masks"], target["ignore"]]
+    warped_planes = np.zeros((len(planes), height, width), np.uint8)
+    for out, plane in zip(warped_planes, planes, strict=True):
         # 255 for 1, so that the interpolated edge can be cut at one half.
-        soft = cv2.warpAffine(mask * np.uint8(255), centred, (width, height))
+        soft = cv2.warpAffine(plane * np.uint8(255), centred, (width, height))
         np.greater_equal(soft, 128, out=out, casting="unsafe")
     corners = target["boxes"].reshape(-1, 2, 2) @ matrix[:, :2].T + matrix[:, 2]  # (n, 2, xy)
     boxes = np.concatenate([corners.min(1), corners.max(1)], axis=1)
-    boxes = boxes.astype(np.float32)
-    return np.asarray(warped, np.uint8), visible(
-        Target(boxes=boxes, labels=target["labels"], masks=masks)
+    moved = Target(
+        boxes=boxes.astype(np.float32),
+        labels=target["labels"],
+        ids=target["ids"],
+        masks=warped_planes[:-1],
+        ignore=warped_planes[-1],
     )
-
-
-def visible(target: Target) -> Target:
-    """The objects that can still be seen, each box within a pixel of its mask's bounds."""
-    bounds = mask_bounds(target["masks"])
-    low, high = bounds[:, :2], bounds[:, 2:]
-    boxes = np.concatenate(
-        [
-            np.clip(target["boxes"][:, :2], low - 1, low + 0.5),
-            np.clip(target["boxes"][:, 2:], high - 0.5, high + 1),
-        ],
-        axis=1,
-    )
-    h, w = target["masks"].shape[1:]
-    boxes = np.clip(boxes, 0, [w, h, w, h]).astype(np.float32)
-    sides = (boxes[:, 2:] - boxes[:, :2]).min(axis=1)
-    areas = target["masks"].sum(axis=(1, 2), dtype=np.int64)
-    keep = (sides >= MIN_SIDE) & (areas >= MIN_AREA)
-    if keep.all():
-        return Target(boxes=boxes, labels=target["labels"], masks=target["masks"])
-    return Target(boxes=boxes[keep], labels=target["labels"][keep], masks=target["masks"][keep])
-
-
-def mask_bounds(masks: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """(n, 4) x0 y0 x1 y1 around the non-zero pixels of (n, H, W) masks; zeros for an empty mask."""
-    bounds = np.zeros((len(masks), 4), np.int64)
-    for row, mask in zip(bounds, masks, strict=True):
-        x, y, w, h = cv2.boundingRect(mask)
-        row[:] = x, y, x + w, y + h
-    return bounds
+    return np.asarray(warped, np.uint8), visible(moved)
 
 
 def paste(
@@ -148,7 +155,9 @@ def paste(
         Target(
             boxes=np.concatenate([target["boxes"], source_target["boxes"]]),
             labels=np.concatenate([target["labels"], source_target["labels"]]),
+            ids=np.concatenate([target["ids"], source_target["ids"]]),
             masks=np.concatenate([beneath, source_target["masks"]]),
+            ignore=target["ignore"] & (1 - covered),
         )
     )
 

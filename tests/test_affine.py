@@ -3,37 +3,21 @@ import dataclasses
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scenes import assert_whole, make_target, scenes
 
-from sipmask_core.data.transforms import (
-    MIN_AREA,
-    MIN_SIDE,
+from sipmask_core.data.affine import (
     Augmentation,
-    mask_bounds,
     paste,
     random_colour_table,
     random_placement,
     recolour,
     warp,
 )
+from sipmask_core.data.target import MIN_AREA, MIN_SIDE, Canvas, mask_bounds
 
 INPUT = (96, 64)
 FILL = (1, 2, 3)
-
-
-@st.composite
-def scenes(draw):
-    """An image of one colour with up to three rectangles, boxes exact."""
-    h, w = draw(st.integers(20, 120)), draw(st.integers(20, 120))
-    count = draw(st.integers(0, 3))
-    boxes = np.zeros((count, 4), np.float32)
-    masks = np.zeros((count, h, w), np.uint8)
-    for box, mask in zip(boxes, masks, strict=True):
-        x0, y0 = draw(st.integers(0, w - 6)), draw(st.integers(0, h - 6))
-        x1, y1 = draw(st.integers(x0 + 5, w)), draw(st.integers(y0 + 5, h))
-        box[:] = x0, y0, x1, y1
-        mask[y0:y1, x0:x1] = 1
-    image = np.full((h, w, 3), 200, np.uint8)
-    return image, {"boxes": boxes, "labels": np.arange(count), "masks": masks}
+CANVAS = Canvas(INPUT, FILL, inclusive=False)
 
 
 def generator(seed):
@@ -41,13 +25,7 @@ def generator(seed):
 
 
 def assert_consistent(image, target):
-    h, w = INPUT
-    n = len(target["labels"])
-    assert image.shape == (h, w, 3) and image.dtype == np.uint8
-    assert target["masks"].shape == (n, h, w) and target["masks"].dtype == np.uint8
-    assert target["boxes"].shape == (n, 4) and target["boxes"].dtype == np.float32
-    assert set(np.unique(target["masks"])) <= {0, 1}
-    assert (target["boxes"] >= 0).all() and (target["boxes"] <= [w, h, w, h]).all()
+    assert_whole(image, target, INPUT)
     assert (np.abs(target["boxes"] - mask_bounds(target["masks"])) <= 1).all()
     assert (target["boxes"][:, 2:] - target["boxes"][:, :2] >= MIN_SIDE).all()
     assert (target["masks"].sum((1, 2)) >= MIN_AREA).all()
@@ -59,7 +37,7 @@ def test_boxes_stay_around_their_masks_under_any_placement(scene, seed, keep_rat
     image, target = scene
     augmentation = Augmentation(scale=(0.4, 2.5), keep_ratio=keep_ratio)
     matrix = random_placement(generator(seed), image.shape[:2], INPUT, augmentation)
-    assert_consistent(*warp(image, target, matrix, INPUT, FILL))
+    assert_consistent(*warp(image, target, matrix, CANVAS))
 
 
 @given(scenes(), scenes(), st.integers(0, 999))
@@ -69,7 +47,7 @@ def test_boxes_stay_around_their_masks_when_objects_are_pasted(first, second, se
     placed = []
     for image, target in (first, second):
         matrix = random_placement(rng, image.shape[:2], INPUT, Augmentation())
-        placed.append(warp(image, target, matrix, INPUT, FILL))
+        placed.append(warp(image, target, matrix, CANVAS))
     image, target = paste(*placed[0], *placed[1])
     assert_consistent(image, target)
     pasted = len(placed[1][1]["labels"])
@@ -89,7 +67,7 @@ def test_without_scaling_or_flip_every_object_stays_and_the_image_fits(scene, se
     corners = np.array([[0, 0], image.shape[1::-1]]) @ matrix[:, :2].T + matrix[:, 2]
     assert (corners > -1e-6).all() and (corners < np.array(INPUT[::-1]) + 1e-6).all()
     scale = matrix[0, 0]
-    _, warped = warp(image, target, matrix, INPUT, FILL)
+    _, warped = warp(image, target, matrix, CANVAS)
     large = target["boxes"][:, 2:] - target["boxes"][:, :2] > 5 / scale
     assert set(target["labels"][large.all(1)]) <= set(warped["labels"])
 
@@ -99,13 +77,9 @@ def test_a_placement_that_changes_nothing_returns_the_same_pixels():
     image = rng.integers(0, 256, (*INPUT, 3), np.uint8)
     masks = np.zeros((1, *INPUT), np.uint8)
     masks[0, 10:50, 20:40] = 1
-    target = {
-        "boxes": np.float32([[20.25, 10.5, 40, 49.75]]),
-        "labels": np.array([4]),
-        "masks": masks,
-    }
+    target = make_target([20.25, 10.5, 40, 49.75], masks)
     still = Augmentation(scale=(1.0, 1.0), flip=0.0)
-    warped, moved = warp(image, target, random_placement(rng, INPUT, INPUT, still), INPUT, FILL)
+    warped, moved = warp(image, target, random_placement(rng, INPUT, INPUT, still), CANVAS)
     assert np.array_equal(warped, image)
     assert np.array_equal(moved["masks"], masks)
     assert np.array_equal(moved["boxes"], target["boxes"])
@@ -116,20 +90,20 @@ def test_a_flip_mirrors_image_masks_and_boxes():
     image = rng.integers(0, 256, (*INPUT, 3), np.uint8)
     masks = np.zeros((1, *INPUT), np.uint8)
     masks[0, 10:50, 20:30] = 1
-    target = {"boxes": np.float32([[20, 10, 30, 50]]), "labels": np.array([4]), "masks": masks}
+    target = make_target([20, 10, 30, 50], masks, ignore=masks[0])
     mirror = Augmentation(scale=(1.0, 1.0), flip=1.0)
-    warped, moved = warp(image, target, random_placement(rng, INPUT, INPUT, mirror), INPUT, FILL)
+    warped, moved = warp(image, target, random_placement(rng, INPUT, INPUT, mirror), CANVAS)
     assert np.array_equal(warped, image[:, ::-1])
     assert np.array_equal(moved["masks"], masks[:, :, ::-1])
+    assert np.array_equal(moved["ignore"], masks[0, :, ::-1])
     assert moved["boxes"].tolist() == [[34, 10, 44, 50]]
 
 
 def test_what_the_image_does_not_cover_has_the_fill_colour():
     image = np.full((40, 40, 3), 200, np.uint8)
-    target = {"boxes": np.zeros((0, 4), np.float32), "labels": np.zeros(0, np.int64)}
-    target["masks"] = np.zeros((0, 40, 40), np.uint8)
+    target = make_target([], np.zeros((0, 40, 40)))
     half = np.array([[0.5, 0, 0], [0, 0.5, 0]])
-    warped, _ = warp(image, target, half, INPUT, FILL)
+    warped, _ = warp(image, target, half, CANVAS)
     assert (warped[:20, :20] == 200).all()
     assert (warped[21:] == FILL).all() and (warped[:, 21:] == FILL).all()
 
@@ -139,11 +113,11 @@ def test_an_object_outside_the_crop_is_dropped_with_its_label():
     masks = np.zeros((2, *INPUT), np.uint8)
     masks[0, 0:20, 0:20] = 1
     masks[1, 70:90, 40:60] = 1
-    boxes = np.float32([[0, 0, 20, 20], [40, 70, 60, 90]])
-    target = {"boxes": boxes, "labels": np.array([5, 6]), "masks": masks}
+    target = make_target([[0, 0, 20, 20], [40, 70, 60, 90]], masks, labels=[5, 6])
     shift = np.array([[1.0, 0, -30], [0, 1, -30]])
-    _, moved = warp(image, target, shift, INPUT, FILL)
+    _, moved = warp(image, target, shift, CANVAS)
     assert moved["labels"].tolist() == [6]
+    assert moved["ids"].tolist() == [101]
     assert moved["boxes"].tolist() == [[10, 40, 30, 60]]
 
 
@@ -153,9 +127,9 @@ def test_an_object_that_the_frame_cuts_keeps_the_box_of_its_visible_part():
     masks = np.zeros((1, *INPUT), np.uint8)
     masks[0, 10:80, 5:15] = 1
     masks[0, 70:80, 5:60] = 1
-    target = {"boxes": np.float32([[5, 10, 60, 80]]), "labels": np.array([0]), "masks": masks}
+    target = make_target([5, 10, 60, 80], masks)
     up = np.array([[1.0, 0, 0], [0, 1, 30]])  # rows from 66 on leave the canvas below
-    _, moved = warp(image, target, up, INPUT, FILL)
+    _, moved = warp(image, target, up, CANVAS)
     x0, y0, x1, y1 = moved["boxes"][0]
     assert (x0, y0, y1) == (5, 40, 96)
     assert 15 <= x1 <= 16

@@ -1,0 +1,172 @@
+"""An annotation file in JSON whose fields are checked when they are read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pycocotools import mask as coco_mask
+
+from sipmask_core.data.rle import checked_rle
+from sipmask_core.errors import InputError
+
+Entry = dict[str, Any]
+Polygons = list[list[float]]
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """An object in one image.
+
+    bbox: x, y, width, height in pixels; area: in pixels; segmentation: polygons
+    (x0, y0, x1, y1, ...) or a compressed RLE.
+    """
+
+    bbox: tuple[float, float, float, float]
+    area: float
+    segmentation: Polygons | Entry
+
+
+class Document:
+    """What COCO's and YouTube-VIS's files have in common; messages begin with the file's path.
+
+    path: where it was read from; sha256: of its bytes; description: the file's own word about
+    itself, licence included, "" without one.
+
+    The constructor and all methods raise InputError that names file, entry id and field.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        try:
+            content = self.path.read_bytes()
+            self._content = json.loads(content)
+        except OSError as error:
+            raise InputError(f"Cannot read annotations {path}: {error.strerror}.") from error
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"Annotations {path} are not valid JSON: {error}.") from error
+        self.sha256 = hashlib.sha256(content).hexdigest()
+        info = self._content.get("info") if isinstance(self._content, dict) else None
+        description = info.get("description") if isinstance(info, dict) else None
+        self.description = description if isinstance(description, str) else ""
+
+    def entries(self, section: str, may_be_empty: bool = False) -> list[Entry]:
+        """The objects of one of the document's lists, each with an id of its own."""
+        value = self._content.get(section) if isinstance(self._content, dict) else None
+        if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
+            raise InputError(f"{self.path}: {section!r} is missing or not a list of objects.")
+        if not value and not may_be_empty:
+            raise InputError(f"{self.path}: {section!r} is empty.")
+        seen = set()
+        for entry in value:
+            entry_id = self.integer(entry, "id", section)
+            if entry_id in seen:
+                raise InputError(f"{self.path}: {section}[id={entry_id}] is listed twice.")
+            seen.add(entry_id)
+        return value
+
+    def categories(self) -> dict[int, str]:
+        """Names by category id, ids rising: label i is the i-th."""
+        names = {e["id"]: self.text(e, "name", "categories") for e in self.entries("categories")}
+        return dict(sorted(names.items()))
+
+    def where(self, entry: Entry, section: str, field: str) -> str:
+        """How messages name a field."""
+        return f"{self.path}: {section}[id={entry.get('id')!r}].{field}"
+
+    def integer(self, entry: Entry, field: str, section: str, minimum: int = 0) -> int:
+        """An integer from `minimum` on."""
+        value = entry.get(field)
+        if type(value) is not int or value < minimum:
+            raise InputError(
+                f"{self.where(entry, section, field)} is {value!r},"
+                f" expected an integer >= {minimum}."
+            )
+        return value
+
+    def text(self, entry: Entry, field: str, section: str) -> str:
+        """A text that is not empty."""
+        value = entry.get(field)
+        if not isinstance(value, str) or not value:
+            raise InputError(f"{self.where(entry, section, field)} is {value!r}, expected a name.")
+        return value
+
+    def reference(self, entry: Entry, field: str, known: Any, section: str) -> int:
+        """The id of an entry of `section`, one of `known`."""
+        value = self.integer(entry, field, "annotations")
+        if value not in known:
+            raise InputError(
+                f"{self.where(entry, 'annotations', field)} is {value}, which {section!r} lacks."
+            )
+        return value
+
+    def is_crowd(self, entry: Entry) -> bool:
+        """The field `iscrowd`, false where it is missing."""
+        value = entry.get("iscrowd", 0)
+        if value not in (0, 1):
+            raise InputError(
+                f"{self.where(entry, 'annotations', 'iscrowd')} is {value!r}, expected 0 or 1."
+            )
+        return bool(value)
+
+    def shape(self, entry: Entry, values: dict[str, Any], size: Size) -> Shape:
+        """An annotation's shape in an image of that (H, W).
+
+        values: segmentation (polygons or either form of RLE), box and area, in this order, by the
+        names that messages give them. A box or an area of None comes from the segmentation.
+        """
+        places = (self.where(entry, "annotations", field) for field in values)
+        (segmentation, bbox, area), (at_segmentation, at_box, at_area) = values.values(), places
+        segmentation = _segmentation(segmentation, size, at_segmentation)
+        if bbox is None:
+            bbox = coco_mask.toBbox(merged_rle(segmentation, size)).tolist()
+        if area is None:
+            area = float(coco_mask.area(merged_rle(segmentation, size)))
+        (area,) = _numbers([area], at_area, "one", True)
+        return Shape(_box(bbox, at_box), area, segmentation)
+
+
+def _segmentation(value: Any, size: Size, where: str) -> Polygons | Entry:
+    if isinstance(value, dict):
+        return checked_rle(value, size, where)
+    if not isinstance(value, list) or not value:
+        raise InputError(f"{where} is {_brief(value)}, expected polygons or an RLE.")
+    return [
+        _numbers(
+            polygon,
+            where,
+            "polygons of three or more points, an even number (six or more) of",
+            isinstance(polygon, list) and len(polygon) >= 6 and len(polygon) % 2 == 0,
+        )
+        for polygon in value
+    ]
+
+
+def _box(value: Any, where: str) -> tuple[float, float, float, float]:
+    x, y, w, h = _numbers(value, where, "four", isinstance(value, list) and len(value) == 4)
+    if w < 0 or h < 0:
+        raise InputError(f"{where} has a negative size: {value}.")
+    return x, y, w, h
+
+
+def _numbers(value: Any, where: str, count: str, ok: bool) -> list[float]:
+    if not ok or not all(type(x) in (int, float) and math.isfinite(x) for x in value):
+        raise InputError(f"{where} is {_brief(value)}, expected {count} finite numbers.")
+    return [float(x) for x in value]
+
+
+def _brief(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."
+
+
+def merged_rle(segmentation: Polygons | Entry, size: Size) -> Any:
+    """The compressed RLE, (H, W) = size, of one object; its polygons are united."""
+    if isinstance(segmentation, dict):
+        return segmentation
+    return coco_mask.merge(coco_mask.frPyObjects(segmentation, *size))

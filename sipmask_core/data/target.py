@@ -1,0 +1,116 @@
+"""What a training image and its objects are, to all augmentations alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypedDict
+
+import cv2
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MIN_SIDE = 2.0  # pixels: an object whose box is thinner than this cannot be learnt from
+MIN_AREA = 12  # mask pixels, likewise
+
+
+class Target(TypedDict):
+    """The objects of one image of H x W pixels.
+
+    boxes: (n, 4) float32, x0 y0 x1 y1 in pixels. labels: (n,) int64, 0-based. ids: (n,) int64, the
+    annotation's or, in a video, the track's. masks: (n, H, W) uint8, 0 or 1. ignore: (H, W) uint8,
+    1 in the regions of crowds, where neither an object nor its absence is to be learnt.
+    """
+
+    boxes: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    ids: NDArray[np.int64]
+    masks: NDArray[np.uint8]
+    ignore: NDArray[np.uint8]
+
+
+View = Callable[["NDArray[np.uint8]", Target], tuple["NDArray[np.uint8]", Target]]
+"""One drawn augmentation: (H, W, 3) uint8 BGR and its target -> the same as the network sees them.
+
+It can be repeated: frames of one video get the same view.
+"""
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """What a preset asks of every training image.
+
+    size: (H, W); None where each image has its own. fill: the BGR colour of what no image covers.
+    inclusive: boxes end on their last pixel instead of after it, as the authors have it.
+    """
+
+    size: tuple[int, int] | None
+    fill: tuple[int, int, int]
+    inclusive: bool
+
+
+def finished(target: Target, canvas: Canvas) -> Target:
+    """The target within its image: what can be learnt from, or all that the authors keep."""
+    if not canvas.inclusive:
+        return visible(target)
+    h, w = target["ignore"].shape
+    boxes = np.clip(target["boxes"], 0, [w - 1, h - 1] * 2).astype(np.float32)
+    return {**target, "boxes": boxes}
+
+
+def mirrored(
+    image: NDArray[np.uint8], target: Target, inclusive: bool
+) -> tuple[NDArray[np.uint8], Target]:
+    """Image, boxes and masks with left and right exchanged."""
+    right = image.shape[1] - (1 if inclusive else 0)
+    boxes = target["boxes"].copy()
+    boxes[:, [0, 2]] = right - target["boxes"][:, [2, 0]]
+    return image[:, ::-1].copy(), Target(
+        boxes=boxes,
+        labels=target["labels"],
+        ids=target["ids"],
+        masks=target["masks"][..., ::-1].copy(),
+        ignore=target["ignore"][:, ::-1].copy(),
+    )
+
+
+def chosen(target: Target, keep: NDArray[np.bool_]) -> Target:
+    """The objects that `keep` (n,) marks."""
+    if keep.all():
+        return target
+    return Target(
+        boxes=target["boxes"][keep],
+        labels=target["labels"][keep],
+        ids=target["ids"][keep],
+        masks=target["masks"][keep],
+        ignore=target["ignore"],
+    )
+
+
+def visible(target: Target) -> Target:
+    """The objects that can still be seen, each box within a pixel of its mask's bounds."""
+    bounds = mask_bounds(target["masks"])
+    low, high = bounds[:, :2], bounds[:, 2:]
+    boxes = np.concatenate(
+        [
+            np.clip(target["boxes"][:, :2], low - 1, low + 0.5),
+            np.clip(target["boxes"][:, 2:], high - 0.5, high + 1),
+        ],
+        axis=1,
+    )
+    h, w = target["masks"].shape[1:]
+    boxes = np.clip(boxes, 0, [w, h, w, h]).astype(np.float32)
+    sides = (boxes[:, 2:] - boxes[:, :2]).min(axis=1)
+    areas = target["masks"].sum(axis=(1, 2), dtype=np.int64)
+    return chosen({**target, "boxes": boxes}, (sides >= MIN_SIDE) & (areas >= MIN_AREA))
+
+
+def mask_bounds(masks: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """(n, 4) x0 y0 x1 y1 around the non-zero pixels of (n, H, W) masks; zeros for an empty mask."""
+    bounds = np.zeros((len(masks), 4), np.int64)
+    for row, mask in zip(bounds, masks, strict=True):
+        x, y, w, h = cv2.boundingRect(mask)
+        row[:] = x, y, x + w, y + h
+    return bounds

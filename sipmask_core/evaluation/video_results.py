@@ -1,0 +1,115 @@
+"""YouTube-VIS's results format: read, checked, and written as the benchmark's server takes it."""
+
+from __future__ import annotations
+
+import json
+import sys
+import zipfile
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sipmask_core.data.rle import checked_rle
+from sipmask_core.errors import InputError
+from sipmask_core.files import atomic_path
+
+if TYPE_CHECKING:
+    from sipmask_core.data.youtube_vis import Video, VideoAnnotations
+    from sipmask_core.results import Result
+
+MEMBER = "results.json"  # of the zip
+MAX_UNPACKED = 4 << 30  # bytes: a small zip may hold anything
+
+
+def read_results(path: Path, annotations: VideoAnnotations) -> list[Result]:
+    """Results from a JSON file, or from results.json in a zip as the benchmark's server takes it.
+
+    Raises InputError naming file, entry and field, also for a video or category that the
+    annotations lack.
+    """
+    entries = _read_json(Path(path))
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise InputError(f"{path} is not a list of results.")
+    videos = {video.id: video for video in annotations.videos}
+    categories = set(annotations.category_ids)
+    return [
+        _checked_result(entry, f"{path}: result {number}", videos, categories)
+        for number, entry in enumerate(entries)
+    ]
+
+
+def write_results(path: Path, results: list[Result]) -> None:
+    """Write results as JSON, or, where the name ends in .zip, as the benchmark's server takes them.
+
+    The same results give the same bytes. Raises InputError when the file cannot be written.
+    """
+    content = json.dumps(results)
+    with atomic_path(path) as temporary:
+        if Path(path).suffix != ".zip":
+            temporary.write_text(content, encoding="utf-8")
+            return
+        member = zipfile.ZipInfo(MEMBER)  # dated 1980
+        member.external_attr = 0o644 << 16
+        with zipfile.ZipFile(temporary, "w") as archive:
+            archive.writestr(member, content, zipfile.ZIP_DEFLATED)
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        content = _from_zip(path) if zipfile.is_zipfile(path) else path.read_bytes()
+    except OSError as error:
+        raise InputError(f"Cannot read results {path}: {error.strerror}.") from error
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"Results {path} are not valid JSON: {error}.") from error
+
+
+def _from_zip(path: Path) -> bytes:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            member = archive.getinfo(MEMBER)
+            if member.file_size > MAX_UNPACKED:
+                raise InputError(
+                    f"{path}: {MEMBER} unpacks to {member.file_size} bytes,"
+                    f" at most {MAX_UNPACKED} are read."
+                )
+            return archive.read(member)
+    except KeyError:
+        raise InputError(f"{path} is a zip without a file {MEMBER} in it.") from None
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+        raise InputError(f"{path} is a zip that cannot be unpacked: {error}.") from error
+
+
+def _checked_result(
+    entry: dict[str, Any], where: str, videos: dict[int, Video], categories: set[int]
+) -> Result:
+    for field, known in (("video_id", videos), ("category_id", categories)):
+        if type(entry.get(field)) is not int or entry[field] not in known:
+            raise InputError(f"{where}.{field} is {entry.get(field)!r}, not in the annotations.")
+    video = videos[entry["video_id"]]
+    confidence: Any = entry.get("score")
+    if type(confidence) not in (int, float) or not abs(confidence) <= sys.float_info.max:
+        raise InputError(f"{where}.score is {confidence!r}, expected a finite number.")
+    masks, count = entry.get("segmentations"), len(video.file_names)
+    if not isinstance(masks, list) or len(masks) != count:
+        given = f"has {len(masks)} entries" if isinstance(masks, list) else "is not a list"
+        raise InputError(
+            f"{where}.segmentations {given}, expected one for each of the {count} frames of"
+            f" video {video.id}."
+        )
+    checked: list[dict[str, Any] | None] = []
+    for frame, mask in enumerate(masks):
+        place = f"{where}.segmentations[{frame}]"
+        if isinstance(mask, dict):
+            checked.append(checked_rle(mask, (video.height, video.width), place))
+        elif mask is None:
+            checked.append(None)
+        else:
+            raise InputError(f"{place} is neither an RLE with 'size' and 'counts' nor null.")
+    return {
+        "video_id": video.id,
+        "category_id": entry["category_id"],
+        "score": float(confidence),
+        "segmentations": checked,
+    }
