@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 NAMED_KEYS = 5
-CLASS_KEY = "bbox_head.fcos_cls.weight"
+HEAD = "bbox_head."
+CLASS_KEY = f"{HEAD}fcos_cls.weight"
 
 
 class Checkpoint(NamedTuple):
@@ -118,30 +119,37 @@ def load_checkpoint(model: SipMask, path: str | os.PathLike[str]) -> dict[str, s
 
 
 def _load_strictly(model: SipMask, state: dict[str, Tensor], path: str) -> None:
-    expected = {key: value.shape for key, value in model.state_dict().items()}
-    found = {key: value.shape for key, value in state.items()}
-    missing = [key for key in expected if key not in found]
-    unexpected = [key for key in found if key not in expected]
+    problems = _misfits(model.state_dict(), state)
+    if problems:
+        raise InputError(f"{_refusal(model, problems, path)}; {_advice(state)}.")
+    model.load_state_dict(state)
+
+
+def _refusal(model: SipMask, problems: str, path: str) -> str:
+    number = len(model.class_names)
+    return f"{path!r} does not fit preset {model.preset.name} with {number} classes ({problems})"
+
+
+def _misfits(own: dict[str, Tensor], found: dict[str, Tensor]) -> str:
+    """Which keys keep `found` from being loaded, up to NAMED_KEYS of each kind; "" when none."""
     misshapen = [
-        f"{key} {tuple(found[key])} instead of {tuple(shape)}"
-        for key, shape in expected.items()
-        if key in found and found[key] != shape
+        f"{key} {tuple(found[key].shape)} instead of {tuple(value.shape)}"
+        for key, value in own.items()
+        if key in found and found[key].shape != value.shape
     ]
-    problems = [
-        f"{len(keys)} {what}: {', '.join(keys[:NAMED_KEYS])}{', ...' * (len(keys) > NAMED_KEYS)}"
+    return "; ".join(
+        f"{len(keys)} {what}: {_abridged(keys)}"
         for what, keys in (
-            ("missing", missing),
-            ("unexpected", unexpected),
+            ("missing", [key for key in own if key not in found]),
+            ("unexpected", [key for key in found if key not in own]),
             ("wrongly shaped", misshapen),
         )
         if keys
-    ]
-    if problems:
-        raise InputError(
-            f"{path!r} does not fit preset {model.preset.name} with {len(model.class_names)} "
-            f"classes ({'; '.join(problems)}); {_advice(state)}."
-        )
-    model.load_state_dict(state)
+    )
+
+
+def _abridged(keys: Sequence[str]) -> str:
+    return ", ".join(keys[:NAMED_KEYS]) + ", ..." * (len(keys) > NAMED_KEYS)
 
 
 def _advice(state: dict[str, Tensor]) -> str:
@@ -212,6 +220,62 @@ def _preset_of(checkpoint: Checkpoint, name: str | None, source: str) -> Preset:
         reason = f"fits {' and '.join(fitting)}" if fitting else "fits no preset"
         raise InputError(f"{source!r} {reason}; name the preset it was trained as.")
     return get_preset(fitting[0])
+
+
+def checkpoint_preset(path: str | os.PathLike[str]) -> Preset:
+    """The preset that a checkpoint holds; InputError as for `load_model` without a name."""
+    checkpoint = read_checkpoint(path)
+    if CLASS_KEY not in checkpoint.state:
+        raise InputError(f"{str(path)!r} is not a SipMask checkpoint: it has no {CLASS_KEY}.")
+    return _preset_of(checkpoint, None, str(path))
+
+
+class Transfer(NamedTuple):
+    """What a model took from a file.
+
+    taken: keys with the file's weights. fresh: keys of the model that the file lacks or has in
+    another shape. left_out: keys of the file that the model lacks. class_names: those of the file,
+    where it has them.
+    """
+
+    taken: list[str]
+    fresh: list[str]
+    left_out: list[str]
+    class_names: tuple[str, ...] | None
+
+
+def transfer_weights(
+    model: SipMask, path: str | os.PathLike[str], remake_heads: bool = False
+) -> Transfer:
+    """Start a model from the weights of another, which may have been made for other classes.
+
+    The model keeps its own class names. remake_heads: what does not fit stays fresh or is left out,
+    as long as it belongs to the head; backbone and FPN must fit. Raises InputError for an
+    unreadable file and for keys that do not fit, naming up to five of each kind.
+    """
+    checkpoint = read_checkpoint(path)
+    own, state = model.state_dict(), checkpoint.state
+    in_the_body = _misfits(_body(own), _body(state))
+    problems = in_the_body if remake_heads else _misfits(own, state)
+    if problems:
+        advice = (
+            _advice(state)
+            if in_the_body
+            else "all of that is in the head, and --remake-heads starts it afresh"
+        )
+        raise InputError(f"{_refusal(model, problems, str(path))}; {advice}.")
+    taken = {k: v for k, v in state.items() if k in own and v.shape == own[k].shape}
+    model.load_state_dict(taken, strict=False)
+    return Transfer(
+        taken=list(taken),
+        fresh=[key for key in own if key not in taken],
+        left_out=[key for key in state if key not in own],
+        class_names=_class_names(checkpoint.metadata, str(path)),
+    )
+
+
+def _body(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key: value for key, value in state.items() if not key.startswith(HEAD)}
 
 
 def save_checkpoint(

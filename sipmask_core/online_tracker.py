@@ -8,29 +8,31 @@ one, first with the tracks that are established, then with those that are still 
 from __future__ import annotations
 
 import math
+import threading
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from sipmask_core.errors import InputError
 from sipmask_core.instances import UNTRACKED, TrackState
+from sipmask_core.sampled_masks import sample_masks, sampled_iou
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sipmask_core.instances import Instances, MaskCrop
 
-GRID = 160  # samples along the longer side of the image when masks are compared
-FEW_SAMPLES = 16  # a mask of fewer is compared by its box
-VELOCITY_GAIN = 0.3  # share of a surprise in position that is put down to velocity
+VELOCITY_GAIN = 0.3  # share of a surprise in position that is put down to velocity, in the long run
 VELOCITY_HALF_LIFE = 0.5  # seconds after which an unseen object is thought half as fast
-SEARCH_GROWTH = 0.5  # box sides per second that the search for a lost track widens, at most 1
+SEARCH_GROWTH = 0.25  # box sides per second by which boxes grow on each side for a lost track
+SEARCH_LIMIT = 0.5  # box sides
 OTHER_LABEL = 0.5  # what an affinity between different classes counts
 LABEL_MEMORY = 0.9  # of the votes for a track's class, per frame
 EMBEDDING_MEMORY = 0.8  # of a track's embedding, per frame
-FRAME_SECONDS = 1 / 30  # where no stamps are given
+NO_GROWTH = np.zeros(1, np.float32)
+FRAME_SECONDS = 1 / 30  # pass where the stamps do not say how much time did
 
 
 @dataclass(frozen=True)
@@ -73,28 +75,20 @@ class TrackerSettings:
             raise InputError("mask_weight and box_weight are both 0; one of them must count.")
 
 
-class _Samples(NamedTuple):
-    """A mask at the points of a grid over the image: (h, w) bool whose first sample is (x, y)."""
-
-    x: int
-    y: int
-    bitmap: NDArray[np.bool_]
-    count: int
-
-
-@dataclass
+@dataclass(eq=False)
 class _Track:
-    """One object. `box` is where it was seen last, `velocity` in pixels per second of each side."""
+    """One object: where and how it was seen last; `velocity` of each side in pixels per second."""
 
     id: int
     box: NDArray[np.float32]
     velocity: NDArray[np.float32]
     mask: MaskCrop
     embedding: NDArray[np.float32]
-    votes: dict[int, float]
+    votes: dict[int, float]  # by label
     last_seen: float
     born: int
     seen: int = 1
+    missed: int = 0
     state: TrackState = TrackState.NEW
 
     @property
@@ -103,212 +97,210 @@ class _Track:
 
     def motion(self, now: float) -> NDArray[np.float32]:
         """How far its sides have moved since it was seen: (4,) pixels."""
-        unseen = now - self.last_seen
         # The way of a body that slows down by half every VELOCITY_HALF_LIFE.
         decay = math.log(2) / VELOCITY_HALF_LIFE
-        return self.velocity * np.float32((1 - math.exp(-decay * unseen)) / decay)
+        return self.velocity * np.float32((1 - math.exp(-decay * (now - self.last_seen))) / decay)
+
+    def vote(self, label: int, score: float) -> None:
+        for known in self.votes:
+            self.votes[known] *= LABEL_MEMORY
+        self.votes[label] = self.votes.get(label, 0.0) + score
 
 
 class OnlineTracker:
-    """See `Tracker`, mode "online"."""
+    """Gives the instances of successive frames of one camera ids that stay with their objects.
 
-    def __init__(self, settings: TrackerSettings) -> None:
+    A detection that continues no track starts a NEW one. Seen in `confirm_after` frames it is
+    CONFIRMED, and LOST while it is not seen, until it is seen again or `max_lost_seconds` have
+    passed. A NEW track is dropped once it was missed in more frames than it was seen in. Ids count
+    up from `first_id` and are never used again, also after `reset`; `next_id` is the next one.
+
+    Two threads may use it; equal frames and stamps give equal ids.
+    """
+
+    def __init__(self, settings: TrackerSettings, first_id: int = 0) -> None:
         self.settings = settings
-        self._next_id = 0
-        self.reset()
+        self.next_id = first_id
+        self._lock = threading.Lock()
+        self._now = 0.0  # seconds of all frames so far
+        self._frame = 0
+        self._stamp: float | None = None
+        self._image_size = (0, 0)
+        self._tracks: list[_Track] = []
 
     def reset(self) -> None:
         """Forget all tracks; their ids are not used again."""
-        self._tracks: list[_Track] = []
-        self._now = 0.0
-        self._stamp: float | None = None
-        self._frame = 0
+        with self._lock:
+            self._tracks = []
 
     def update(self, instances: Instances, stamp: float | None = None) -> Instances:
-        """The instances of the next frame with track ids, states and ages.
+        """The instances of the next frame, in the same order, with track ids, states and ages.
 
-        stamp: of the frame, seconds; where None, frames are FRAME_SECONDS apart. A stamp that is
-        not later than the last one lets no time pass.
+        stamp: of the frame, seconds. Where it is None or not later than the last one, FRAME_SECONDS
+        are taken to have passed. Where the image size changes, all tracks are forgotten. Raises
+        InputError for a stamp that is not finite.
         """
-        elapsed = FRAME_SECONDS
-        if stamp is not None:
-            elapsed = 0.0 if self._stamp is None else max(0.0, stamp - self._stamp)
+        if stamp is not None and not math.isfinite(stamp):
+            raise InputError(f"stamp is {stamp}; it must be a finite number of seconds.")
+        with self._lock:
+            self._advance(instances.image_size, stamp)
+            owners = self._assign(instances)
+            self._continue(owners, instances)
+            self._start(owners, instances)
+            return replace(
+                instances,
+                track_ids=np.array([t.id if t else UNTRACKED for t in owners], np.int64),
+                track_states=np.array([t.state if t else 0 for t in owners], np.uint8),
+                track_ages=np.array([self._frame - t.born if t else 0 for t in owners], np.int64),
+            )
+
+    def _advance(self, image_size: tuple[int, int], stamp: float | None) -> None:
+        """Let time pass and forget the tracks that were not seen for too long."""
+        elapsed = 0.0
+        if stamp is not None and self._stamp is not None:
+            elapsed = stamp - self._stamp
+        self._now += elapsed if elapsed > 0 else FRAME_SECONDS
         self._stamp = stamp
-        self._now += elapsed
         self._frame += 1
-        self._forget()
-
-        step = max(1, -(-max(instances.image_size) // GRID))
-        found = [_sample(crop, (0, 0), step) for crop in instances.mask_crops]
-        owner: list[_Track | None] = [None] * len(instances)
-        for on_trial in (False, True):
-            tracks = [t for t in self._tracks if (t.state == TrackState.NEW) == on_trial]
-            open_ = [i for i, track in enumerate(owner) if track is None]
-            affinity = self._affinity(tracks, instances, open_, found, step)
-            for row, column in zip(*linear_sum_assignment(affinity, maximize=True), strict=True):
-                if affinity[row, column] > 0:
-                    owner[open_[column]] = tracks[row]
-        self._continue(owner, instances)
-        self._start(owner, instances, found)
-        return replace(
-            instances,
-            track_ids=np.array([t.id if t else UNTRACKED for t in owner], np.int64),
-            track_states=np.array([t.state if t else TrackState.NONE for t in owner], np.uint8),
-            track_ages=np.array([self._frame - t.born if t else 0 for t in owner], np.int64),
-        )
-
-    def _forget(self) -> None:
-        """Let go of tracks that were not seen for too long."""
         oldest = self._now - self.settings.max_lost_seconds
+        if image_size != self._image_size:
+            oldest = self._now
+        self._image_size = image_size
         self._tracks = [t for t in self._tracks if t.last_seen >= oldest]
 
-    def _affinity(
-        self,
-        tracks: list[_Track],
-        instances: Instances,
-        candidates: list[int],
-        found: list[_Samples],
-        step: int,
-    ) -> NDArray[np.float32]:
-        """How well tracks (T) and candidates (C) go together: (T, C) in [0, 1], 0 if impossible."""
-        s = self.settings
-        affinity = np.zeros((len(tracks), len(candidates)), np.float32)
-        if affinity.size == 0:
-            return affinity
+    def _assign(self, instances: Instances) -> list[_Track | None]:
+        """Each detection's track, if any; established ones go before those on trial."""
+        owners: list[_Track | None] = [None] * len(instances)
+        affinity = self._affinity(instances)
+        on_trial = np.array([t.state == TrackState.NEW for t in self._tracks], bool)
+        for rows in (np.flatnonzero(~on_trial), np.flatnonzero(on_trial)):
+            columns = np.array([i for i, track in enumerate(owners) if track is None], np.int64)
+            part = affinity[np.ix_(rows, columns)]
+            for row, column in zip(*linear_sum_assignment(part, maximize=True), strict=True):
+                if part[row, column] > 0:
+                    owners[columns[column]] = self._tracks[rows[row]]
+        return owners
+
+    def _affinity(self, instances: Instances) -> NDArray[np.float32]:
+        """How well T tracks and N detections go together: (T, N) in [0, 1], 0 where impossible."""
+        s, tracks = self.settings, self._tracks
+        if not tracks or not len(instances):
+            return np.zeros((len(tracks), len(instances)), np.float32)
         motion = np.stack([t.motion(self._now) for t in tracks])  # (T, 4)
-        expected = np.stack([t.box for t in tracks]) + motion
         unseen = np.array([self._now - t.last_seen for t in tracks], np.float32)
-        growth = np.minimum(1, SEARCH_GROWTH * np.maximum(0, unseen - 2 * FRAME_SECONDS)) / 2
-        boxes = instances.boxes[candidates]
-        box_iou = _iou(_grown(expected, growth), _grown(boxes, growth.mean(keepdims=True)))
-        mask_iou = box_iou.copy()
-        for row, track in enumerate(tracks):
-            near = np.flatnonzero(box_iou[row])
-            if s.mask_weight and len(near):
-                shift = (motion[row, :2] + motion[row, 2:]) / 2
-                mask = _sample(track.mask, (round(float(shift[0])), round(float(shift[1]))), step)
-                for column in near:
-                    other = found[candidates[column]]
-                    if min(mask.count, other.count) >= FEW_SAMPLES:
-                        mask_iou[row, column] = _mask_iou(mask, other)
-        total = s.mask_weight * mask_iou + s.box_weight * box_iou
-        weight = s.mask_weight + s.box_weight
-        if instances.embeddings.shape[1] and s.embedding_weight:
-            known = _normalised(np.stack([t.embedding for t in tracks]))
-            cosine = known @ _normalised(instances.embeddings[candidates]).T
+        growth = SEARCH_GROWTH * np.maximum(0, unseen - 2 * FRAME_SECONDS)
+        boxes = np.stack([t.box for t in tracks]) + motion
+        box_iou = _iou(boxes, instances.boxes, np.minimum(growth, SEARCH_LIMIT))
+        total, weight = s.box_weight * box_iou, s.box_weight
+        if s.mask_weight:
+            size = instances.image_size
+            shifts = motion.reshape(-1, 2, 2).mean(axis=1)
+            expected = sample_masks([t.mask for t in tracks], size, shifts)
+            found = sample_masks(instances.mask_crops, size)
+            total += s.mask_weight * sampled_iou(expected, found, otherwise=box_iou)
+            weight += s.mask_weight
+        if s.embedding_weight and instances.embeddings.shape[1]:
+            looks = _normalised(np.stack([t.embedding for t in tracks]))
+            cosine = looks @ _normalised(instances.embeddings).T
             total += s.embedding_weight * np.maximum(0, cosine)
             weight += s.embedding_weight
-        labels = np.array([t.label for t in tracks])
-        same = labels[:, None] == instances.labels[candidates]
-        affinity[:] = total / weight * np.where(same, 1, OTHER_LABEL)
+        same_label = np.array([t.label for t in tracks])[:, None] == instances.labels
+        affinity: NDArray[np.float32] = total / weight * np.where(same_label, 1, OTHER_LABEL)
         affinity[(affinity < s.min_affinity) | (box_iou == 0)] = 0
         return affinity
 
-    def _continue(self, owner: list[_Track | None], instances: Instances) -> None:
-        """Write down what was seen of known tracks; drop trials that were not seen."""
-        for index, track in enumerate(owner):
-            if track is None:
-                continue
+    def _continue(self, owners: list[_Track | None], instances: Instances) -> None:
+        """Write down what was seen of known tracks, and which of them were missed."""
+        for track in self._tracks:
+            track.missed += 1
+        looks = _normalised(instances.embeddings)
+        seen = [(index, track) for index, track in enumerate(owners) if track is not None]
+        for index, track in seen:
             box = instances.boxes[index]
-            unseen = self._now - track.last_seen
-            if unseen > 0:
-                surprise = box - (track.box + track.motion(self._now))
-                gain = VELOCITY_GAIN / max(unseen, FRAME_SECONDS)
-                track.velocity = track.velocity + surprise * np.float32(gain)
+            surprise = box - (track.box + track.motion(self._now))
+            # At first there is no velocity to go by, so that all of a surprise is due to it.
+            gain = max(VELOCITY_GAIN, 1 / track.seen) / (self._now - track.last_seen)
+            track.velocity = track.velocity + surprise * np.float32(gain)
             track.box, track.mask = box.copy(), instances.mask_crops[index]
-            embedding = instances.embeddings[index]
-            track.embedding = (
-                EMBEDDING_MEMORY * track.embedding + (1 - EMBEDDING_MEMORY) * embedding
-            )
-            _vote(track.votes, int(instances.labels[index]), float(instances.scores[index]))
+            kept = np.float32(EMBEDDING_MEMORY)
+            track.embedding = kept * track.embedding + (1 - kept) * looks[index]
+            track.vote(int(instances.labels[index]), float(instances.scores[index]))
             track.last_seen = self._now
             track.seen += 1
+            track.missed -= 1
             if track.state == TrackState.LOST or track.seen >= self.settings.confirm_after:
                 track.state = TrackState.CONFIRMED
-        current = {track.id for track in owner if track is not None}
         for track in self._tracks:
-            if track.id not in current and track.state == TrackState.CONFIRMED:
+            if track.state == TrackState.CONFIRMED and track.last_seen < self._now:
                 track.state = TrackState.LOST
-        self._tracks = [
-            t for t in self._tracks if t.id in current or t.state == TrackState.LOST
-        ]
+        self._tracks = [t for t in self._tracks if t.state != TrackState.NEW or t.missed <= t.seen]
 
-    def _start(
-        self, owner: list[_Track | None], instances: Instances, found: list[_Samples]
-    ) -> None:
+    def _start(self, owners: list[_Track | None], instances: Instances) -> None:
         """Begin a track for each sure detection that continues none and is nobody's double."""
+        s = self.settings
+        if None not in owners:
+            return
+        doubled = self._doubled(instances)
         for index in range(len(instances)):
-            if owner[index] is not None or instances.scores[index] < self.settings.new_score:
+            if owners[index] is not None or instances.scores[index] < s.new_score:
                 continue
-            if any(
-                other is not None
-                and _mask_iou(found[index], found[i]) > self.settings.duplicate_iou
-                for i, other in enumerate(owner)
-            ):
+            doubles = doubled[index] & [track is not None for track in owners]
+            if doubles.any() or not self._make_room():
                 continue
-            if len(self._tracks) >= self.settings.max_tracks:
-                longest_unseen = min(self._tracks, key=lambda t: t.last_seen)
-                if longest_unseen.last_seen == self._now:
-                    return
-                self._tracks.remove(longest_unseen)
             track = _Track(
-                id=self._next_id,
+                id=self.next_id,
                 box=instances.boxes[index].copy(),
                 velocity=np.zeros(4, np.float32),
                 mask=instances.mask_crops[index],
-                embedding=instances.embeddings[index].copy(),
+                embedding=_normalised(instances.embeddings[index : index + 1])[0],
                 votes={int(instances.labels[index]): float(instances.scores[index])},
                 last_seen=self._now,
                 born=self._frame,
-                state=TrackState.CONFIRMED
-                if self.settings.confirm_after == 1
-                else TrackState.NEW,
+                state=TrackState.CONFIRMED if s.confirm_after == 1 else TrackState.NEW,
             )
-            self._next_id += 1
+            self.next_id += 1
             self._tracks.append(track)
-            owner[index] = track
+            owners[index] = track
+
+    def _doubled(self, instances: Instances) -> NDArray[np.bool_]:
+        """Which detections of one frame are of one object: (N, N)."""
+        boxes = instances.boxes
+        samples = sample_masks(instances.mask_crops, instances.image_size)
+        overlap = sampled_iou(samples, samples, otherwise=_iou(boxes, boxes))
+        return overlap > self.settings.duplicate_iou
+
+    def _make_room(self) -> bool:
+        """Whether there is a place for another track, if need be that of one that is not seen."""
+        if len(self._tracks) < self.settings.max_tracks:
+            return True
+        longest_unseen = min(self._tracks, key=lambda track: track.last_seen)
+        if longest_unseen.last_seen == self._now:
+            return False
+        self._tracks.remove(longest_unseen)
+        return True
 
 
-def _vote(votes: dict[int, float], label: int, score: float) -> None:
-    for known in votes:
-        votes[known] *= LABEL_MEMORY
-    votes[label] = votes.get(label, 0.0) + score
+def _iou(
+    a: NDArray[np.float32], b: NDArray[np.float32], growth: NDArray[np.float32] = NO_GROWTH
+) -> NDArray[np.float32]:
+    """IoU of boxes (N, 4) and (M, 4), after both grow on each side: (N, M).
 
-
-def _sample(crop: MaskCrop, shift: tuple[int, int], step: int) -> _Samples:
-    """The mask, moved by (x, y) pixels, at every step-th pixel of the image."""
-    x, y = crop.x + shift[0], crop.y + shift[1]
-    bitmap = crop.bitmap[-y % step :: step, -x % step :: step]
-    return _Samples(-(-x // step), -(-y // step), bitmap, int(np.count_nonzero(bitmap)))
-
-
-def _mask_iou(a: _Samples, b: _Samples) -> float:
-    x, y = max(a.x, b.x), max(a.y, b.y)
-    right = min(a.x + a.bitmap.shape[1], b.x + b.bitmap.shape[1])
-    bottom = min(a.y + a.bitmap.shape[0], b.y + b.bitmap.shape[0])
-    if right <= x or bottom <= y:
-        return 0.0
-    part = a.bitmap[y - a.y : bottom - a.y, x - a.x : right - a.x]
-    other = b.bitmap[y - b.y : bottom - b.y, x - b.x : right - b.x]
-    common = int(np.count_nonzero(part & other))
-    return common / max(1, a.count + b.count - common)
-
-
-def _grown(boxes: NDArray[np.float32], share: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Boxes (N, 4) whose sides move out by (N,) or (1,) shares of the box's size."""
-    margin = (boxes[:, 2:] - boxes[:, :2]) * share[:, None]
-    return np.concatenate([boxes[:, :2] - margin, boxes[:, 2:] + margin], axis=1)
-
-
-def _iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
-    """IoU of boxes (N, 4) and (M, 4): (N, M)."""
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    growth: (N,) or (1,), by how many of a box's sides, as in Yang et al., "Hard to Track Objects
+    with Irregular Motions and Similar Appearances?", WACV 2023.
+    """
+    a, b = _grown(a[:, None], growth), _grown(b[None], growth)  # (N, 1, 4), (N, M, 4)
+    low, high = np.maximum(a[..., :2], b[..., :2]), np.minimum(a[..., 2:], b[..., 2:])
     common = (high - low).clip(min=0).prod(axis=2)
-    area_a, area_b = ((box[:, 2:] - box[:, :2]).clip(min=0).prod(axis=1) for box in (a, b))
-    union = np.maximum(area_a[:, None] + area_b - common, np.finfo(np.float32).tiny)
-    iou: NDArray[np.float32] = common / union
+    area_a, area_b = ((x[..., 2:] - x[..., :2]).clip(min=0).prod(axis=2) for x in (a, b))
+    iou: NDArray[np.float32] = common / np.maximum(
+        area_a + area_b - common, np.finfo(np.float32).tiny
+    )
     return iou
+
+
+def _grown(boxes: NDArray[np.float32], growth: NDArray[np.float32]) -> NDArray[np.float32]:
+    margin = (boxes[..., 2:] - boxes[..., :2]) * growth[:, None, None]
+    return np.concatenate([boxes[..., :2] - margin, boxes[..., 2:] + margin], axis=-1)
 
 
 def _normalised(rows: NDArray[np.float32]) -> NDArray[np.float32]:

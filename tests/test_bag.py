@@ -273,8 +273,9 @@ def test_a_damaged_chunk_costs_only_its_own_images(tmp_path):
         tmp_path / "drive", {CAMERA: noisy}, compression=CompressionMode.STORAGE, indices=range(5)
     )
     file = storage_file(recording)
-    *before, third, fourth, fifth, _ = file.read_bytes().split(ZSTD_MAGIC)
-    file.write_bytes(ZSTD_MAGIC.join(before) + bytes(4) + ZSTD_MAGIC.join((third, fourth, fifth)))
+    head, first, second, *rest = file.read_bytes().split(ZSTD_MAGIC)
+    broken = second + bytes(len(ZSTD_MAGIC)) + ZSTD_MAGIC.join(rest)
+    file.write_bytes(ZSTD_MAGIC.join((head, first, broken)))
     report, failures = look(recording, tmp_path / "seen")
     found = [message.header for _, message in arrays(tmp_path / "seen" / "bag")]
     assert found == [header(i) for i in (0, 1, 3, 4)]

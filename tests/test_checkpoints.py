@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 import sipmask_core as sm
+from sipmask_core.checkpoints import checkpoint_preset, transfer_weights
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -249,3 +250,44 @@ def test_backbone_weights_start_a_model(tmp_path: Path) -> None:
     torch.save({"a": torch.zeros(1)}, tmp_path / "other.pth")
     with pytest.raises(sm.InputError, match="no weights that fit the resnet18 backbone"):
         sm.load_backbone(target, tmp_path / "other.pth")
+
+
+def test_weights_move_to_a_model_with_other_classes_when_asked(tmp_path: Path) -> None:
+    source, target = _small(3), _small(2)
+    file = tmp_path / "m.safetensors"
+    sm.save_checkpoint(source, file)
+    fresh = {key: value.clone() for key, value in target.state_dict().items()}
+    with pytest.raises(sm.InputError, match=r"2 wrongly shaped: .*--remake-heads starts it afresh"):
+        transfer_weights(target, file)
+    transfer = transfer_weights(target, file, remake_heads=True)
+    classifier = ["bbox_head.fcos_cls.weight", "bbox_head.fcos_cls.bias"]
+    assert transfer.fresh == classifier and transfer.left_out == []
+    assert transfer.class_names == source.class_names != target.class_names
+    for key, value in target.state_dict().items():
+        assert torch.equal(value, (fresh if key in classifier else source.state_dict())[key])
+
+
+def test_parts_of_the_head_that_the_model_lacks_are_named_and_left_out(tmp_path: Path) -> None:
+    deep = sm.build_model(replace(_small().preset, tower_convs=4), num_classes=2)
+    shallow = _small(2)
+    sm.save_checkpoint(deep, tmp_path / "m.safetensors")
+    transfer = transfer_weights(shallow, tmp_path / "m.safetensors", remake_heads=True)
+    assert transfer.fresh == []
+    assert "bbox_head.reg_convs.3.conv.weight" in transfer.left_out
+    assert all(key.startswith("bbox_head.") for key in transfer.left_out)
+
+
+def test_a_body_that_does_not_fit_is_never_remade(tmp_path: Path) -> None:
+    narrow = sm.build_model(replace(_small().preset, stage_widths=(64, 32, 32, 16)), num_classes=3)
+    sm.save_checkpoint(narrow, tmp_path / "m.safetensors")
+    with pytest.raises(sm.InputError, match=r"wrongly shaped: backbone\.layer4") as error:
+        transfer_weights(_small(2), tmp_path / "m.safetensors", remake_heads=True)
+    assert "bbox_head" not in str(error.value)
+
+
+def test_a_checkpoint_tells_its_preset(tmp_path: Path) -> None:
+    sm.save_checkpoint(_small(), tmp_path / "m.safetensors")
+    assert checkpoint_preset(tmp_path / "m.safetensors") == _small().preset
+    torch.save({"fc.weight": torch.zeros(2, 2)}, tmp_path / "resnet.pth")
+    with pytest.raises(sm.InputError, match="is not a SipMask checkpoint"):
+        checkpoint_preset(tmp_path / "resnet.pth")

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from official import OFFICIAL
 from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 from sipmask_core.data.document import Shape
 from sipmask_core.data.youtube_vis import Track, Video, VideoAnnotations, read_videos
@@ -190,7 +192,7 @@ def plain_iou(entry, candidate):
     return _PLAIN_IOUS[key]
 
 
-def random_case(seed, crowded=False):
+def random_case(seed, crowded=False, most_frames=3, crowds=True):
     """Videos of rectangles on a coarse grid, so that IoUs and scores tie; some are not seen."""
     rng = np.random.default_rng(seed)
 
@@ -211,14 +213,14 @@ def random_case(seed, crowded=False):
 
     videos, results = [], []
     for video_id in range(1, 4):
-        frames = int(rng.integers(1, 4))
+        frames = int(rng.integers(1, most_frames + 1))
         tracks = []
         for _ in range(rng.integers(0, 5)):
             boxes = [None if rng.random() < 0.2 else box() for _ in range(frames)]
-            label, is_crowd = int(rng.integers(3)), bool(rng.random() < 0.25)
+            label, is_crowd = int(rng.integers(3)), crowds and bool(rng.random() < 0.25)
             tracks.append(track(len(tracks) + 1, boxes, label, is_crowd))
             if rng.random() < 0.3:  # the same masks once more: an exact tie
-                tracks.append(track(len(tracks) + 1, boxes, label, bool(rng.random() < 0.5)))
+                tracks.append(track(len(tracks) + 1, boxes, label, is_crowd))
             for _ in range(rng.integers(0, 4)):
                 confidence = float(rng.integers(1, 6)) / 5
                 results.append(result(moved(boxes), confidence, video_id, 10 * (label + 1)))
@@ -247,6 +249,57 @@ def test_figures_are_those_of_the_official_evaluator():
         assert list(scores.overall.values()) == pytest.approx(expected["stats"], abs=1e-9), case
         per_class = [figures["AP"] for figures in scores.by_class.values()]
         assert per_class == pytest.approx(expected["ap_per_category"], abs=1e-9), case
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_videos_of_one_frame_without_crowds_score_as_photographs_do_by_pycocotools(seed):
+    annotations, results = random_case(seed, most_frames=1, crowds=False)
+    results = [r for r in results if r["segmentations"][0]]
+    visible = [(1, [t for t in video.tracks if t.shapes[0]]) for video in annotations.videos]
+    annotations = truth(*visible, classes=4)
+
+    def photographs(entries):
+        coco = COCO()
+        coco.dataset = {
+            "images": [
+                {"id": v.id, "height": SIZE[0], "width": SIZE[1]} for v in annotations.videos
+            ],
+            "categories": [{"id": i, "name": str(i)} for i in annotations.category_ids],
+            "annotations": [
+                {
+                    "id": number,
+                    "image_id": video_id,
+                    "category_id": category_id,
+                    "segmentation": segmentation,
+                    "area": float(coco_mask.area(segmentation)),
+                    "iscrowd": 0,
+                    "score": confidence,
+                }
+                for number, (video_id, category_id, segmentation, confidence) in enumerate(
+                    entries, start=1
+                )
+            ],
+        }
+        coco.createIndex()
+        return coco
+
+    evaluation = COCOeval(
+        photographs(
+            (video.id, annotations.category_ids[t.label], t.shapes[0].segmentation, 1)
+            for video in annotations.videos
+            for t in video.tracks
+        ),
+        photographs(
+            (r["video_id"], r["category_id"], r["segmentations"][0], r["score"]) for r in results
+        ),
+        "segm",
+    )
+    evaluation.params.areaRng = [[0, 1e10], [0, 128**2], [128**2, 256**2], [256**2, 1e10]]
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    figures = list(score(annotations, results).overall.values())
+    assert figures == pytest.approx(list(evaluation.stats), abs=1e-12)
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -315,10 +368,22 @@ def test_both_ends_of_an_area_range_belong_to_it():
     assert (figures["APs"], figures["APm"], figures["APl"]) == (0, 0, -1)
 
 
-def test_of_equal_ious_the_later_track_is_taken_and_both_are_found():
-    twins = [track(1, [BOX]), track(2, [BOX])]
-    figures = score(truth((1, twins)), [result([BOX], 0.9), result([BOX], 0.9)]).overall
-    assert (figures["AP"], figures["AR1"], figures["AR100"]) == (1, 0.5, 1)
+LEFT, RIGHT, BOTH = (0, 0, 30, 40), (10, 0, 40, 40), (0, 0, 40, 40)
+
+
+@pytest.mark.parametrize(
+    ("boxes", "recall"),
+    [
+        # BOTH takes RIGHT up to .75, LEFT finds itself always
+        ((LEFT, RIGHT), (6 * 1 + 4 * 0.5) / 10),
+        # BOTH takes LEFT up to .75, which leaves RIGHT, of IoU .5, to the other
+        ((RIGHT, LEFT), (1 * 1 + 9 * 0.5) / 10),
+    ],
+)
+def test_of_tracks_with_equal_iou_the_later_one_is_taken(boxes, recall):
+    tracks = [track(number, [box]) for number, box in enumerate(boxes, start=1)]
+    figures = score(truth((1, tracks)), [result([BOTH], 0.9), result([LEFT], 0.8)]).overall
+    assert figures["AR100"] == pytest.approx(recall)
 
 
 def test_without_results_the_figures_are_zero_and_without_ground_truth_minus_one():

@@ -14,7 +14,7 @@ from torchvision.ops import sigmoid_focal_loss
 import sipmask_core as sm
 from sipmask_core.presets import override
 from sipmask_core.training.losses import aligned_iou, focal_loss, half_size_masks
-from sipmask_core.training.targets import assign, make_points
+from sipmask_core.training.targets import assign, make_points, without_crowds
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -245,6 +245,38 @@ def test_focal_loss_equals_torchvisions() -> None:
     one_hot = torch.nn.functional.one_hot(labels, 5)[:, 1:].float()
     expected = sigmoid_focal_loss(logits, one_hot, reduction="sum")
     assert focal_loss(logits, labels).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_what_is_not_counted_adds_nothing_to_the_focal_loss() -> None:
+    torch.manual_seed(0)
+    logits, labels = torch.randn(50, 4), torch.randint(0, 5, (50,))
+    ignoring = torch.cat((labels[:40], torch.full((10,), -1)))
+    logits.requires_grad_()
+    loss = focal_loss(logits, ignoring)
+    loss.backward()
+    assert loss.item() == pytest.approx(focal_loss(logits[:40], labels[:40]).item(), rel=1e-5)
+    assert not logits.grad[40:].any() and logits.grad[:40].any()
+
+
+def test_background_is_not_learnt_in_a_crowd_but_objects_are() -> None:
+    points = make_points([torch.Size((4, 6))] + [torch.Size((1, 1))] * 4, torch.device("cpu"))
+    labels = torch.zeros(len(points.xy), dtype=torch.long)
+    labels[1] = 3
+    ignore = torch.zeros(32, 40, dtype=torch.uint8)  # the image is padded to 48 pixels
+    ignore[:, :16] = 1
+    kept = without_crowds(labels, points, ignore)
+    on_p3 = kept[:24].view(4, 6)
+    assert on_p3[0].tolist() == [-1, 3, 0, 0, 0, 0]
+    assert (on_p3[1:, :2] == -1).all() and (on_p3[:, 2:] == 0).all()
+    assert without_crowds(labels, points, None) is labels
+
+
+def test_a_crowd_lowers_no_score_around_it(small_model: sm.SipMask) -> None:
+    image = torch.randn(1, 3, 128, 128)
+    target = _no_objects(128, 128)
+    everywhere = {**target, "ignore": torch.ones(128, 128, dtype=torch.uint8)}
+    assert small_model.losses(image, [target])["loss_cls"] > 0
+    assert small_model.losses(image, [everywhere])["loss_cls"] == 0
 
 
 def test_iou_of_pairs_of_boxes() -> None:

@@ -4,11 +4,30 @@ import numpy as np
 import pytest
 import torch
 from coco_squares import tiny_preset, tiny_recipe, write_squares
+from moving_squares import write_videos
 
+import sipmask_core as sm
 from sipmask_core.data.coco import read_annotations
 from sipmask_core.data.dataset import CocoDataset
-from sipmask_core.data.samples import AugmentedSamples, EpochBatches, collate
+from sipmask_core.data.resize import ResizeAugmentation
+from sipmask_core.data.samples import (
+    REFERENCE_JITTER,
+    AugmentedSamples,
+    EpochBatches,
+    collate,
+    jittered,
+    normalised,
+)
+from sipmask_core.data.ssd import SsdAugmentation
+from sipmask_core.data.youtube_vis import VideoDataset, read_videos
 from sipmask_core.errors import InputError
+from sipmask_core.preprocess import Normalise
+
+RESIZING = dataclasses.replace(
+    tiny_recipe(),
+    input_size=None,
+    augmentation=ResizeAugmentation(long=(96, 200), short=(96, 200)),
+)
 
 
 @pytest.fixture
@@ -86,9 +105,133 @@ def test_fewer_images_than_a_batch_make_one_batch():
     assert [len(batch) for batch in batches] == [3, 3]
 
 
+def test_wide_and_tall_images_meet_in_one_batch_of_an_epoch_only():
+    tall = np.array([True, False, False] * 8)  # 8 of 24
+    batches = list(EpochBatches(24, 6, seed=0, start=0, stop=8, tall=tall))
+    for epoch in (batches[:4], batches[4:]):
+        assert sorted(i for batch in epoch for _, i in batch) == list(range(24))
+        kinds = [len({bool(tall[i]) for _, i in batch}) for batch in epoch]
+        assert sorted(kinds) == [1, 1, 1, 2]
+    assert [[i for _, i in b] for b in batches[:4]] != [[i for _, i in b] for b in batches[4:]]
+    assert list(EpochBatches(24, 6, seed=0, start=5, stop=8, tall=tall)) == batches[5:]
+
+
+def test_images_of_one_size_are_not_sorted_by_shape(dataset):
+    assert AugmentedSamples(dataset, tiny_recipe(), tiny_preset()).tall is None
+    assert AugmentedSamples(dataset, RESIZING, tiny_preset()).tall.tolist() == [False] * 6
+
+
 def test_a_batch_stacks_images_and_lists_targets(dataset):
     samples = AugmentedSamples(dataset, tiny_recipe(), tiny_preset())
     images, targets = collate([samples[0, 0], samples[0, 1]])
     assert images.shape == (2, 96, 96, 3)
     assert images.dtype == torch.uint8
     assert [set(target) for target in targets] == [{"boxes", "labels", "masks", "ignore"}] * 2
+
+
+def test_images_of_different_sizes_are_padded_to_the_largest(dataset):
+    samples = AugmentedSamples(dataset, RESIZING, tiny_preset())
+    batch = [samples[0, i] for i in range(4)]
+    sizes = [image.shape[:2] for image, _ in batch]
+    assert len(set(sizes)) > 1
+    images, targets = collate(batch)
+    largest = max(max(size) for size in sizes)
+    assert images.shape[1:3] == (-(-largest // 32) * 32,) * 2
+    for image, (original, _), target in zip(images, batch, targets, strict=True):
+        h, w = original.shape[:2]
+        assert torch.equal(image[:h, :w], original)
+        assert target["masks"].shape[1:] == (h, w)
+
+
+def test_padding_is_the_mean_colour_once_normalised(dataset):
+    preset = tiny_preset()
+    samples = AugmentedSamples(dataset, RESIZING, preset)
+    batch = [samples[0, i] for i in range(4)]
+    pixels, _ = normalised(Normalise(preset), *collate(batch))
+    for padded, (image, _) in zip(pixels, batch, strict=True):
+        h, w = image.shape[:2]
+        assert not padded[:, h:].any() and not padded[:, :, w:].any()
+        alone = Normalise(preset)(image[None], (h, w), torch.float32)[0]
+        assert torch.equal(padded[:, :h, :w], alone)
+
+
+@pytest.fixture
+def videos(tmp_path):
+    annotations, frames = write_videos(tmp_path / "videos")
+    return VideoDataset(read_videos(annotations), frames)
+
+
+AUGMENTATIONS = {
+    "affine": tiny_recipe(),
+    "ssd": dataclasses.replace(tiny_recipe(), augmentation=SsdAugmentation()),
+    "resize": RESIZING,
+}
+
+
+@pytest.mark.parametrize("recipe", AUGMENTATIONS.values(), ids=AUGMENTATIONS.keys())
+def test_a_reference_frame_has_the_same_augmentation(videos, recipe):
+    samples = AugmentedSamples(videos, recipe, tiny_preset())
+    seen = 0
+    for epoch in range(8):
+        image, target = samples[epoch, 8]  # which is its own reference
+        assert torch.equal(target["reference_image"], image)
+        count = len(target["labels"])
+        seen += count
+        assert target["reference_match"].tolist() == list(range(1, count + 1))
+        sides = target["boxes"][:, 2:] - target["boxes"][:, :2]
+        moved = (target["reference_boxes"] - target["boxes"]).abs().view(-1, 2, 2)
+        assert (moved <= 1.5 * REFERENCE_JITTER * sides[:, None] + 1e-3).all()
+    assert seen
+
+
+def test_an_object_is_matched_with_itself_in_the_reference_frame(videos):
+    samples = AugmentedSamples(videos, RESIZING, dataclasses.replace(tiny_preset(), rgb=False))
+    matches = set()
+    for epoch in range(20):
+        _, target = samples[epoch, 0]
+        assert target["labels"].tolist() == [1, 0]
+        matches.add(tuple(target["reference_match"].tolist()))
+        for match, green in zip(target["reference_match"], (90, 190), strict=True):
+            if match:
+                box = target["reference_boxes"][match - 1].view(2, 2)
+                x, y = box.mean(dim=0).round().int().tolist()
+                assert target["reference_image"][y, x].tolist() == [50, green, 220]
+    assert matches == {(1, 2), (1, 0)}  # the second object is not in the last frame
+
+
+def test_reference_frames_depend_on_seed_epoch_and_index_alone(videos):
+    samples = AugmentedSamples(videos, RESIZING, tiny_preset())
+    first = flat(samples[1, 5])
+    _ = samples[0, 0]
+    assert torch.equal(flat(samples[1, 5]), first)
+    assert not torch.equal(flat(samples[2, 5])[:64], first[:64])
+
+
+def test_reference_boxes_are_moved_and_resized_by_up_to_a_twentieth():
+    boxes = np.tile(np.float32([[100, 200, 300, 240]]), (500, 1))
+    moved = jittered(np.random.default_rng(0), boxes)
+    centres = (moved[:, :2] + moved[:, 2:]) / 2 - (200, 220)
+    sides = (moved[:, 2:] - moved[:, :2]) / (200, 40)
+    assert np.abs(centres).max(axis=0) == pytest.approx([10, 2], rel=0.02)
+    assert np.abs(sides - 1).max(axis=0) == pytest.approx([0.05, 0.05], rel=0.02)
+    assert (np.abs(centres.mean(axis=0)) < [1, 0.2]).all()
+    assert jittered(np.random.default_rng(0), boxes[:0]).shape == (0, 4)
+
+
+def test_a_batch_of_frames_is_what_the_loss_of_a_video_model_takes(videos):
+    preset = dataclasses.replace(tiny_preset(), embedding_channels=16)
+    model = sm.build_model(preset, class_names=("bar", "square")).train()
+    samples = AugmentedSamples(videos, RESIZING, preset)
+    pixels, targets = normalised(Normalise(preset), *collate([samples[0, i] for i in (0, 1, 9)]))
+    assert all(target["reference_image"].shape == pixels.shape[1:] for target in targets)
+    losses = model.losses(pixels, targets)
+    assert losses["loss_match"] > 0
+    assert torch.stack(list(losses.values())).isfinite().all()
+
+
+def test_crowds_are_background_to_the_authors_presets_alone(dataset):
+    own = AugmentedSamples(dataset, tiny_recipe(), tiny_preset())
+    authors = AugmentedSamples(
+        dataset, tiny_recipe(), dataclasses.replace(tiny_preset(), authors=True)
+    )
+    assert "ignore" in own[0, 0][1] and "ignore" not in authors[0, 0][1]

@@ -149,8 +149,9 @@ def test_no_change_of_colours_changes_no_pixel():
     image = generator(0).integers(0, 256, (30, 40, 3), np.uint8)
     assert np.array_equal(recolour(image, Colours()), image)
     # Through hue and saturation and back, within rounding.
-    there_and_back = recolour(image, Colours(hue=360.0))
-    assert np.abs(there_and_back.astype(int) - image).max() <= 1
+    for hue in (-360.0, 359.999, -0.001):
+        there_and_back = recolour(image, Colours(hue=hue, saturation=0.99999))
+        assert np.abs(there_and_back.astype(int) - image).max() <= 1
 
 
 def test_colours_change_as_they_are_told():
@@ -163,6 +164,7 @@ def test_colours_change_as_they_are_told():
     assert grey.tolist() == [[[250, 250, 250]]]  # the value, the largest channel, stays
     pure = np.uint8([[[0, 0, 200]]])  # red, 60 degrees from yellow
     assert recolour(pure, Colours(hue=60)).tolist() == [[[0, 200, 200]]]
+    assert recolour(pure, Colours(hue=-60)).tolist() == [[[200, 0, 200]]]
 
 
 def test_each_change_of_colours_happens_half_of_the_time_within_its_range():

@@ -14,16 +14,19 @@ import numpy as np
 import pytest
 import torch
 from coco_squares import tiny_model, tiny_preset, tiny_recipe, write_squares
+from moving_squares import write_videos
 
 import sipmask_core as sm
-from sipmask_core.cli import main
+from sipmask_core.cli import _parser, main
+from sipmask_core.commands import train as train_command
 from sipmask_core.data.coco import read_annotations
 from sipmask_core.data.dataset import CocoDataset
 from sipmask_core.data.samples import AugmentedSamples
 from sipmask_core.errors import InputError
 from sipmask_core.evaluation.coco import METRICS
 from sipmask_core.presets import PRESETS
-from sipmask_core.training.loop import DivergenceError, Trainer, make_optimizer
+from sipmask_core.training.loop import DivergenceError, Trainer
+from sipmask_core.training.optimizer import make_optimizer
 from sipmask_core.training.recipe import recipe_for
 
 
@@ -69,10 +72,10 @@ def interrupt_after(trainer, step):
     """Ctrl-C while that step runs."""
     losses = trainer.model.losses
 
-    def interrupted(images, targets):
+    def interrupted(*batch):
         if trainer.step == step:
             signal.raise_signal(signal.SIGINT)
-        return losses(images, targets)
+        return losses(*batch)
 
     trainer.model.losses = interrupted
 
@@ -85,6 +88,7 @@ def test_a_run_leaves_log_curves_checkpoint_and_weights(dataset, tmp_path):
         "curves.png",
         "last.pth",
         "log.jsonl",
+        "tensorboard",
     ]
     assert [line["step"] for line in steps(run)] == list(range(6))
     assert all(math.isfinite(line["total"]) for line in steps(run))
@@ -107,8 +111,9 @@ def test_training_lowers_the_loss(dataset, tmp_path):
     assert sum(totals[-6:]) < 0.8 * sum(totals[:6])
 
 
-@pytest.mark.parametrize("stop_in_step", [1, 2, 4])
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize(
+    ("precision", "stop_in_step"), [("fp32", 1), ("bf16", 1), ("bf16", 2), ("bf16", 4)]
+)
 def test_a_resumed_run_equals_an_uninterrupted_one(dataset, tmp_path, stop_in_step, precision):
     recipe = dataclasses.replace(tiny_recipe(), precision=precision)
     whole = make_trainer(dataset, tmp_path / "whole", recipe)
@@ -132,6 +137,131 @@ def test_a_resumed_run_equals_an_uninterrupted_one(dataset, tmp_path, stop_in_st
     ):
         expected = theirs.state_dict()
         assert all(torch.equal(v, expected[k]) for k, v in ours.state_dict().items())
+
+
+def applied_gradients(trainer):
+    """Filled with the gradients of each step, by parameter, as the optimizer gets them."""
+    applied = []
+    step = trainer.optimizer.step
+
+    def watched(*arguments):
+        named = trainer.model.named_parameters()
+        applied.append({name: p.grad.clone() for name, p in named if p.grad is not None})
+        return step(*arguments)
+
+    trainer.optimizer.step = watched
+    return applied
+
+
+def test_the_parts_of_a_batch_give_the_mean_of_their_gradients(dataset, tmp_path):
+    recipe = dataclasses.replace(tiny_recipe(), epochs=1, clip_norm=0.0)
+    trainer = make_trainer(dataset, tmp_path, dataclasses.replace(recipe, accumulate=3))
+    batches = []
+    losses = trainer.model.losses
+
+    def watched(images, targets, normalise):
+        batches.append((images, targets))
+        return losses(images, targets, normalise)
+
+    trainer.model.losses = watched
+    applied = applied_gradients(trainer)
+    trainer.run()
+    assert [len(images) for images, _ in batches] == [1] * 6
+
+    torch.manual_seed(recipe.seed)
+    model = tiny_model()
+    for images, targets in batches[:3]:
+        (torch.stack(list(model.losses(images, targets).values())).sum() / 3).backward()
+    for name, parameter in model.named_parameters():
+        if parameter.grad is not None:
+            assert torch.allclose(applied[0][name], parameter.grad, rtol=1e-3, atol=1e-5), name
+    assert steps(tmp_path)[0]["losses"] == pytest.approx(
+        {
+            name: sum(model.losses(*batch)[name].item() for batch in batches[:3]) / 3
+            for name in steps(tmp_path)[0]["losses"]
+        },
+        rel=1e-4,
+    )
+
+
+def test_a_batch_is_worked_off_in_equal_parts_only(dataset, tmp_path):
+    recipe = dataclasses.replace(tiny_recipe(), accumulate=2)
+    with pytest.raises(InputError, match=r"3 images .* cannot be worked off in 2 equal parts"):
+        make_trainer(dataset, tmp_path, recipe)
+
+
+@pytest.mark.parametrize("clip_norm", [0.0, 0.5])
+def test_gradients_are_scaled_down_to_the_norm_that_was_asked_for(dataset, tmp_path, clip_norm):
+    recipe = dataclasses.replace(tiny_recipe(), epochs=1, clip_norm=clip_norm)
+    trainer = make_trainer(dataset, tmp_path, recipe)
+    applied = applied_gradients(trainer)
+    trainer.run()
+    for line, gradients in zip(steps(tmp_path), applied, strict=True):
+        norm = torch.stack([g.norm() for g in gradients.values()]).norm().item()
+        assert norm == pytest.approx(clip_norm or line["grad_norm"], rel=1e-3)
+        assert line["grad_norm"] > 0.5
+
+
+def test_a_step_whose_half_precision_gradients_overflow_is_left_out(dataset, tmp_path):
+    recipe = dataclasses.replace(tiny_recipe(), epochs=1, precision="fp16")
+    trainer = make_trainer(dataset, tmp_path, recipe)
+    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40)
+    before = {k: v.clone() for k, v in trainer.model.state_dict().items()}
+    trainer.run()
+    assert [line["grad_norm"] for line in steps(tmp_path)] == [None, None]
+    resumed = make_trainer(dataset, tmp_path, recipe)
+    resumed.resume()
+    assert resumed.scaler.get_scale() == trainer.scaler.get_scale() == 2.0**38
+    assert all(torch.equal(v, before[k]) for k, v in trainer.model.state_dict().items())
+
+
+def test_half_precision_gradients_that_always_overflow_end_the_run(dataset, tmp_path):
+    trainer = make_trainer(dataset, tmp_path, dataclasses.replace(tiny_recipe(), precision="fp16"))
+    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=1.0)
+    weight = trainer.model.bbox_head.fcos_cls.weight
+    weight.register_hook(lambda gradient: gradient * math.inf)
+    with pytest.raises(DivergenceError, match=r"step 0: gradient norm.* is inf"):
+        trainer.run()
+
+
+class ReferenceSamples(AugmentedSamples):
+    """Each image is its own reference."""
+
+    def __getitem__(self, key):
+        image, target = super().__getitem__(key)
+        return image, {**target, "reference_image": image}
+
+
+def test_reference_images_are_normalised_like_images(dataset, tmp_path):
+    recipe = dataclasses.replace(tiny_recipe(), epochs=1)
+    trainer = Trainer(
+        tiny_model(), ReferenceSamples(dataset, recipe, tiny_preset()), recipe, tmp_path
+    )
+    losses = trainer.model.losses
+
+    def watched(images, targets, normalise):
+        references = torch.stack([target["reference_image"] for target in targets])
+        assert images.shape == (3, 3, 96, 96)
+        assert torch.equal(references, images)
+        return losses(images, targets, normalise)
+
+    trainer.model.losses = watched
+    trainer.run()
+    assert len(steps(tmp_path)) == 2
+
+
+def test_pictures_are_drawn_at_each_validation(dataset, tmp_path):
+    drawn = []
+
+    def draw(model):
+        assert not model.training
+        drawn.append(model)
+        return np.full((20, 30, 3), len(drawn), np.uint8)
+
+    validate = fake_validation([0.1, 0.3, 0.2])
+    make_trainer(dataset, tmp_path, validate=validate, draw=draw).run()
+    assert len(drawn) == 3
+    assert (cv2.imread(str(tmp_path / "predictions.png")) == 3).all()
 
 
 def test_workers_change_nothing(dataset, tmp_path):
@@ -205,7 +335,7 @@ def test_lines_logged_after_the_checkpoint_are_not_logged_twice(dataset, tmp_pat
 def test_a_second_interrupt_ends_at_once(dataset, tmp_path):
     trainer = make_trainer(dataset, tmp_path)
 
-    def interrupted_twice(images, targets):
+    def interrupted_twice(*_):
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
         raise AssertionError("the step went on")
@@ -226,8 +356,8 @@ def test_a_loss_that_is_not_finite_names_step_and_term_and_keeps_the_checkpoint(
     trainer = make_trainer(dataset, tmp_path)
     losses = trainer.model.losses
 
-    def diverging(images, targets):
-        values = losses(images, targets)
+    def diverging(*batch):
+        values = losses(*batch)
         if trainer.step == 3:
             values["loss_mask"] = values["loss_mask"] * math.nan
         return values
@@ -371,7 +501,8 @@ sys.path.insert(0, "tests")
 from coco_squares import tiny_preset
 from sipmask_core.presets import PRESETS
 PRESETS["tiny"] = dataclasses.replace(tiny_preset(), name="tiny")
-from sipmask_core.cli import main
+from sipmask_core.cli import _parser, main
+from sipmask_core.commands import train as train_command
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -446,6 +577,73 @@ def test_what_cannot_be_written_or_resumed_is_refused_before_images_are_read(tmp
     assert (tmp_path / "file").read_text() == "something"
 
 
+def train(*arguments):
+    """The exit status of the command, in this process, with "tiny" among the presets."""
+    return main([*map(str, arguments)])
+
+
+def without(option, arguments):
+    """The arguments without an option and its value."""
+    place = arguments.index(option)
+    return arguments[:place] + arguments[place + 2 :]
+
+
+@pytest.mark.usefixtures("tiny")
+def test_fine_tuning_for_other_classes_remakes_the_classifier_when_asked(tmp_path, capsys):
+    write_squares(tmp_path / "data")
+    preset = dataclasses.replace(tiny_preset(), name="mine")
+    source = sm.build_model(preset, class_names=("a", "b"))
+    checkpoint = tmp_path / "mine.safetensors"
+    sm.save_checkpoint(source, checkpoint)
+    arguments = without("--preset", train_arguments(tmp_path, epochs=1))
+    arguments += ["--checkpoint", checkpoint]
+    complaint = refusal(arguments)
+    assert "fcos_cls.weight (2, 64, 3, 3) instead of (1, 64, 3, 3)" in complaint
+    assert "--remake-heads" in complaint
+    assert train(*arguments, "--remake-heads", "--lr", 1e-9) == 0
+    printed = capsys.readouterr().out
+    assert "bbox_head.fcos_cls.weight, bbox_head.fcos_cls.bias." in printed
+    tuned = sm.load_model(tmp_path / "run" / "best.safetensors")
+    assert tuned.class_names == ("square",)
+    assert tuned.preset.name == "mine"
+    kept = source.state_dict()
+    for name, value in tuned.state_dict().items():
+        if "fcos_cls" not in name:
+            assert torch.allclose(value, kept[name], atol=1e-6), name
+    saved = torch.load(tmp_path / "run" / "last.pth", weights_only=True)
+    assert "bbox_head.fcos_reg.weight" in saved["pretrained"]
+    assert "bbox_head.fcos_cls.weight" not in saved["pretrained"]
+
+
+@pytest.mark.usefixtures("tiny")
+def test_what_cannot_be_a_start_is_refused(tmp_path):
+    write_squares(tmp_path / "data")
+    arguments = train_arguments(tmp_path, epochs=1)
+    assert "--preset, or give a --checkpoint" in refusal(without("--preset", arguments))
+    assert "give one" in refusal([*arguments, "--init", "a", "--checkpoint", "b"])
+    assert "belongs to --checkpoint" in refusal([*arguments, "--remake-heads"])
+
+
+def test_options_change_the_recipe_and_the_batch_the_learning_rate():
+    def changed(*options):
+        required = ["train", "--preset", "x", "--annotations", "a", "--images", "i"]
+        args = _parser().parse_args([*required, "--output", "o", *options])
+        return train_command._changed(tiny_recipe(), args)
+
+    assert changed() == tiny_recipe()
+    assert changed("--batch", "12").lr == pytest.approx(4 * tiny_recipe().lr)
+    assert changed("--batch", "12", "--lr", "0.3").lr == 0.3
+    options = ("--accumulate", "3", "--precision", "fp16", "--clip-norm", "0", "--ema", "0.5")
+    assert changed(*options, "--normalise", "local") == dataclasses.replace(
+        tiny_recipe(),
+        accumulate=3,
+        precision="fp16",
+        clip_norm=0.0,
+        ema_decay=0.5,
+        normalise="local",
+    )
+
+
 @pytest.mark.usefixtures("tiny")
 @pytest.mark.parametrize("checkpoint_written", [False, True])
 def test_a_second_ctrl_c_offers_to_resume_only_what_was_saved(
@@ -490,8 +688,26 @@ def test_the_command_trains_and_reports_the_held_out_images(tmp_path):
     assert set(inputs) == {str(tmp_path / "data" / name) for name in ("squares.json", "images")}
     assert None not in inputs.values()
     assert sm.load_model(tmp_path / "run" / "best.safetensors").preset.name == "tiny"
+    assert cv2.imread(str(tmp_path / "run" / "predictions.png")) is not None
 
     again = sipmask(*train_arguments(tmp_path, epochs=2))
     _, errors = again.communicate(timeout=300)
     assert again.returncode == 2
     assert "holds a run already; add --resume" in errors
+
+
+def test_a_video_preset_trains_on_videos_and_validates_on_frames_of_others(
+    tmp_path, monkeypatch, capsys
+):
+    preset = dataclasses.replace(tiny_preset(), name="tiny_video", embedding_channels=16)
+    monkeypatch.setitem(PRESETS, "tiny_video", preset)
+    annotations, frames = write_videos(tmp_path, count=2, frames=3)
+    arguments = [*train_arguments(tmp_path, epochs=1), "--preset", "tiny_video"]
+    arguments += ["--annotations", annotations, "--images", frames, "--hold-out", 1]
+    assert main([*map(str, arguments)]) == 0
+    assert "3 held-out images:" in capsys.readouterr().out
+    (step,) = steps(tmp_path / "run")
+    assert step["losses"]["loss_match"] > 0
+    assert "2 videos cannot be held out of 2" in refusal(
+        [*arguments, "--hold-out", 2, "--output", tmp_path / "other"]
+    )

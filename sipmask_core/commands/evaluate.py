@@ -3,7 +3,11 @@
 examples:
   sipmask evaluate coco --annotations instances.json --images photos/ --checkpoint best.safetensors
   sipmask evaluate coco --annotations instances.json --results results.json --json scores.json
+<<<<<<< HEAD
   sipmask evaluate bag drive.mcap --topic /camera/image_raw --output seen/
+=======
+  torchrun --nproc-per-node 2 -m sipmask_core evaluate coco --annotations ...     on two GPUs
+>>>>>>> wt-track
   sipmask evaluate coco --help
 """
 
@@ -12,6 +16,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sipmask_core.commands import evaluate_bag
 from sipmask_core.commands.model_arguments import (
@@ -21,6 +26,9 @@ from sipmask_core.commands.model_arguments import (
 )
 from sipmask_core.errors import InputError
 
+if TYPE_CHECKING:
+    from sipmask_core.results import Result
+
 SUMMARY = "measure AP on a data set"
 
 _COCO = """\
@@ -28,7 +36,8 @@ Box and mask AP and AR by COCO's rules (pycocotools).
 
 With --results, existing results are scored and no model runs. Without, the model runs over the
 images and --save-results keeps what it found, in COCO's results format, also when Ctrl-C or a
-damaged image ends the run.
+damaged image ends the run. Under torchrun the processes share the images, and the figures are those
+of one process; what was found before the end came is then not kept.
 """
 
 
@@ -72,18 +81,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate by the protocol that was named."""
-    status: int = args.evaluate(args)
+    from sipmask_core.distributed import process_group
+
+    with process_group(args.device) as device:
+        args.device = str(device)
+        status: int = args.evaluate(args)
     return status
 
 
 def _evaluate_coco(args: argparse.Namespace) -> int:
     import dataclasses
+    from itertools import chain
 
     from sipmask_core.data.coco import read_annotations
+    from sipmask_core.distributed import gathered, is_main, world_size
     from sipmask_core.evaluation.coco import (
         detect,
         evaluation_threshold,
         format_scores,
+        own_share,
         read_results,
         score,
     )
@@ -122,22 +138,25 @@ def _evaluate_coco(args: argparse.Namespace) -> int:
         device = predictor.device
         inputs += model_files(args)
         folders[args.images] = annotations.files(args.images)
-        results = []
-        done = 0
+        share: list[list[Result]] = []  # of each image
         try:
-            for found in detect(predictor, annotations, args.images):
-                results += found
-                done += 1
+            for found in detect(predictor, own_share(annotations), args.images, is_main()):
+                share.append(found)
         finally:
-            if done and args.save_results is not None:
-                write_json(args.save_results, results)
-                if done < len(annotations.images):
-                    print(
-                        f"sipmask: {args.save_results} has the results of the first {done} of"
-                        f" {len(annotations.images)} images; score them with --results and"
-                        f" --limit {done}.",
-                        file=sys.stderr,
-                    )
+            partial = len(share) < len(annotations.images) and world_size() == 1
+            if partial and share and args.save_results is not None:
+                write_json(args.save_results, list(chain(*share)))
+                print(
+                    f"sipmask: {args.save_results} has the results of the first {len(share)} of"
+                    f" {len(annotations.images)} images; score them with --results and"
+                    f" --limit {len(share)}.",
+                    file=sys.stderr,
+                )
+        results = list(chain(*gathered(share, len(annotations.images))))
+        if args.save_results is not None and is_main():
+            write_json(args.save_results, results)
+    if not is_main():
+        return 0
     scores = score(annotations, results)
     print(f"{len(annotations.images)} images, {len(results)} results")
     print(format_scores(scores))

@@ -5,22 +5,40 @@ The output folder gets
   best.safetensors   the weights of the best validation; `--checkpoint` of the other verbs takes it
   log.jsonl          one JSON line per step and per validation
   curves.png         losses, learning rate and AP, redrawn after each epoch
+  predictions.png    held-out images, what is annotated beside what the model finds
+  tensorboard/       the same for TensorBoard, where the `tensorboard` package is installed
 Ctrl-C finishes the step, writes last.pth and says how to go on; the same command with --resume then
 continues with the same losses as if nothing had happened. A second Ctrl-C ends at once.
 
-examples:
+From scratch, with a backbone that knows ImageNet:
   sipmask train --preset sipmask_r18_lite --annotations instances.json --images photos/ \\
       --output runs/first --init resnet18.pth
-  sipmask train ... --output runs/first --resume          go on after Ctrl-C or a power cut
-  sipmask train ... --epochs 100 --batch 16 --lr 0.002    depart from the preset's recipe
+
+Fine-tuning a whole model, the authors' or one of your own, on your classes:
+  sipmask train --checkpoint SipMask_r50.pth --preset sipmask_r50_caffe_fpn_gn_1x --remake-heads \\
+      --annotations instances.json --images photos/ --output runs/mine --epochs 12
+  Backbone and FPN are kept, and all of the head that fits; what is made anew is named. Without
+  --remake-heads every key has to fit.
+
+Going on after Ctrl-C or a power cut, or departing from the preset's recipe:
+  sipmask train ... --output runs/first --resume
+  sipmask train ... --epochs 100 --batch 32 --precision bf16 --ema 0.998
+
+More than one GPU (or, with --device cpu, process), and more than one machine:
+  torchrun --nproc-per-node 2 -m sipmask_core train ...
+  torchrun --nnodes 2 --nproc-per-node 8 --rdzv-backend c10d --rdzv-endpoint HOST:29500 \\
+      -m sipmask_core train ...
+  --batch remains the number of images per step, shared equally by the processes, and the result is
+  that of one process. All machines must see the --output folder to --resume, with any number of
+  processes.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import os
 import shlex
 import sys
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +47,12 @@ from sipmask_core.errors import InputError
 if TYPE_CHECKING:
     import argparse
 
+    import torch
+
+    from sipmask_core.data.coco import CocoAnnotations
+    from sipmask_core.data.dataset import CocoDataset
     from sipmask_core.model.sipmask import SipMask
+    from sipmask_core.presets import Preset
     from sipmask_core.training.recipe import Recipe
 
 SUMMARY = "train a preset on COCO-style annotations"
@@ -38,30 +61,23 @@ SUMMARY = "train a preset on COCO-style annotations"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `sipmask train`."""
     required = parser.add_argument_group("required")
-    required.add_argument("--preset", required=True, metavar="NAME", help="see `sipmask presets`")
     required.add_argument(
-        "--annotations", required=True, type=Path, metavar="FILE", help="COCO instances JSON"
+        "--annotations",
+        required=True,
+        type=Path,
+        metavar="FILE",
+        help="COCO instances JSON; for a video preset, YouTube-VIS JSON",
     )
     required.add_argument(
         "--images", required=True, type=Path, metavar="DIR", help="folder of its images"
     )
     required.add_argument("--output", required=True, type=Path, metavar="DIR", help="run folder")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in --output")
-    parser.add_argument(
-        "--init",
-        type=Path,
-        metavar="FILE",
-        help="backbone weights to start from (torchvision's); not read again by --resume",
+
+    start = parser.add_argument_group("model and start (one of --preset and --checkpoint, or both)")
+    start.add_argument(
+        "--preset", metavar="NAME", help="see `sipmask presets` (default: that of --checkpoint)"
     )
-    parser.add_argument(
-        "--hold-out",
-        type=int,
-        default=200,
-        metavar="N",
-        help="images kept from training for validation, those whose file name has the smallest"
-        " SHA-256; 0 trains on all (default: 200)",
-    )
-    parser.add_argument(
+    start.add_argument(
         "--set",
         action="append",
         default=[],
@@ -69,21 +85,83 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="change the preset for an experiment, e.g. sub_regions=1 (1 to 5),"
         " feature_alignment=false, mask_weighting=false; may be repeated",
     )
+    start.add_argument(
+        "--checkpoint",
+        type=Path,
+        metavar="FILE",
+        help="a model to start from: .safetensors of this project or the authors' .pth;"
+        " with --resume only its preset is read, and that only without --preset",
+    )
+    start.add_argument(
+        "--remake-heads",
+        action="store_true",
+        help="start those parts of the head afresh that do not fit --checkpoint, and name them",
+    )
+    start.add_argument(
+        "--init",
+        type=Path,
+        metavar="FILE",
+        help="backbone weights to start from (torchvision's); not read again by --resume",
+    )
+    start.add_argument("--resume", action="store_true", help="go on with the run in --output")
+
+    validation = parser.add_argument_group("validation")
+    validation.add_argument(
+        "--hold-out",
+        type=int,
+        default=200,
+        metavar="N",
+        help="images (for a video preset: videos) kept from training for validation, those whose"
+        " file name has the smallest SHA-256; 0 trains on all (default: 200)",
+    )
+    validation.add_argument(
+        "--validate-every", type=int, metavar="N", help="epochs between validations"
+    )
+    validation.add_argument(
+        "--json", type=Path, metavar="FILE", help="write the last validation's figures there"
+    )
+
     recipe = parser.add_argument_group("recipe (by default the preset's own)")
     recipe.add_argument("--epochs", type=int, metavar="N", help="passes over the data")
-    recipe.add_argument("--batch", type=int, metavar="N", help="images per step")
-    recipe.add_argument("--lr", type=float, metavar="RATE", help="highest learning rate")
+    recipe.add_argument(
+        "--batch",
+        type=int,
+        metavar="N",
+        help="images per step, over all processes; the learning rate is scaled with it",
+    )
+    recipe.add_argument(
+        "--lr", type=float, metavar="RATE", help="highest learning rate, taken as it is"
+    )
     recipe.add_argument("--size", type=int, metavar="PIXELS", help="side of the square input")
     recipe.add_argument("--seed", type=int, metavar="N", help="of weights, order and augmentation")
     recipe.add_argument(
-        "--precision", choices=("fp32", "bf16"), help="of the forward pass; weights stay fp32"
+        "--precision",
+        choices=("fp32", "bf16", "fp16"),
+        help="of the forward pass; weights stay fp32",
     )
     recipe.add_argument(
-        "--validate-every", type=int, metavar="N", help="epochs between validations"
+        "--accumulate",
+        type=int,
+        metavar="N",
+        help="work each batch off in N parts, in as much less memory, and use the mean of their"
+        " gradients: as N processes with --normalise local would (default: 1)",
     )
-    parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="write the last validation's figures there"
+    recipe.add_argument(
+        "--clip-norm", type=float, metavar="NORM", help="scale gradients down to it; 0 leaves them"
     )
+    recipe.add_argument(
+        "--ema",
+        type=float,
+        metavar="DECAY",
+        help="validate and publish a running average of the weights, e.g. 0.998; 0: the weights",
+    )
+    recipe.add_argument(
+        "--normalise",
+        choices=("global", "local"),
+        help="divide losses by counts over the whole batch, so that the number of processes does"
+        " not matter, or over each process's share, as the authors' code does",
+    )
+
     machine = parser.add_argument_group("machine")
     machine.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
     machine.add_argument(
@@ -91,7 +169,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=0,
         metavar="N",
-        help="processes that prepare images; 0 (default) prepares them in between steps",
+        help="for each process, processes that prepare images; 0 (default) prepares them in"
+        " between steps",
     )
     machine.add_argument("--threads", type=int, metavar="N", help="CPU threads of the network")
 
@@ -100,18 +179,14 @@ def run(args: argparse.Namespace) -> int:
     """Train; prints the AP of the held-out images."""
     import torch
 
-    import sipmask_core as sm
-    from sipmask_core.data.coco import read_annotations, require_images
-    from sipmask_core.data.dataset import CocoDataset
-    from sipmask_core.data.samples import AugmentedSamples
-    from sipmask_core.evaluation.coco import detect, evaluation_threshold, format_scores, score
-    from sipmask_core.files import require_writable, write_json
-    from sipmask_core.predictor import choose_device
-    from sipmask_core.presets import Letterbox, override
-    from sipmask_core.provenance import provenance
-    from sipmask_core.training.loop import DivergenceError, Trainer
-    from sipmask_core.training.recipe import recipe_for
+    from sipmask_core.distributed import process_group
 
+    if args.preset is None and args.checkpoint is None:
+        raise InputError("Name the network with --preset, or give a --checkpoint to start from.")
+    if args.init is not None and args.checkpoint is not None:
+        raise InputError("--init starts a backbone and --checkpoint a whole model; give one.")
+    if args.remake_heads and args.checkpoint is None:
+        raise InputError("--remake-heads belongs to --checkpoint.")
     if args.workers < 0:
         raise InputError(f"--workers is {args.workers}; it must be 0 or more.")
     if args.threads is not None:
@@ -123,35 +198,44 @@ def run(args: argparse.Namespace) -> int:
             f"{args.output} holds a run already; add --resume to go on with it, or choose another"
             " --output."
         )
-    device = choose_device(args.device)
-    preset = sm.get_preset(args.preset)
+    with process_group(args.device) as device:
+        return _train(args, device)
+
+
+def _train(args: argparse.Namespace, device: torch.device) -> int:
+    import torch
+
+    import sipmask_core as sm
+    from sipmask_core.checkpoints import checkpoint_preset
+    from sipmask_core.data.samples import AugmentedSamples
+    from sipmask_core.distributed import is_main, say
+    from sipmask_core.evaluation.coco import format_scores
+    from sipmask_core.files import require_writable, write_json
+    from sipmask_core.presets import Letterbox, override
+    from sipmask_core.provenance import provenance
+    from sipmask_core.training.loop import DivergenceError, Trainer
+    from sipmask_core.training.recipe import recipe_for
+    from sipmask_core.training.tensorboard import has_tensorboard
+    from sipmask_core.training.validation import Validation
+
+    if args.preset is not None:
+        preset = sm.get_preset(args.preset)
+    else:
+        preset = checkpoint_preset(args.checkpoint)
     recipe = _changed(recipe_for(preset), args)
     preset = override(preset, args.set)
     if args.size is not None and isinstance(preset.resize, Letterbox):
         preset = dataclasses.replace(preset, resize=Letterbox(args.size, args.size))
-    train_part, held_out = read_annotations(args.annotations).split(args.hold_out)
+    dataset, held_out = _data(args, preset, recipe)
+    train_part = dataset.annotations
 
     torch.manual_seed(recipe.seed)
     model = sm.build_model(preset, class_names=train_part.class_names)
-    pretrained: set[str] = set()
-    init = None if args.resume else args.init  # a resumed run has its weights already
-    if init is not None:
-        fresh = sm.load_backbone(model, init)
-        if fresh:
-            print(f"Not in {init}, so trained from random weights: {', '.join(fresh)}.")
-        pretrained = {f"backbone.{key}" for key in model.backbone.state_dict()}
-        pretrained -= {f"backbone.{key}" for key in fresh}
+    # A resumed run has its weights already.
+    pretrained = set() if args.resume else _start(model, args)
 
-    require_images(held_out, args.images)
-    dataset = CocoDataset(train_part, args.images, max_side=recipe.source_side)
     samples = AugmentedSamples(dataset, recipe, preset)
-
-    def validate(current: SipMask) -> dict[str, dict[str, float]]:
-        predictor = sm.Predictor(current, str(device))
-        predictor.score_threshold = evaluation_threshold(preset)
-        found = detect(predictor, held_out, args.images)
-        return score(held_out, list(chain.from_iterable(found)))
-
+    validation = Validation(held_out, args.images, device)
     trainer = Trainer(
         model,
         samples,
@@ -159,7 +243,8 @@ def run(args: argparse.Namespace) -> int:
         args.output,
         device,
         args.workers,
-        validate if held_out.images else None,
+        validation.score if held_out.images else None,
+        validation.draw,
         metadata={
             "recipe": recipe.to_json(),
             "data": f"{args.annotations.name}, SHA-256 {train_part.sha256}",
@@ -174,37 +259,96 @@ def run(args: argparse.Namespace) -> int:
     for target in (trainer.checkpoint, args.json):
         if target is not None:
             require_writable(target)
+    if not has_tensorboard():
+        say("There will be no TensorBoard log: `pip install tensorboard` would add it.")
     dataset.fill_cache()
     try:
         metrics = trainer.run()
     except DivergenceError as error:
-        print(f"sipmask: {error}", file=sys.stderr)
+        if is_main():
+            print(f"sipmask: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(_farewell(trainer.step, trainer.saved_step), file=sys.stderr)
+        if is_main():
+            print(_farewell(trainer.step, trainer.saved_step), file=sys.stderr)
         return 130
     if metrics:
-        print(f"{len(held_out.images)} held-out images:\n{format_scores(metrics)}")
-    if args.json is not None:
-        inputs = [args.annotations, *([init] if init is not None else [])]
+        say(f"{len(held_out.images)} held-out images:\n{format_scores(metrics)}")
+    if args.json is not None and is_main():
+        weights = [] if args.resume else [args.init, args.checkpoint]
+        inputs = [args.annotations, *(path for path in weights if path is not None)]
         folders = {args.images: train_part.files(args.images) + held_out.files(args.images)}
         record = {"steps": trainer.step, "validation": metrics}
         write_json(args.json, {**record, "provenance": provenance(inputs, device, folders)})
-    print(f"The best weights are in {args.output / 'best.safetensors'}.")
+    say(f"The best weights are in {args.output / 'best.safetensors'}.")
     return 0
 
 
+def _data(
+    args: argparse.Namespace, preset: Preset, recipe: Recipe
+) -> tuple[CocoDataset, CocoAnnotations]:
+    """What is trained on, and the held-out images; for a video preset, frames of whole videos."""
+    from sipmask_core.data.coco import read_annotations, require_images
+    from sipmask_core.data.dataset import CACHE_BYTES, CocoDataset
+    from sipmask_core.data.youtube_vis import VideoDataset, read_videos
+    from sipmask_core.distributed import world_size
+
+    room = CACHE_BYTES // world_size()
+    dataset: CocoDataset
+    if preset.embedding_channels:
+        videos, held_out_videos = read_videos(args.annotations).split(args.hold_out)
+        held_out = held_out_videos.frames()
+        dataset = VideoDataset(videos, args.images, recipe.source_side, room)
+    else:
+        images, held_out = read_annotations(args.annotations).split(args.hold_out)
+        dataset = CocoDataset(images, args.images, recipe.source_side, room)
+    require_images(held_out, args.images)
+    return dataset, held_out
+
+
+def _start(model: SipMask, args: argparse.Namespace) -> set[str]:
+    """Load the weights that the options name; returns the keys that are pretrained."""
+    import sipmask_core as sm
+    from sipmask_core.checkpoints import transfer_weights
+    from sipmask_core.distributed import say
+
+    if args.init is not None:
+        fresh = sm.load_backbone(model, args.init)
+        if fresh:
+            say(f"Not in {args.init}, so trained from random weights: {', '.join(fresh)}.")
+        keys = {f"backbone.{key}" for key in model.backbone.state_dict()}
+        return keys - {f"backbone.{key}" for key in fresh}
+    if args.checkpoint is None:
+        return set()
+    start = transfer_weights(model, args.checkpoint, args.remake_heads)
+    if start.fresh:
+        say(f"Made anew, for they do not fit {args.checkpoint}: {', '.join(start.fresh)}.")
+    if start.left_out:
+        say(f"In {args.checkpoint} and not used: {', '.join(start.left_out)}.")
+    if not start.fresh and start.class_names not in (None, model.class_names):
+        say(
+            f"{args.checkpoint} was trained for other classes ({', '.join(start.class_names[:5])});"
+            " as it has as many, its classifier is kept to start from."
+        )
+    return set(start.taken)
+
+
 def _changed(recipe: Recipe, args: argparse.Namespace) -> Recipe:
-    """The recipe with what the options change."""
+    """The recipe with what the options change; a learning rate that is given is not scaled."""
     options = {
         "epochs": args.epochs,
-        "batch_size": args.batch,
         "lr": args.lr,
         "input_size": None if args.size is None else (args.size, args.size),
         "seed": args.seed,
         "precision": args.precision,
         "validate_every": args.validate_every,
+        "accumulate": args.accumulate,
+        "clip_norm": args.clip_norm,
+        "ema_decay": args.ema,
+        "normalise": args.normalise,
     }
+    if args.batch is not None:
+        recipe = recipe.scaled_to(args.batch)
     return dataclasses.replace(recipe, **{k: v for k, v in options.items() if v is not None})
 
 
@@ -213,5 +357,9 @@ def _farewell(step: int, saved_step: int | None) -> str:
     if saved_step is None:
         return f"Stopped at step {step}, before the first checkpoint: there is nothing to resume."
     arguments = [argument for argument in sys.argv[1:] if argument != "--resume"]
-    command = shlex.join(["sipmask", *arguments, "--resume"])
+    processes = os.environ.get("LOCAL_WORLD_SIZE")
+    launcher = ["sipmask"]
+    if processes is not None:
+        launcher = ["torchrun", "--nproc-per-node", processes, "-m", "sipmask_core"]
+    command = shlex.join([*launcher, *arguments, "--resume"])
     return f"Stopped at step {step}. To go on from step {saved_step}: {command}"

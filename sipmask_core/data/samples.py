@@ -154,6 +154,9 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
     out. A step's batch is a function of the step alone, so a run can begin anywhere. With `tall`,
     which images are higher than wide, all but one batch of an epoch hold images of one kind:
     padding a tall and a wide one to a common size would waste up to half of the computation.
+
+    Of each batch, `part` of `parts` is taken, counted from 0; together they are the batch, in
+    order. Raises InputError for a batch that cannot be cut into equal parts.
     """
 
     def __init__(
@@ -164,9 +167,18 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
         start: int,
         stop: int,
         tall: NDArray[np.bool_] | None = None,
+        part: int = 0,
+        parts: int = 1,
     ) -> None:
         self.count = count
         self.batch_size = min(batch_size, count)
+        if self.batch_size % parts:
+            raise InputError(
+                f"A batch of {self.batch_size} images cannot be shared equally by {parts}"
+                " processes; its size must be a multiple of their number."
+            )
+        self.share = self.batch_size // parts
+        self.part = part
         self.per_epoch = count // self.batch_size
         self.seed = seed
         self.start = start
@@ -181,7 +193,8 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
             epoch, position = divmod(step, self.per_epoch)
             if position == 0 or step == self.start:
                 batches = self._batches(epoch)
-            yield [(epoch, int(i)) for i in batches[position]]
+            share = batches[position, self.part * self.share :][: self.share]
+            yield [(epoch, int(i)) for i in share]
 
     def _batches(self, epoch: int) -> NDArray[np.int64]:
         """Indices (per_epoch, batch_size)."""

@@ -108,7 +108,7 @@ def recolour(image: NDArray[np.uint8], colours: Colours) -> NDArray[np.uint8]:
         changed = cv2.LUT(image, _saturated(values * colours.contrast_after))
     else:
         hsv = np.asarray(cv2.cvtColor(cv2.LUT(image, values), cv2.COLOR_BGR2HSV), np.float32)
-        hsv[..., 0] = (hsv[..., 0] + colours.hue) % 360
+        hsv[..., 0] += colours.hue % 360  # the way back takes up to 720 degrees, but none below 0
         hsv[..., 1] *= colours.saturation
         bgr = cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
         changed = _saturated(np.asarray(bgr) * np.float32(colours.contrast_after))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import json
 import math
@@ -16,6 +17,7 @@ from tqdm import tqdm
 
 from sipmask_core.data.coco import CocoAnnotations, read_annotated_image, require_images
 from sipmask_core.data.rle import checked_rle
+from sipmask_core.distributed import rank, world_size
 from sipmask_core.errors import InputError
 from sipmask_core.results import Result, coco_results
 
@@ -56,6 +58,11 @@ def detect(
     for record in tqdm(annotations.images, unit="image", disable=not progress, leave=False):
         instances = predictor(read_annotated_image(image_dir, record))
         yield coco_results(instances, record.id, category_ids)
+
+
+def own_share(annotations: CocoAnnotations) -> CocoAnnotations:
+    """The images that this process is to look at: every n-th, with n processes."""
+    return dataclasses.replace(annotations, images=annotations.images[rank() :: world_size()])
 
 
 def score(annotations: CocoAnnotations, results: list[Result]) -> dict[str, dict[str, float]]:

@@ -23,10 +23,9 @@ if TYPE_CHECKING:
     Bools = NDArray[np.bool_]
     Masks = Sequence[dict[str, Any] | None]  # of one object: an RLE per frame
 
-PRECISIONS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
-RECALLS = ("AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
-METRICS = PRECISIONS + RECALLS
-THRESHOLDS = np.linspace(0.5, 0.95, 10)  # T; [0] is .50, [5] is .75
+METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
+
+THRESHOLDS = np.linspace(0.5, 0.95, 10)  # T: .50, .55 to .95
 RECALL_POINTS = np.linspace(0, 1, 101)  # R
 MAX_RESULTS = 100  # per video and class
 AREA_RANGES = {  # pixels, both ends inclusive

@@ -16,6 +16,8 @@ from sipmask_core.presets import Preset, get_preset
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sipmask_core.training.normaliser import Normaliser
+
 
 class SipMask(nn.Module):
     """Image batch -> raw head outputs.
@@ -43,7 +45,12 @@ class SipMask(nn.Module):
         _, c3, c4, c5 = self.backbone(images)
         return self.bbox_head.track_features(*self.neck(c3, c4, c5)[:3])
 
-    def losses(self, images: Tensor, targets: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    def losses(
+        self,
+        images: Tensor,
+        targets: Sequence[dict[str, Tensor]],
+        normalise: Normaliser | None = None,
+    ) -> dict[str, Tensor]:
         """Named losses of a batch; their sum is what training minimises.
 
         images: (N, 3, H, W) float, normalised. targets: per image a dict with `boxes` (n, 4)
@@ -54,12 +61,14 @@ class SipMask(nn.Module):
         (3, H, W) float, normalised; `reference_boxes` (m, 4) of the objects in it; and
         `reference_match` (n,) int64: 1 + the index in `reference_boxes` of the same object, 0 for
         an object that the reference does not show.
+        normalise: what sums are divided by where several processes share a batch.
         Raises InputError when an image of the authors' presets has no object: their loss is
         undefined there, and when what a track branch needs is missing.
         """
         from sipmask_core.training.losses import sipmask_losses
+        from sipmask_core.training.normaliser import Normaliser
 
-        return sipmask_losses(self, self(images), targets)
+        return sipmask_losses(self, self(images), targets, normalise or Normaliser())
 
 
 def build_model(

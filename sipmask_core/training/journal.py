@@ -1,26 +1,32 @@
-"""The record of a training run: `log.jsonl`, one line per event, and `curves.png` drawn from it."""
+"""The record of a training run: `log.jsonl`, one line per event, and what is drawn from it."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 
 from sipmask_core.files import atomic_path
+from sipmask_core.training.tensorboard import TensorBoard, has_tensorboard
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
 MAX_POINTS = 400  # per curve: longer histories are averaged in as many bins
 
 
 class Journal:
-    """Appends to `folder/log.jsonl` and draws `folder/curves.png`.
+    """Appends to `folder/log.jsonl`, draws `folder/curves.png`, keeps `folder/predictions.png`.
 
+    Where TensorBoard is installed, it gets the same from `folder/tensorboard`.
     A line is a training step {"step", "epoch", "lr", "losses": {name: value}, "total",
-    "grad_norm", "seconds"} or a validation {"step", "epoch", "validation": {...}}. Each is flushed
-    as it is written. Lines at or after step `start` are dropped on opening: they come from work
+    "grad_norm", "seconds"} or a validation {"step", "epoch", "validation": {...}}. `grad_norm` is
+    null where fp16 gradients overflowed and the step was skipped. Each line is flushed as it is
+    written. Lines at or after step `start` are dropped on opening: they come from work
     done after the checkpoint from which the run goes on.
     """
 
@@ -31,15 +37,28 @@ class Journal:
         with atomic_path(self._log) as temporary:
             temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
         self._file = self._log.open("a", encoding="utf-8")
+        self._pictures = folder / "predictions.png"
+        self._board = TensorBoard(folder / "tensorboard", start) if has_tensorboard() else None
 
     def close(self) -> None:
         """Close the log; nothing more can be written."""
         self._file.close()
+        if self._board is not None:
+            self._board.close()
 
     def write(self, line: dict[str, Any]) -> None:
         """Append one line and flush it."""
         self._file.write(json.dumps(line) + "\n")
         self._file.flush()
+        if self._board is not None:
+            self._board.write(line)
+
+    def picture(self, image: NDArray[np.uint8], step: int) -> None:
+        """Keep predictions beside ground truth, (H, W, 3) uint8 BGR, in place of earlier ones."""
+        with atomic_path(self._pictures) as temporary:
+            cv2.imwrite(str(temporary), image)
+        if self._board is not None:
+            self._board.picture(image, step)
 
     def _lines(self) -> list[dict[str, Any]]:
         if not self._log.exists():

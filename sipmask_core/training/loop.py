@@ -3,58 +3,83 @@
 from __future__ import annotations
 
 import math
-import re
 import signal
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from sipmask_core.checkpoints import save_checkpoint
 from sipmask_core.data.samples import AugmentedSamples, EpochBatches, collate, normalised
+from sipmask_core.distributed import any_process, is_main, rank, summed, world_size
 from sipmask_core.errors import InputError
-from sipmask_core.files import atomic_path
 from sipmask_core.interruption import Interruption
+from sipmask_core.predictor import PRECISIONS
 from sipmask_core.preprocess import Normalise
-from sipmask_core.presets import preset_to_json
 from sipmask_core.training.ema import WeightAverage
 from sipmask_core.training.journal import Journal
+from sipmask_core.training.normaliser import Normaliser
+from sipmask_core.training.optimizer import make_optimizer
+from sipmask_core.training.run_checkpoint import read_run, write_run
 from sipmask_core.training.schedule import lr_factor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from sipmask_core.model.sipmask import SipMask
     from sipmask_core.training.recipe import Recipe
 
     Metrics = dict[str, dict[str, float]]
+    Targets = list[dict[str, Tensor]]
 
 CHECKPOINT_STEPS = 500  # between checkpoints within an epoch; each epoch's end has one anyway
-# The authors know norms by these names; feature alignment's has another, so its bias is a bias.
-_GROUP_NORM = re.compile(r"(bn|gn)\d*\.bias$")
 
 
 class DivergenceError(RuntimeError):
     """A loss or gradient is no longer finite; the message says which, when and what was kept."""
 
 
+class _Objective(nn.Module):
+    """A model's losses as a forward pass: what DistributedDataParallel wraps."""
+
+    def __init__(self, model: SipMask, normalise: Normaliser) -> None:
+        super().__init__()
+        self.model = model
+        self.normalise = normalise
+
+    def forward(self, images: Tensor, targets: Targets) -> dict[str, Tensor]:
+        """Named losses, see `SipMask.losses`."""
+        return self.model.losses(images, targets, self.normalise)
+
+
 class Trainer:
     """Trains a model into a folder.
 
     output: folder for `last.pth` (to go on from), `best.safetensors` (highest validation mask AP;
-        the latest weights without a validation), `log.jsonl` and `curves.png`.
+        the latest weights without a validation) and what `Journal` writes.
     validate: takes a model in eval mode, returns {"segm": {...}, "bbox": {...}} metrics.
+    draw: takes the same model, returns a picture of what it finds, (H, W, 3) uint8 BGR.
     metadata: written into `best.safetensors`, beside step and metrics.
     pretrained: names of the parameters that start from trained weights.
 
-    The same model, samples and recipe on the same machine with the same number of threads give the
-    same losses, whether the run was stopped and resumed or not, and with any number of workers.
+    Where torchrun started several processes, each has a Trainer and they train one model: each
+    takes an equal share of every batch, all validate, the main one alone writes and draws, and an
+    interruption or divergence stops all. Raises InputError where a batch cannot be shared equally.
+
+    The same model, samples and recipe on the same machine with the same number of threads and
+    processes give the same losses, whether the run was stopped and resumed or not, and with any
+    number of workers.
     """
 
     def __init__(
@@ -66,6 +91,7 @@ class Trainer:
         device: torch.device | str = "cpu",
         workers: int = 0,
         validate: Callable[[SipMask], Metrics] | None = None,
+        draw: Callable[[SipMask], NDArray[np.uint8]] | None = None,
         metadata: dict[str, str] | None = None,
         pretrained: Collection[str] = (),
     ) -> None:
@@ -73,103 +99,163 @@ class Trainer:
         self.output = Path(output)
         self.checkpoint = self.output / "last.pth"
         self.device = torch.device(device)
+        self.samples = samples
+        self.workers = workers
+        plan = self._plan(0, 0)
+        if plan.share % recipe.accumulate:
+            raise InputError(
+                f"The {plan.share} images that a process has of each batch cannot be worked off in"
+                f" {recipe.accumulate} equal parts."
+            )
+        self.steps_per_epoch = plan.per_epoch
+        self.total_steps = recipe.epochs * self.steps_per_epoch
         self.model = model.to(self.device).to(memory_format=torch.channels_last)
         self.average = WeightAverage(model, recipe.ema_decay) if recipe.ema_decay else None
         self.pretrained = sorted(pretrained)
         self.optimizer = make_optimizer(model, recipe, self.pretrained)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.precision == "fp16")
         self.validate = validate
+        self.draw = draw
         self.metadata = metadata or {}
-        self.samples = samples
-        self.workers = workers
-        plan = EpochBatches(len(samples), recipe.batch_size, recipe.seed, 0, 0)
-        self.steps_per_epoch = plan.per_epoch
-        self.total_steps = recipe.epochs * self.steps_per_epoch
         self.step = 0
         self.saved_step: int | None = None  # that of `last.pth`, None before the first
         self.validated_step = 0
         self.best = -math.inf
         self.metrics: Metrics | None = None
         self._normalise = Normalise(model.preset).to(self.device)
+        objective: nn.Module = _Objective(self.model, Normaliser(recipe.normalise == "global"))
+        if world_size() > 1:
+            # A share of a batch may leave parameters unused, such as those that judge masks.
+            objective = DistributedDataParallel(objective, find_unused_parameters=True)
+        self._objective = objective
 
     def run(self) -> Metrics | None:
         """Train to the recipe's end; returns the last validation's metrics, None without any.
 
-        The first Ctrl-C ends it after the current step with a checkpoint, a second one at once;
-        both raise KeyboardInterrupt. Raises DivergenceError when a loss is not finite.
+        The first Ctrl-C ends it after the current step with a checkpoint, a second one at once
+        (with several processes it has no effect); both raise KeyboardInterrupt. Raises
+        DivergenceError when a loss is not finite.
         """
-        self.output.mkdir(parents=True, exist_ok=True)
-        self._journal = Journal(self.output, self.step)
+        self._journal = None
+        if is_main():
+            self.output.mkdir(parents=True, exist_ok=True)
+            self._journal = Journal(self.output, self.step)
         batches = iter(self._loader())
         try:
             if self.step and self.step % self.steps_per_epoch == 0:
                 self._end_epoch()
-            with tqdm(total=self.total_steps, initial=self.step, unit="step") as self._progress:
+            with tqdm(
+                total=self.total_steps, initial=self.step, unit="step", disable=not is_main()
+            ) as self._progress:
                 while self.step < self.total_steps:
-                    with Interruption() as interruption:
-                        self._train_to_epoch_end(batches, interruption)
+                    with self._interruption() as interruption:
+                        stopped = self._train_to_epoch_end(batches, interruption)
                         self.save()
-                    if interruption.requested:
+                    if stopped:
                         raise KeyboardInterrupt
                     self._end_epoch()
         finally:
-            self._journal.draw()
-            self._journal.close()
+            if self._journal is not None:
+                self._journal.draw()
+                self._journal.close()
         return self.metrics
 
-    def _train_to_epoch_end(self, batches: Any, interruption: Interruption) -> None:
+    def _interruption(self) -> Interruption:
+        # One process must not leave while the others wait for it.
+        return Interruption(patient=world_size() > 1)
+
+    def _train_to_epoch_end(self, batches: Any, interruption: Interruption) -> bool:
+        """Whether an interruption ended it."""
         self.model.train()
         while True:
             began = time.perf_counter()
             images, targets = next(batches)
             self._train_step(images, targets, began)
-            if self.step % self.steps_per_epoch == 0 or interruption.requested:
-                return
+            stopped = any_process(interruption.requested)
+            if stopped or self.step % self.steps_per_epoch == 0:
+                return stopped
             if self.step % CHECKPOINT_STEPS == 0:
                 self.save()
 
-    def _train_step(self, images: Tensor, targets: list[dict[str, Tensor]], began: float) -> None:
+    def _train_step(self, images: Tensor, targets: Targets, began: float) -> None:
         """One update. images: (N, H, W, 3) uint8."""
         recipe = self.recipe
         lr = recipe.lr * lr_factor(self.step, self.steps_per_epoch, recipe)
         for group in self.optimizer.param_groups:
             group["lr"] = lr * group["lr_factor"]
-
-        images = images.to(self.device, non_blocking=True)
-        targets = [{k: v.to(self.device, non_blocking=True) for k, v in t.items()} for t in targets]
-        pixels, targets = normalised(self._normalise, images, targets)  # (N, 3, H, W)
-        with torch.autocast(self.device.type, torch.bfloat16, recipe.precision == "bf16"):
-            losses = self.model.losses(pixels, targets)
-        total = torch.stack(list(losses.values())).sum()
-        values = {name: loss.item() for name, loss in losses.items()}
+        values = self._backward(images, targets)
         self._require_finite(values)
-
-        self.optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        norm = torch.nn.utils.clip_grad_norm_(
-            (p for group in self.optimizer.param_groups for p in group["params"]),
-            recipe.clip_norm or math.inf,
-        ).item()
-        self._require_finite({"gradient norm": norm})
-        self.optimizer.step()
+        norm = self._update()
         if self.average is not None:
             self.average.update(self.model, self.step)
 
         epoch = self.step // self.steps_per_epoch
-        self._journal.write(
-            {
-                "step": self.step,
-                "epoch": epoch,
-                "lr": lr,
-                "losses": values,
-                "total": total.item(),
-                "grad_norm": norm,
-                "seconds": round(time.perf_counter() - began, 4),
-            }
-        )
+        if self._journal is not None:
+            self._journal.write(
+                {
+                    "step": self.step,
+                    "epoch": epoch,
+                    "lr": lr,
+                    "losses": values,
+                    "total": sum(values.values()),
+                    "grad_norm": norm if math.isfinite(norm) else None,
+                    "seconds": round(time.perf_counter() - began, 4),
+                }
+            )
         self.step += 1
         self._progress.update()
         self._progress.set_description(f"epoch {epoch + 1}/{recipe.epochs}", refresh=False)
         self._progress.set_postfix({k: f"{v:.3f}" for k, v in values.items()}, refresh=False)
+
+    def _backward(self, images: Tensor, targets: Targets) -> dict[str, float]:
+        """Leave the batch's gradients in the parameters; returns its losses.
+
+        Both are the mean over the parts of `accumulate` and over the processes.
+        """
+        self.optimizer.zero_grad(set_to_none=True)
+        parts = self.recipe.accumulate
+        size = len(images) // parts
+        history = []
+        for part in range(parts):
+            chosen = slice(part * size, (part + 1) * size)
+            with self._gradients_exchanged(part == parts - 1):
+                losses = self._losses(images[chosen], targets[chosen])
+                total = torch.stack(list(losses.values()))  # (losses,)
+                self.scaler.scale(total.sum() / parts).backward()
+            history.append(total.detach())
+        mean = summed(torch.stack(history).mean(dim=0)) / world_size()
+        return dict(zip(losses, mean.tolist(), strict=True))
+
+    def _gradients_exchanged(self, now: bool) -> Any:
+        """Context of a backward pass: processes exchange gradients in the last one of a step."""
+        if now or not isinstance(self._objective, DistributedDataParallel):
+            return nullcontext()
+        return self._objective.no_sync()
+
+    def _losses(self, images: Tensor, targets: Targets) -> dict[str, Tensor]:
+        """images, and `reference_image` of targets that have one: (N, H, W, 3) uint8."""
+        images = images.to(self.device, non_blocking=True)
+        targets = [{k: v.to(self.device, non_blocking=True) for k, v in t.items()} for t in targets]
+        pixels, targets = normalised(self._normalise, images, targets)  # (N, 3, H, W)
+        precision = self.recipe.precision
+        with torch.autocast(self.device.type, PRECISIONS[precision], precision != "fp32"):
+            losses: dict[str, Tensor] = self._objective(pixels, targets)
+        return losses
+
+    def _update(self) -> float:
+        """Clip and apply the gradients; returns their norm before clipping."""
+        self.scaler.unscale_(self.optimizer)
+        norm = torch.nn.utils.clip_grad_norm_(
+            (p for group in self.optimizer.param_groups for p in group["params"]),
+            self.recipe.clip_norm or math.inf,
+        ).item()
+        if not self.scaler.is_enabled():
+            self._require_finite({"gradient norm": norm})
+        self.scaler.step(self.optimizer)  # does nothing where fp16 gradients overflowed
+        self.scaler.update()
+        if self.scaler.is_enabled() and self.scaler.get_scale() < 1:
+            self._require_finite({"gradient norm, even without loss scaling,": math.inf})
+        return norm
 
     def _require_finite(self, values: dict[str, float]) -> None:
         for name, value in values.items():
@@ -194,13 +280,16 @@ class Trainer:
         if self.validate is not None and self._validation_due():
             # It may take long, so a Ctrl-C ends it at once; a resumed run makes up for it.
             metrics = self.validate(published.eval())
-        with Interruption() as interruption:
+            if self.draw is not None and self._journal is not None:
+                self._journal.picture(self.draw(published), self.step - 1)
+        with self._interruption() as interruption:
             if self.validate is None:
                 self._publish(published, {})
             elif metrics is not None:
                 self._keep(published, metrics)
-            self._journal.draw()
-        if interruption.requested:
+            if self._journal is not None:
+                self._journal.draw()
+        if any_process(interruption.requested):
             raise KeyboardInterrupt
 
     def _keep(self, published: SipMask, metrics: Metrics) -> None:
@@ -209,13 +298,16 @@ class Trainer:
         self.validated_step = self.step
         last = self.step - 1
         epoch = last // self.steps_per_epoch
-        self._journal.write({"step": last, "epoch": epoch, "validation": metrics})
+        if self._journal is not None:
+            self._journal.write({"step": last, "epoch": epoch, "validation": metrics})
         if metrics["segm"]["AP"] > self.best:
             self.best = metrics["segm"]["AP"]
             self._publish(published, metrics)
         self.save()
 
     def _publish(self, model: SipMask, metrics: Metrics) -> None:
+        if not is_main():
+            return
         figures = {
             f"{kind} {name}": f"{value:.4f}"
             for kind, group in metrics.items()
@@ -224,21 +316,26 @@ class Trainer:
         record = {**self.metadata, "step": str(self.step), **figures}
         save_checkpoint(model, self.output / "best.safetensors", record)
 
-    def _loader(self) -> DataLoader[Any]:
-        batches = EpochBatches(
+    def _plan(self, start: int, stop: int) -> EpochBatches:
+        """This process's share of the batches."""
+        return EpochBatches(
             len(self.samples),
             self.recipe.batch_size,
             self.recipe.seed,
-            self.step,
-            self.total_steps,
+            start,
+            stop,
             self.samples.tall,
+            rank(),
+            world_size(),
         )
+
+    def _loader(self) -> DataLoader[Any]:
         if self.workers:
             # Here, because a forked worker hangs when it ends a thread pool that it inherited.
             cv2.setNumThreads(1)
         return DataLoader(
             self.samples,
-            batch_sampler=batches,
+            batch_sampler=self._plan(self.step, self.total_steps),
             num_workers=self.workers,
             collate_fn=collate,
             pin_memory=self.device.type == "cuda",
@@ -248,122 +345,51 @@ class Trainer:
 
     def save(self) -> None:
         """Write `last.pth` atomically."""
-        annotations = self.samples.dataset.annotations
-        state = {
-            "recipe": self.recipe.to_json(),
-            "preset": preset_to_json(self.model.preset),
-            "data": annotations.sha256,
-            "images": annotations.image_names_sha256,
-            "pretrained": self.pretrained,
-            "step": self.step,
-            "validated_step": self.validated_step,
-            "best": self.best,
-            "metrics": self.metrics,
-            "model": self.model.state_dict(),
-            "average": self.average.model.state_dict() if self.average is not None else None,
-            "optimizer": self.optimizer.state_dict(),
-            "rng": torch.get_rng_state(),
-            "rng_cuda": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
-        }
-        with atomic_path(self.checkpoint) as temporary:
-            torch.save(state, temporary)
+        if is_main():
+            state = {
+                "pretrained": self.pretrained,
+                "step": self.step,
+                "validated_step": self.validated_step,
+                "best": self.best,
+                "metrics": self.metrics,
+                "model": self.model.state_dict(),
+                "average": self.average.model.state_dict() if self.average is not None else None,
+                "optimizer": self.optimizer.state_dict(),
+                "scaler": self.scaler.state_dict(),
+                "rng": torch.get_rng_state(),
+                "rng_cuda": self._cuda_generator_state(),
+            }
+            annotations = self.samples.dataset.annotations
+            write_run(self.checkpoint, self.recipe, self.model.preset, annotations, state)
         self.saved_step = self.step
 
     def resume(self) -> None:
         """Go on from `last.pth`, which also knows what `pretrained` was.
 
-        Raises InputError unless preset, recipe, annotations and training images are those that it
-        had.
+        Raises InputError where `read_run` does.
         """
         annotations = self.samples.dataset.annotations
-        try:
-            state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-        except (FileNotFoundError, NotADirectoryError):
-            raise InputError(f"There is no run to resume: {self.checkpoint} is missing.") from None
-        except Exception as error:  # a damaged file fails in many ways
-            raise InputError(f"{self.checkpoint} is not a checkpoint of a run: {error}.") from error
-        if not isinstance(state, dict) or not {"recipe", "images", "pretrained"} <= state.keys():
-            raise InputError(f"{self.checkpoint} is not a checkpoint of a run.")
-        if state["preset"] != preset_to_json(self.model.preset):
-            raise InputError(f"The run in {self.output} was started with another preset.")
-        if state["recipe"] != self.recipe.to_json():
-            raise InputError(
-                f"The run in {self.output} has another recipe and cannot go on with this one:"
-                f" {_difference(state['recipe'], self.recipe.to_json())}."
-            )
-        if state["data"] != annotations.sha256:
-            raise InputError(f"The run in {self.output} was started with another annotation file.")
-        if state["images"] != annotations.image_names_sha256:
-            raise InputError(
-                f"The run in {self.output} trains on other images of {annotations.path};"
-                " give the --hold-out that it was started with."
-            )
+        state = read_run(self.checkpoint, self.recipe, self.model.preset, annotations)
         self.model.load_state_dict(state["model"])
         if self.average is not None:
             self.average.model.load_state_dict(state["average"])
         self.pretrained = state["pretrained"]
         self.optimizer = make_optimizer(self.model, self.recipe, self.pretrained)
         self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
         self.step = self.saved_step = state["step"]
         self.validated_step = state["validated_step"]
         self.best = state["best"]
         self.metrics = state["metrics"]
         torch.set_rng_state(state["rng"])
-        if self.device.type == "cuda":
-            torch.cuda.set_rng_state_all(state["rng_cuda"])
+        if self.device.type == "cuda" and state["rng_cuda"] is not None:
+            torch.cuda.set_rng_state(state["rng_cuda"], self.device)
 
-
-def make_optimizer(
-    model: torch.nn.Module, recipe: Recipe, pretrained: Collection[str] = ()
-) -> torch.optim.Optimizer:
-    """AdamW or SGD (momentum 0.9) over the parameters that require gradients.
-
-    Four groups: weights of two or more dimensions, with decay; those of them named in `pretrained`,
-    with their own learning rate; norm scales; biases, with their own learning rate. Whether the
-    latter two decay is the recipe's choice, see `Recipe`.
-    """
-    norm_is_no_bias = recipe.decayed == "all_but_biases"
-    trained: list[torch.nn.Parameter] = []
-    weights: list[torch.nn.Parameter] = []
-    scales: list[torch.nn.Parameter] = []
-    biases: list[torch.nn.Parameter] = []
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            if name.endswith("bias") and not (norm_is_no_bias and _GROUP_NORM.search(name)):
-                biases.append(parameter)
-            elif parameter.ndim < 2:
-                scales.append(parameter)
-            else:
-                (trained if name in pretrained else weights).append(parameter)
-    scale_decay = 0.0 if recipe.decayed == "weights" else recipe.weight_decay
-    bias_decay = recipe.weight_decay if recipe.decayed == "all" else 0.0
-    groups = [
-        {"params": weights, "weight_decay": recipe.weight_decay, "lr_factor": 1.0},
-        {
-            "params": trained,
-            "weight_decay": recipe.weight_decay,
-            "lr_factor": recipe.pretrained_lr_factor,
-        },
-        {"params": scales, "weight_decay": scale_decay, "lr_factor": 1.0},
-        {"params": biases, "weight_decay": bias_decay, "lr_factor": recipe.bias_lr_factor},
-    ]
-    groups = [group for group in groups if group["params"]]
-    if recipe.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=recipe.lr, momentum=0.9)
-    return torch.optim.AdamW(groups, lr=recipe.lr)
+    def _cuda_generator_state(self) -> Tensor | None:
+        return torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
 
 
 def _quiet_worker(_: int) -> None:
     """A loader's worker leaves Ctrl-C to the main process, which ends it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _difference(old: str, new: str) -> str:
-    import json
-
-    before, now = json.loads(old), json.loads(new)
-    return ", ".join(
-        f"{name} was {before.get(name)}, is {now[name]}"
-        for name in now
-        if before.get(name) != now[name]
-    )
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)

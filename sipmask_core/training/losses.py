@@ -18,7 +18,15 @@ from sipmask_core.errors import InputError
 from sipmask_core.masks import mask_logits
 from sipmask_core.model.head import BASIS_STRIDE, HeadOutputs
 from sipmask_core.postprocess import distances_to_boxes, embeddings_at
-from sipmask_core.training.targets import Assignment, Points, assign, centerness, make_points
+from sipmask_core.training.normaliser import Normaliser
+from sipmask_core.training.targets import (
+    Assignment,
+    Points,
+    assign,
+    centerness,
+    make_points,
+    without_crowds,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +43,10 @@ SCORING_THRESHOLD = 0.4
 
 
 def sipmask_losses(
-    model: SipMask, outputs: HeadOutputs, targets: Sequence[dict[str, Tensor]]
+    model: SipMask,
+    outputs: HeadOutputs,
+    targets: Sequence[dict[str, Tensor]],
+    normalise: Normaliser,
 ) -> dict[str, Tensor]:
     """Named losses of a batch; see `SipMask.losses`."""
     preset = model.preset
@@ -59,13 +70,13 @@ def sipmask_losses(
     num_positives = sum(len(a.positives) for a in assignments)
     labels = torch.stack(
         [
-            _without_crowds(a.labels, points, target)
+            without_crowds(a.labels, points, target.get("ignore"))
             for a, target in zip(assignments, targets, strict=True)
         ]
     )  # (N, L)
     losses = {
-        "loss_cls": focal_loss(logits, labels) / (num_positives + len(targets)),
-        **_box_losses(points, assignments, distances, center_logits, preset),
+        "loss_cls": normalise(focal_loss(logits, labels), num_positives + len(targets)),
+        **_box_losses(points, assignments, distances, center_logits, preset, normalise),
     }
     mask_losses, scoring, seen = [], [], []
     for image, (assignment, target) in enumerate(zip(assignments, targets, strict=True)):
@@ -83,11 +94,12 @@ def sipmask_losses(
         mask_losses.append(loss)
         scoring.append(rated)
         seen.append((boxes, objects))
-    losses["loss_mask"] = torch.stack(mask_losses).mean()
+    losses["loss_mask"] = normalise(torch.stack(mask_losses).sum(), len(targets))
     if preset.mask_rescoring:
-        losses["loss_iou"] = _scoring_loss(torch.cat(scoring))
+        losses["loss_iou"] = _scoring_loss(torch.cat(scoring), normalise)
     if outputs.track_features is not None:
-        losses["loss_match"] = _match_loss(model, outputs.track_features, seen, targets)
+        match_losses = _match_losses(model, outputs.track_features, seen, targets)
+        losses["loss_match"] = normalise(match_losses.sum(), len(targets))
     return losses
 
 
@@ -99,18 +111,6 @@ def _check_references(targets: Sequence[dict[str, Tensor]], preset: Preset) -> N
             f"The loss of {preset.name} compares two frames of a video; the targets lack "
             f"{', '.join(sorted(missing))}."
         )
-
-
-def _without_crowds(labels: Tensor, points: Points, target: dict[str, Tensor]) -> Tensor:
-    """Labels (L,) with -1 for background in the regions that `ignore` (H, W) marks, if it does."""
-    ignore = target.get("ignore")
-    if ignore is None:
-        return labels
-    x, y = points.xy.long().unbind(1)
-    h, w = ignore.shape
-    inside = (x < w) & (y < h)  # and not in the padding
-    ignored = inside & (ignore[y.clamp(max=h - 1), x.clamp(max=w - 1)] > 0)
-    return torch.where(ignored & (labels == 0), -1, labels)
 
 
 def _flatten(levels: Sequence[Tensor]) -> Tensor:
@@ -148,6 +148,7 @@ def _box_losses(
     distances: Tensor,
     center_logits: Tensor,
     preset: Preset,
+    normalise: Normaliser,
 ) -> dict[str, Tensor]:
     images = torch.cat(
         [torch.full_like(a.positives, i) for i, a in enumerate(assignments)]
@@ -155,9 +156,6 @@ def _box_losses(
     positives = torch.cat([a.positives for a in assignments])
     predicted, logits = distances[images, positives], center_logits[images, positives]
     target = torch.cat([a.distances for a in assignments])  # (P, 4)
-    if len(positives) == 0:
-        nothing = predicted.sum() + logits.sum()  # zero, and part of the graph
-        return {"loss_bbox": nothing, "loss_centerness": nothing.clone()}
     # The authors' image models measure the overlap in strides, around the location in pixels, so
     # that their inclusive "+1" is one stride.
     unit = points.stride[positives][:, None] if preset.iou_unit == "stride" else 1.0
@@ -168,9 +166,11 @@ def _box_losses(
         inclusive=preset.authors,
     )
     weight = centerness(target)
+    loss = -(iou.clamp(min=MIN_IOU).log() * weight).sum()
+    cross_entropy = F.binary_cross_entropy_with_logits(logits, weight, reduction="sum")
     return {
-        "loss_bbox": -(iou.clamp(min=MIN_IOU).log() * weight).sum() / weight.sum(),
-        "loss_centerness": F.binary_cross_entropy_with_logits(logits, weight),
+        "loss_bbox": normalise(loss, weight.sum()),
+        "loss_centerness": normalise(cross_entropy, len(positives)),
     }
 
 
@@ -232,13 +232,13 @@ def _mask_losses(
     return loss, torch.stack((rating, _scoring_targets(soft, truth[objects])), dim=1)
 
 
-def _match_loss(
+def _match_losses(
     model: SipMask,
     track_features: Tensor,
     seen: Sequence[tuple[Tensor, Tensor]],
     targets: Sequence[dict[str, Tensor]],
 ) -> Tensor:
-    """How well the predicted boxes are matched with the objects of the reference images.
+    """(N,) How well the predicted boxes are matched with the objects of the reference images.
 
     track_features: (N, E, H / 8, W / 8); seen: per image predicted boxes (n, 4) in network pixels
     and the index (n,) of their objects. The cross entropy of a softmax over the reference's objects
@@ -254,7 +254,7 @@ def _match_loss(
         logits = F.pad(embeddings @ known.t(), (1, 0))  # (n, 1 + m)
         loss = F.cross_entropy(logits, target["reference_match"][objects], reduction="sum")
         losses.append(loss / max(len(objects), 1))
-    return torch.stack(losses).mean()
+    return torch.stack(losses)
 
 
 def half_size_masks(masks: Tensor, size: torch.Size) -> Tensor:
@@ -281,8 +281,9 @@ def _scoring_targets(soft: Tensor, truth: Tensor) -> Tensor:
     return torch.where(learnt, iou, -1.0)
 
 
-def _scoring_loss(rated: Tensor) -> Tensor:
+def _scoring_loss(rated: Tensor, normalise: Normaliser) -> Tensor:
     """(n, 2) predicted and true mask IoU of the batch -> loss."""
     rating, truth = rated.unbind(1)
     learnt = (truth >= 0).float()
-    return SCORING_WEIGHT * (learnt * (rating - truth) ** 2).sum() / (0.1 + learnt.sum())
+    error = SCORING_WEIGHT * (learnt * (rating - truth) ** 2).sum()
+    return normalise(error, learnt.sum(), smoothing=0.1)

@@ -26,18 +26,27 @@ class Recipe:
 
     input_size: (H, W) of the training images, multiples of 32 from MIN_SIDE; None with
         `ResizeAugmentation`, where each has its own and a batch is padded to the largest.
-    batch_size, lr: belong together; `scaled_to` changes both. The first `warmup_steps` rise
-        linearly from `warmup_factor` x lr, or stay at it ("constant"); then "cosine" falls to zero,
-        "step" divides by ten at each of `milestones` (epochs).
+    batch_size, lr: images per step, over all processes, and the highest learning rate. They belong
+        together; `scaled_to` changes both. The first `warmup_steps` rise linearly from
+        `warmup_factor` x lr, or stay at it ("constant"); then "cosine" falls to zero, "step"
+        divides by ten at each of `milestones` (epochs).
+    accumulate: a step works its images off in so many parts, one after the other, and takes the
+        mean of their gradients; memory is needed for one part only.
+    normalise: what a loss is divided by: the number of its terms in the whole batch ("global": the
+        result does not depend on the number of processes), or in each process's part of it
+        ("local": what the authors' code does on each GPU; the gradients' mean is taken then). The
+        parts of `accumulate` each have their own, as if they were processes with "local". Images of
+        different sizes are padded in each process to its own largest, which group norm notices.
     weight_decay: on weights of two or more dimensions ("weights": biases and norm scales have
         none), on all parameters ("all"), on "all_but_biases", where what group norm adds counts as
         norm and not as bias, or on "all_but_every_bias".
     bias_lr_factor: learning rate of biases relative to `lr`; they are what "all_but_biases" means
         by them, and every bias otherwise.
-    pretrained_lr_factor: learning rate, relative to `lr`, of weights that start from `--init`.
+    pretrained_lr_factor: learning rate, relative to `lr`, of weights that do not start at random.
     clip_norm: gradients are scaled down to this norm; 0 leaves them.
     ema_decay: of the running average of the weights that is validated and published; 0: none.
-    precision: "bf16" runs the forward pass under autocast; weights stay float32.
+    precision: "bf16" and "fp16" run the forward pass under autocast; weights stay float32. With
+        "fp16" the loss is scaled so that its gradients neither vanish nor overflow.
     validate_every: epochs between validations; the last epoch is always validated.
 
     Raises InputError for values out of range.
@@ -59,12 +68,14 @@ class Recipe:
     warmup_factor: float = 0.01
     clip_norm: float = 10.0
     ema_decay: float = 0.998
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     validate_every: int = 5
     seed: int = 0
     augmentation: Augmentation | ResizeAugmentation | SsdAugmentation = field(
         default_factory=Augmentation
     )
+    accumulate: int = 1
+    normalise: Literal["global", "local"] = "global"
 
     def __post_init__(self) -> None:
         keeps_sizes = isinstance(self.augmentation, ResizeAugmentation)
@@ -81,10 +92,17 @@ class Recipe:
                 side,
                 f"a multiple of 32 from {MIN_SIDE}",
             )
-        for name in ("epochs", "batch_size", "validate_every"):
+        for name in ("epochs", "batch_size", "validate_every", "accumulate"):
             value = getattr(self, name)
             _require(value >= 1, name, value, "1 or more")
         _require(math.isfinite(self.lr) and self.lr > 0, "lr", self.lr, "a positive number")
+        _require(
+            math.isfinite(self.clip_norm) and self.clip_norm >= 0,
+            "clip_norm",
+            self.clip_norm,
+            "a positive number, or 0 for none",
+        )
+        _require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "0 (none) to less than 1")
         _require(0 <= self.seed < 2**32, "seed", self.seed, "0 to 2**32 - 1")
 
     def scaled_to(self, batch_size: int) -> Recipe:
@@ -142,6 +160,7 @@ _AUTHORS = Recipe(
     warmup_factor=1 / 3,
     clip_norm=0.0,
     ema_decay=0.0,
+    normalise="local",
     augmentation=ResizeAugmentation(long=(1333, 1333), short=(800, 800)),
 )
 _MULTI_SCALE = ResizeAugmentation(long=(1333, 1333), short=(640, 800))
@@ -178,8 +197,9 @@ _VIS_MULTI_SCALE = replace(
 
 # That code counts steps: 90,000 with milestones 60,000 and 80,000 ("1x"), 270,000 with 210,000 and
 # 250,000 ("3x"). At 16 images a step and the 117,266 of COCO's train2017 that show an object, these
-# are 12.3, 8.2, 10.9 and 36.8, 28.7, 34.1 passes. It counts every bias as a bias.
-_BENCHMARK_1X = replace(_AUTHORS, decayed="all_but_every_bias")
+# are 12.3, 8.2, 10.9 and 36.8, 28.7, 34.1 passes. It counts every bias as a bias, and
+# objects over all processes.
+_BENCHMARK_1X = replace(_AUTHORS, decayed="all_but_every_bias", normalise="global")
 _BENCHMARK_3X = replace(_BENCHMARK_1X, epochs=37, milestones=(29, 34), augmentation=_MULTI_SCALE)
 
 LITE = Recipe(

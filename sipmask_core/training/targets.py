@@ -92,6 +92,19 @@ def assign(points: Points, boxes: Tensor, labels: Tensor, inclusive: bool) -> As
     return Assignment(assigned, positives, objects, distances[positives, objects])
 
 
+def without_crowds(labels: Tensor, points: Points, ignore: Tensor | None) -> Tensor:
+    """Labels (L,) as `Assignment` has them, with -1 for background in the regions of crowds.
+
+    ignore: (H, W), non-zero in those regions; None without any. Nothing beyond it is a region.
+    """
+    if ignore is None:
+        return labels
+    h, w = ignore.shape
+    x, y = points.xy.long().unbind(1)
+    ignored = (x < w) & (y < h) & (ignore[y.clamp(max=h - 1), x.clamp(max=w - 1)] > 0)
+    return torch.where(ignored & (labels == 0), -1, labels)
+
+
 def _distances(points: Tensor, boxes: Tensor) -> Tensor:
     """(L, 2) and (n, 4) or (L, n, 4) -> left top right bottom (L, n, 4)."""
     points = points[:, None]  # (L, 1, 2)

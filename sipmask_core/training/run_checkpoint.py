@@ -1,0 +1,86 @@
+"""`last.pth`: everything a run needs to go on, and the refusal to go on with another one."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from sipmask_core.distributed import world_size
+from sipmask_core.errors import InputError
+from sipmask_core.files import atomic_path
+from sipmask_core.presets import Preset, preset_to_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sipmask_core.data.coco import CocoAnnotations
+    from sipmask_core.training.recipe import Recipe
+
+
+def write_run(
+    path: Path,
+    recipe: Recipe,
+    preset: Preset,
+    annotations: CocoAnnotations,
+    state: dict[str, Any],
+) -> None:
+    """Write a run's state, and what must be the same when it goes on, atomically."""
+    identity = {
+        "recipe": recipe.to_json(),
+        "preset": preset_to_json(preset),
+        "data": annotations.sha256,
+        "images": annotations.image_names_sha256,
+        "processes": world_size(),
+    }
+    with atomic_path(path) as temporary:
+        torch.save({**identity, **state}, temporary)
+
+
+def read_run(
+    path: Path, recipe: Recipe, preset: Preset, annotations: CocoAnnotations
+) -> dict[str, Any]:
+    """The state that `write_run` wrote.
+
+    Raises InputError unless preset, recipe, annotations and training images are those that the run
+    had. The number of processes may change, unless the recipe makes the losses depend on it.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"There is no run to resume: {path} is missing.") from None
+    except Exception as error:  # a damaged file fails in many ways
+        raise InputError(f"{path} is not a checkpoint of a run: {error}.") from error
+    if not isinstance(state, dict) or not {"recipe", "images", "processes"} <= state.keys():
+        raise InputError(f"{path} is not a checkpoint of a run.")
+    run = f"The run in {path.parent}"
+    if state["preset"] != preset_to_json(preset):
+        raise InputError(f"{run} was started with another preset.")
+    if state["recipe"] != recipe.to_json():
+        raise InputError(
+            f"{run} has another recipe and cannot go on with this one:"
+            f" {_difference(state['recipe'], recipe.to_json())}."
+        )
+    if state["data"] != annotations.sha256:
+        raise InputError(f"{run} was started with another annotation file.")
+    if state["images"] != annotations.image_names_sha256:
+        raise InputError(
+            f"{run} trains on other images of {annotations.path};"
+            " give the --hold-out that it was started with."
+        )
+    if recipe.normalise == "local" and state["processes"] != world_size():
+        raise InputError(
+            f"{run} was started with {state['processes']} processes, each of which normalises its"
+            f" own losses; it cannot go on with {world_size()}."
+        )
+    return state
+
+
+def _difference(old: str, new: str) -> str:
+    before, now = json.loads(old), json.loads(new)
+    return ", ".join(
+        f"{name} was {before.get(name)}, is {now[name]}"
+        for name in now
+        if before.get(name) != now[name]
+    )

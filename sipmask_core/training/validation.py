@@ -1,0 +1,82 @@
+"""How good a model is on held-out images while it is trained, in figures and in pictures."""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from sipmask_core.data.coco import read_annotated_image
+from sipmask_core.data.document import merged_rle
+from sipmask_core.distributed import from_main, gathered, is_main
+from sipmask_core.drawing import contact_sheet, draw_instances
+from sipmask_core.evaluation.coco import detect, evaluation_threshold, own_share, score
+from sipmask_core.instances import Instances, MaskCrop
+from sipmask_core.predictor import Predictor
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+    from numpy.typing import NDArray
+
+    from sipmask_core.data.coco import CocoAnnotations, CocoImage
+    from sipmask_core.model.sipmask import SipMask
+
+DRAWN_IMAGES = 6
+DRAWN_SCORE = 0.3
+
+
+class Validation:
+    """Held-out images of a COCO file, on which models that know its classes are tried."""
+
+    def __init__(
+        self, annotations: CocoAnnotations, image_dir: Path, device: torch.device | str
+    ) -> None:
+        self.annotations = annotations
+        self.image_dir = image_dir
+        self.device = str(device)
+
+    def score(self, model: SipMask) -> dict[str, dict[str, float]]:
+        """COCO's metrics, as `evaluation.coco.score` has them.
+
+        All processes take part and get the same figures, those that one process would get.
+        """
+        predictor = Predictor(model, self.device)
+        predictor.score_threshold = evaluation_threshold(model.preset)
+        share = list(detect(predictor, own_share(self.annotations), self.image_dir, is_main()))
+        found = gathered(share, len(self.annotations.images))
+        return from_main(score(self.annotations, list(chain(*found))) if is_main() else {})
+
+    def draw(self, model: SipMask) -> NDArray[np.uint8]:
+        """DRAWN_IMAGES images, ground truth to the left of what the model finds.
+
+        Those with objects come first. One sheet, (H, W, 3) uint8 BGR; scores from DRAWN_SCORE on.
+        """
+        predictor = Predictor(model, self.device, score_threshold=DRAWN_SCORE)
+        cells = []
+        for record in sorted(self.annotations.images, key=lambda i: not i.objects)[:DRAWN_IMAGES]:
+            image = read_annotated_image(self.image_dir, record)
+            for instances in (ground_truth(record), predictor(image)):
+                cells.append(draw_instances(image, instances, model.class_names))
+        return contact_sheet(cells, columns=4)
+
+
+def ground_truth(record: CocoImage) -> Instances:
+    """What is annotated in an image, crowds left out, with scores of 1."""
+    size = record.height, record.width
+    objects = [o for o in record.objects if not o.is_crowd]
+    boxes = np.array([o.bbox for o in objects], np.float32).reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]
+    return Instances(
+        boxes=boxes,
+        scores=np.ones(len(objects), np.float32),
+        labels=np.array([o.label for o in objects], np.int64),
+        mask_crops=[
+            MaskCrop(0, 0, coco_mask.decode(merged_rle(o.segmentation, size)).astype(bool))
+            for o in objects
+        ],
+        image_size=size,
+    )

@@ -1,0 +1,56 @@
+"""A small YouTube-VIS data set for tests: squares that move, come and go."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+SIZE = 80
+
+
+def write_videos(folder: Path, count: int = 3, frames: int = 4) -> tuple[Path, Path]:
+    """Writes `count` videos of two squares each; (annotations, images).
+
+    Track 2v + 1 is to be seen in all frames of video v, track 2v + 2 in all but the last. The last
+    video has but one frame with objects, its first. Boxes and areas are left out where they are odd
+    numbers of frames away, as files may.
+    """
+    rng = np.random.default_rng(3)
+    images = folder / "frames"
+    document = {
+        "info": {"description": "moving squares"},
+        "categories": [{"id": 5, "name": "square"}, {"id": 2, "name": "bar"}],
+        "videos": [],
+        "annotations": [],
+    }
+    for v in range(count):
+        names = [f"video{v}/{i:05}.png" for i in range(frames)]
+        document["videos"].append(
+            {"id": v + 1, "file_names": names, "height": SIZE, "width": SIZE, "length": frames}
+        )
+        tracks = [
+            {"id": 2 * v + k, "video_id": v + 1, "category_id": (5, 2)[k - 1], "iscrowd": 0}
+            | {"segmentations": [], "bboxes": [], "areas": []}
+            for k in (1, 2)
+        ]
+        (images / f"video{v}").mkdir(parents=True)
+        for i, name in enumerate(names):
+            picture = rng.integers(0, 60, (SIZE, SIZE, 3), np.uint8)
+            for k, track in enumerate(tracks):
+                x, y, side = 5 + 6 * i, 10 + 34 * k, 26
+                is_seen = (i == 0 or v < count - 1) and (k == 0 or i < frames - 1)
+                shape = {"segmentations": None, "bboxes": None, "areas": None}
+                if is_seen:
+                    picture[y : y + side, x : x + side] = (50, 90 + 100 * k, 220)
+                    corners = [x, y, x + side, y, x + side, y + side, x, y + side]
+                    shape["segmentations"] = [corners]
+                    if i % 2 == 0:
+                        shape |= {"bboxes": [x, y, side, side], "areas": side * side}
+                for field, value in shape.items():
+                    track[field].append(value)
+            cv2.imwrite(str(images / name), picture)
+        document["annotations"] += tracks
+    annotations = folder / "videos.json"
+    annotations.write_text(json.dumps(document))
+    return annotations, images
