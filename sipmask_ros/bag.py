@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage, Image
 from tqdm import tqdm
@@ -226,6 +227,8 @@ class _ModelRun(_Run):
     ) -> None:
         super().__init__(bag, topics, task, predictor.class_names)
         self._writer = writer
+        # The first image takes longest: let it be none of the recording's.
+        predictor(np.zeros((480, 640, 3), np.uint8))
         # One tracker for each camera.
         self._perceive = {
             topic: Perception(predictor, Tracker(), task.mask_encoding) for topic in topics

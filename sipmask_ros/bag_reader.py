@@ -39,8 +39,6 @@ class Bag:
 
     topics: the type of each topic.
     promised: how many messages of each topic were recorded, as far as the bag says so.
-    damage: what was found wrong while reading.
-
     Raises InputError for what is no bag. A damaged one is read as far as possible, by `Salvage`
     from where the library for whole bags gives up.
     """
@@ -49,7 +47,7 @@ class Bag:
         self.path = Path(path)
         self.topics: dict[str, str] = {}
         self.promised: dict[str, int] = {}
-        self.damage: list[Damage] = []
+        self._damage: dict[Path, Damage] = {}
         if not self.path.exists():
             raise InputError(f"The bag {path} does not exist.")
         self.files = _storage_files(self.path)
@@ -63,9 +61,13 @@ class Bag:
         for source in self._sources:
             self._open(source)
 
+    @property
+    def damage(self) -> list[Damage]:
+        """What has been found wrong so far."""
+        return list(self._damage.values())
+
     def messages(self, topics: Collection[str]) -> Iterator[Message]:
         """The messages of these topics, in the order in which they were recorded."""
-        self.damage.clear()
         for source in self._sources:
             last, at_last = -1, set[str]()
             try:
@@ -105,8 +107,8 @@ class Bag:
             salvage = Salvage(file)
             yield from salvage
             if salvage.reason:
-                self.damage.append(
-                    Damage(file, salvage.reason, salvage.unread_bytes, salvage.total_bytes)
+                self._damage[file] = Damage(
+                    file, salvage.reason, salvage.unread_bytes, salvage.total_bytes
                 )
 
 

@@ -482,9 +482,9 @@ def test_ctrl_c_keeps_what_is_done(recording, tmp_path):
             return super().__call__(image)
 
     report, failures = look(recording, tmp_path / "seen", predictor=Interrupted())
-    assert report["interrupted"] and report["images"] == 5
+    assert report["interrupted"] and report["images"] == 4  # one run warms the model up
     assert failures == []
-    assert len(arrays(tmp_path / "seen" / "bag")) == 5
+    assert len(arrays(tmp_path / "seen" / "bag")) == 4
 
 
 def test_the_command_evaluates_a_bag_with_a_model_file(recording, tmp_path, capsys):

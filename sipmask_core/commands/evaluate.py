@@ -3,11 +3,8 @@
 examples:
   sipmask evaluate coco --annotations instances.json --images photos/ --checkpoint best.safetensors
   sipmask evaluate coco --annotations instances.json --results results.json --json scores.json
-<<<<<<< HEAD
   sipmask evaluate bag drive.mcap --topic /camera/image_raw --output seen/
-=======
   torchrun --nproc-per-node 2 -m sipmask_core evaluate coco --annotations ...     on two GPUs
->>>>>>> wt-track
   sipmask evaluate coco --help
 """
 
