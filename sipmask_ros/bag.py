@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage, Image
 from tqdm import tqdm
 
 from sipmask_core.errors import InputError
 from sipmask_core.interruption import Interruption
 from sipmask_core.tracking import Tracker
-from sipmask_ros.bag_reader import Bag
+from sipmask_ros.bag_reader import Bag, deserialized
 from sipmask_ros.bag_report import TopicAccount, format_account
 from sipmask_ros.bag_truth import GroundTruth, Scorer, read_arrays, read_truth, recorded_truth
 from sipmask_ros.bag_writer import BagWriter
@@ -164,7 +163,7 @@ class _Run:
         number = account.received
         stamp = None
         try:
-            image = _deserialized(recorded)
+            image = deserialized(recorded, IMAGE_TYPES[recorded.type])
             stamp = stamp_nanoseconds(image.header)
             seen = self._look_at(recorded, image)
         except InputError as error:
@@ -272,13 +271,6 @@ class _ResultsRun(_Run):
 
     def failures(self) -> list[str]:
         return [*self._damage, *super().failures()]
-
-
-def _deserialized(recorded: Message) -> Any:
-    try:
-        return deserialize_message(recorded.data, IMAGE_TYPES[recorded.type])
-    except Exception as error:  # of the middleware's own
-        raise InputError(f"Its {len(recorded.data)} bytes are no {recorded.type}.") from error
 
 
 def _truths(task: Task, bag: Bag, topics: list[str]) -> dict[str, GroundTruth]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rclpy.serialization import deserialize_message
 from rosbags.rosbag2 import Reader
 from ruamel.yaml import YAML
 
@@ -110,6 +111,17 @@ class Bag:
                 self._damage[file] = Damage(
                     file, salvage.reason, salvage.unread_bytes, salvage.total_bytes
                 )
+
+
+def deserialized(recorded: Message, message_class: Any) -> Any:
+    """The message as rclpy has it. Raises InputError where its bytes are damaged."""
+    try:
+        return deserialize_message(recorded.data, message_class)
+    except Exception as error:  # of the middleware's own
+        raise InputError(
+            f"A message of {recorded.topic} is damaged: its {len(recorded.data)} bytes are no"
+            f" {recorded.type}."
+        ) from error
 
 
 def _storage_files(path: Path) -> list[Path]:

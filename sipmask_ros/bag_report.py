@@ -35,9 +35,10 @@ class TopicAccount:
         self.kind = kind
         self.refused = 0
         self.refusals: list[str] = []  # a sentence for each of the first images left out
+        self.received = 0  # images, readable or not
         self.missing_results = 0
         self._class_names = class_names
-        self._recorded: list[int] = []  # ns, of all images
+        self._recorded: list[int] = []  # ns, of the images that have a header
         self._stamps: list[int] = []
         self._times: list[float] = []  # s, of the images that were segmented
         self._counts: list[int] = []
@@ -48,19 +49,19 @@ class TopicAccount:
         self._labels: dict[int, int] = {}
 
     @property
-    def received(self) -> int:
-        """How many images there were, readable or not."""
-        return len(self._recorded)
-
-    @property
     def segmented(self) -> int:
         """For how many images there are instances."""
         return len(self._counts)
 
     def receive(self, recorded: int, stamp: int | None) -> None:
-        """Note that an image came: when it was recorded and its stamp, in ns, where readable."""
-        self._recorded.append(recorded)
-        self._stamps.append(stamp or recorded)
+        """Note that an image came: when it was recorded and its stamp, in ns.
+
+        The stamp is 0 where the camera left it empty, None where there is no header to read.
+        """
+        self.received += 1
+        if stamp is not None:
+            self._recorded.append(recorded)
+            self._stamps.append(stamp or recorded)
 
     def refuse(self, sentence: str) -> None:
         """Note that the image that came last could not be looked at."""
@@ -112,7 +113,7 @@ class TopicAccount:
             "segmented_images": self.segmented,
             "images_without_results": self.missing_results,
             "duration_s": duration,
-            "rate_hz": (self.received - 1) / duration if duration else 0.0,
+            "rate_hz": (len(stamps) - 1) / duration if duration else 0.0,
             "period_ms": _summary(1e3 * forward),
             "stamps_not_rising": int(np.count_nonzero(periods <= 0)),
             "recording_delay_ms": _summary((np.array(self._recorded) - stamps) * 1e-6),
@@ -161,7 +162,7 @@ class TopicAccount:
         if any(self._seconds):
             milliseconds = 1e3 * np.array(self._seconds).T
             latency.stackplot(self._times, milliseconds, labels=STAGES, alpha=0.8)
-            latency.legend(loc="upper right")
+            latency.legend(loc="upper right", ncols=len(STAGES))
         latency.set(ylabel="latency (ms)", ylim=(0, None))
         number.plot(self._times, self._counts, drawstyle="steps-post")
         number.set(ylabel="instances", ylim=(0, None))

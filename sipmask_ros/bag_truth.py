@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from rclpy.serialization import deserialize_message
-
 from sipmask_core.data.coco import CocoAnnotations, CocoImage, CocoObject, read_annotations
 from sipmask_core.data.document import Document, merged_rle
 from sipmask_core.data.youtube_vis import read_videos
@@ -25,6 +23,7 @@ from sipmask_core.evaluation.coco import score
 from sipmask_core.evaluation.tracking import TrackedFrame, count_tracks
 from sipmask_core.instances import UNTRACKED, Instances
 from sipmask_core.results import coco_results
+from sipmask_ros.bag_reader import deserialized
 from sipmask_ros.conversions import message_to_instances
 from sipmask_ros.msg import InstanceArray
 from sipmask_ros.perception import stamp_nanoseconds
@@ -89,7 +88,7 @@ def recorded_truth(bag: Bag, topic: str) -> GroundTruth:
     names = sorted({i.class_name for message in arrays for i in message.instances})
     images: dict[int, CocoImage] = {}
     object_id = 0
-    for message in arrays:
+    for image_id, message in enumerate(arrays, start=1):
         stamp = stamp_nanoseconds(message.header)
         objects = []
         instances = message_to_instances(message)
@@ -109,7 +108,7 @@ def recorded_truth(bag: Bag, topic: str) -> GroundTruth:
                 )
             )
         height, width = instances.image_size
-        images[stamp] = CocoImage(len(images) + 1, str(stamp), height, width, tuple(objects))
+        images[stamp] = CocoImage(image_id, str(stamp), height, width, tuple(objects))
     if not names:
         raise InputError(f"The topic {topic} of {bag.path} holds no instances to compare with.")
     annotations = CocoAnnotations(
@@ -124,7 +123,7 @@ def recorded_truth(bag: Bag, topic: str) -> GroundTruth:
 
 
 def read_arrays(bag: Bag, topic: str) -> Iterator[Any]:
-    """The InstanceArrays of a topic. Raises InputError where it has none."""
+    """The InstanceArrays of a topic. Raises InputError where it has none or one is damaged."""
     if bag.topics.get(topic) != "sipmask_ros/msg/InstanceArray":
         known = [t for t, kind in bag.topics.items() if kind == "sipmask_ros/msg/InstanceArray"]
         raise InputError(
@@ -132,7 +131,7 @@ def read_arrays(bag: Bag, topic: str) -> Iterator[Any]:
             f" it has some on {', '.join(known) or 'no topic'}."
         )
     for message in bag.messages([topic]):
-        yield deserialize_message(message.data, InstanceArray)
+        yield deserialized(message, InstanceArray)
 
 
 class Scorer:
@@ -154,6 +153,7 @@ class Scorer:
                 f"The ground truth knows {', '.join(list(by_name)[:5])}, none of which is among"
                 f" {', '.join(class_names[:5])}."
             )
+        self._scored: set[int] = set()
         self._images: list[CocoImage] = []
         self._results: list[Result] = []
         self._true_frames: list[TrackedFrame] = []
@@ -163,10 +163,10 @@ class Scorer:
     def add(self, frame: int, stamp: int, instances: Instances | None) -> None:
         """Take in what was seen in a recorded image; None where there is no result, as if nothing.
 
-        Raises InputError where the sizes differ.
+        An image that was recorded twice counts once. Raises InputError where the sizes differ.
         """
         image = self._truth.find(frame, stamp)
-        if image is None:
+        if image is None or image.id in self._scored:
             return
         if instances is None:
             instances = Instances.empty((image.height, image.width))
@@ -175,6 +175,7 @@ class Scorer:
                 f"Image {frame} has {instances.image_size[0]} x {instances.image_size[1]} pixels,"
                 f" its ground truth {image.height} x {image.width} (height x width)."
             )
+        self._scored.add(image.id)
         self._images.append(image)
         self._results += coco_results(instances, image.id, self._category_ids)
         tracked = instances[

@@ -302,6 +302,37 @@ def test_an_image_that_does_not_decode_is_named_and_left_out(tmp_path):
     )
 
 
+def test_a_message_that_is_damaged_is_named_and_left_out(tmp_path):
+    with Writer(tmp_path / "drive", version=9) as writer:
+        name = type_name(Image)
+        connection = writer.add_connection(CAMERA, name, typestore=typestore())
+        for index in range(12):
+            data = serialize_message(raw(index))
+            time = START + index * PERIOD + DELAY
+            writer.write(connection, time, data[:1000] if index == 3 else data)
+    report, failures = look(tmp_path / "drive", tmp_path / "seen")
+    assert len(failures) == 1 and f"1000 bytes are no {name}" in failures[0]
+    assert report["topics"][CAMERA]["images"] == 12
+    assert report["topics"][CAMERA]["gaps"]["missing_images"] == 1
+
+
+def test_a_topic_without_a_message_is_a_failure_with_an_empty_report(tmp_path):
+    with Writer(tmp_path / "drive", version=9) as writer:
+        writer.add_connection(CAMERA, type_name(Image), typestore=typestore())
+    report, failures = look(tmp_path / "drive", tmp_path / "seen")
+    assert failures == [f"No image of {CAMERA} was found."]
+    assert report["images"] == 0 and f"{CAMERA}: 0 images" in format_report(report)
+
+
+def test_images_without_a_stamp_are_timed_by_the_recording(tmp_path):
+    def make(index):
+        return array_to_image(picture(index), "bgr8", Header())
+
+    report, failures = look(write(tmp_path / "drive", {CAMERA: make}), tmp_path / "seen")
+    assert failures == []
+    assert report["topics"][CAMERA]["rate_hz"] == pytest.approx(20)
+
+
 def test_a_bag_without_images_or_the_topic_says_what_there_is(tmp_path):
     words = write(tmp_path / "words", {"/chatter": lambda index: String(data=str(index))})
     with pytest.raises(InputError, match=r"has no images; its topics are /chatter"):
@@ -348,6 +379,16 @@ def test_recorded_ground_truth_is_compared_by_stamp(recording, tmp_path):
     assert "HOTA 1.000" in format_report(report)
     with pytest.raises(InputError, match=r"no InstanceArrays on /truht; it has some on /truth"):
         look(recording, tmp_path / "again", truth_topics=("/truht",))
+
+
+def test_an_image_that_was_recorded_twice_is_scored_once(tmp_path):
+    indices = sorted([*range(12), 5])
+    recording = write(tmp_path / "drive", {CAMERA: raw, "/truth": truth}, indices=indices)
+    report, failures = look(recording, tmp_path / "seen", truth_topics=("/truth",))
+    assert failures == []
+    assert report["images"] == 13
+    assert report["topics"][CAMERA]["stamps_not_rising"] == 1
+    assert_perfect(report["topics"][CAMERA]["scores"])
 
 
 def coco_truth(**fields):
