@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,24 +69,24 @@ class Bag:
         return list(self._damage.values())
 
     def messages(self, topics: Collection[str]) -> Iterator[Message]:
-        """The messages of these topics, in the order in which they were recorded."""
+        """The messages of these topics, in the order in which they were recorded.
+
+        Memory grows by their times.
+        """
         for source in self._sources:
-            last, at_last = -1, set[str]()
+            delivered: Counter[tuple[str, int]] = Counter()
             try:
                 with Reader(source) as reader:
                     chosen = [c for c in reader.connections if c.topic in topics]
                     for connection, time, data in reader.messages(chosen) if chosen else ():
-                        at_last = (
-                            at_last | {connection.topic} if time == last else {connection.topic}
-                        )
-                        last = time
+                        delivered[connection.topic, time] += 1
                         yield Message(connection.topic, connection.msgtype, time, data)
             except Exception:  # damage makes the library stumble in many ways
                 for message in self._salvage(source):
-                    seen = message.time < last or (
-                        message.time == last and message.topic in at_last
-                    )
-                    if message.topic in topics and not seen:
+                    key = message.topic, message.time
+                    if delivered[key]:
+                        delivered[key] -= 1
+                    elif message.topic in topics:
                         yield message
 
     def _open(self, source: Path) -> None:

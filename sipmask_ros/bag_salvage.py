@@ -109,7 +109,10 @@ class Salvage:
                 break
             end += _HEAD.size + n
             found += channels.read(kind, records[end - n : end])
-        self._lose(len(records) - end, "")
+        if end < len(records):
+            self._lose(
+                len(records) - end, "a chunk of it is damaged" if len(records) == size else ""
+            )
         yield from sorted(found, key=lambda message: message.time)
 
     def _sqlite3(self) -> Iterator[Message]:
@@ -153,16 +156,19 @@ class _Channels:
 
     def read(self, kind: int, content: bytes) -> Iterator[Message]:
         """Take in one record; yields it where it is a message of a known topic."""
-        if kind == _SCHEMA:
-            (number,) = struct.unpack_from("<H", content)
-            self._types[number] = _text(content, 2)
-        elif kind == _CHANNEL:
-            number, schema = struct.unpack_from("<HH", content)
-            self._topics[number] = _text(content, 4), self._types.get(schema, "")
-        elif kind == _MESSAGE:
-            number, _, time, _ = _MESSAGE_HEAD.unpack_from(content)
-            if number in self._topics:
-                yield Message(*self._topics[number], time, content[_MESSAGE_HEAD.size :])
+        try:
+            if kind == _SCHEMA:
+                (number,) = struct.unpack_from("<H", content)
+                self._types[number] = _text(content, 2)
+            elif kind == _CHANNEL:
+                number, schema = struct.unpack_from("<HH", content)
+                self._topics[number] = _text(content, 4), self._types.get(schema, "")
+            elif kind == _MESSAGE:
+                number, _, time, _ = _MESSAGE_HEAD.unpack_from(content)
+                if number in self._topics:
+                    yield Message(*self._topics[number], time, content[_MESSAGE_HEAD.size :])
+        except struct.error:
+            return  # too short for what it says it is
 
 
 def _text(content: bytes, start: int) -> str:
