@@ -128,23 +128,24 @@ class Salvage:
         if promised > (size := self.path.stat().st_size):
             self.total_bytes = promised
             self._lose(promised - size, "it is cut off")
-        after = skipped = 0
+        last, skip = 0, 1
         uri = f"{self.path.resolve().as_uri()}?immutable=1"
         with closing(sqlite3.connect(uri, uri=True)) as database:
             # Without it, SQLite opens no file that is shorter than its header says.
             database.execute("PRAGMA writable_schema = ON")
-            while skipped <= _MOST_SKIPPED:
+            while skip <= _MOST_SKIPPED:
                 try:
                     topics = {n: (name, kind) for n, name, kind in database.execute(_TOPICS)}
-                    for row in database.execute(_MESSAGES, (after + skipped,)):
-                        after, topic, recorded, data = row
-                        skipped = 0
-                        if topic in topics:
-                            yield Message(*topics[topic], recorded, data)
+                    for number, topic, recorded, data in database.execute(_MESSAGES, (last,)):
+                        if number > last:  # in a damaged tree they may not rise
+                            last, skip = number, 1
+                            if topic in topics and isinstance(data, bytes):
+                                yield Message(*topics[topic], recorded, data)
                     return
-                except sqlite3.DatabaseError as error:
+                except (sqlite3.Error, OverflowError) as error:
                     self._lose(0, str(error))
-                    skipped = max(1, 2 * skipped)
+                    last += skip
+                    skip *= 2
 
 
 class _Channels:
