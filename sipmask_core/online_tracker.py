@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 VELOCITY_GAIN = 0.3  # share of a surprise in position that is put down to velocity, in the long run
 VELOCITY_HALF_LIFE = 0.5  # seconds after which an unseen object is thought half as fast
-SEARCH_GROWTH = 0.25  # box sides per second by which boxes grow on each side for a lost track
+SEARCH_GROWTH = 0.5  # box sides per second by which boxes grow on each side for a lost track
 SEARCH_LIMIT = 0.5  # box sides
-OTHER_LABEL = 0.5  # what an affinity between different classes counts
+OTHER_LABEL = 0.25  # what an affinity between different classes counts
 LABEL_MEMORY = 0.9  # of the votes for a track's class, per frame
 EMBEDDING_MEMORY = 0.8  # of a track's embedding, per frame
 NO_GROWTH = np.zeros(1, np.float32)
@@ -53,7 +53,7 @@ class TrackerSettings:
 
     new_score: float = 0.4
     confirm_after: int = 3
-    min_affinity: float = 0.15
+    min_affinity: float = 0.1
     max_lost_seconds: float = 1.5
     max_tracks: int = 200
     duplicate_iou: float = 0.7

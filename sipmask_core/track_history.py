@@ -31,9 +31,9 @@ MOST_ROWS = 60  # of the timeline: the tracks that were seen most
 class _History:
     """Frames that showed the track, as stretches [first, last]; its labels; its latest places."""
 
+    trail: deque[tuple[int, float, float]]  # frame, x, y
     stretches: list[list[int]] = field(default_factory=list)
     labels: dict[int, int] = field(default_factory=dict)
-    trail: deque[tuple[int, float, float]] = field(default_factory=deque)  # frame, x, y
     seen: int = 0
 
     @property
@@ -42,7 +42,7 @@ class _History:
 
 
 class TrackHistory:
-    """Follows the tracked instances of one video, frame by frame.
+    """Follows the tracked instances of one video, frame by frame; a short record of each track.
 
     fps: frames per second of the video.
     keep_masks: keep what `youtube_vis_results` needs; memory then grows by every mask.
@@ -53,6 +53,7 @@ class TrackHistory:
         self.frame_count = 0
         self.instance_count = 0
         self._tracks: dict[int, _History] = {}
+        self._present: list[int] = []
         self._masks: list[Instances] | None = [] if keep_masks else None
 
     def __len__(self) -> int:
@@ -63,13 +64,16 @@ class TrackHistory:
         frame = self.frame_count
         self.frame_count += 1
         self.instance_count += len(instances)
+        self._present = [i for i in instances.track_ids.tolist() if i != UNTRACKED]
         if self._masks is not None:
             self._masks.append(instances)
         rows = zip(instances.track_ids.tolist(), instances.labels.tolist(), strict=True)
         for (track_id, label), (x0, _, x1, y1) in zip(rows, instances.boxes.tolist(), strict=True):
             if track_id == UNTRACKED:
                 continue
-            track = self._tracks.setdefault(track_id, _History())
+            track = self._tracks.setdefault(
+                track_id, _History(deque(maxlen=max(2, round(TRAIL_SECONDS * self.fps))))
+            )
             if track.stretches and track.stretches[-1][1] >= frame - 1:
                 track.stretches[-1][1] = frame
             else:
@@ -80,13 +84,10 @@ class TrackHistory:
 
     def draw_trails(self, image: NDArray[np.uint8]) -> None:
         """Draw into the (H, W, 3) BGR image where each present object stood lately."""
-        now = self.frame_count - 1
-        oldest = now - TRAIL_SECONDS * self.fps
-        for track_id, track in self._tracks.items():
-            while track.trail and track.trail[0][0] < oldest:
-                track.trail.popleft()
-            if track.trail and track.trail[-1][0] == now:
-                draw_trail(image, [(x, y) for _, x, y in track.trail], colour(track_id))
+        oldest = self.frame_count - TRAIL_SECONDS * self.fps
+        for track_id in self._present:
+            points = [(x, y) for frame, x, y in self._tracks[track_id].trail if frame >= oldest]
+            draw_trail(image, points, colour(track_id))
 
     def tracks(self, class_names: Sequence[str]) -> list[dict[str, Any]]:
         """A record of each track, by id: its class, and the frames [first, last] that show it."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rclpy.node import Node
     from rclpy.publisher import Publisher
 
+    from sipmask_core.online_tracker import OnlineTracker
     from sipmask_core.predictor import Predictor
     from sipmask_ros.parameters import Parameters
 
@@ -38,7 +39,7 @@ class Segmenter:
     """Takes image messages from one thread, segments the newest in another.
 
     Between the two is room for one image: one that waits is replaced by a newer one. What becomes
-    of each is counted in `statistics`.
+    of each is counted in `statistics`. Without a tracker, objects have no ids.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Segmenter:
         instances: Publisher,
         overlay: Publisher,
         labels: Publisher,
+        tracker: OnlineTracker | None = None,
     ) -> None:
         self._node = node
         self._log = node.get_logger()
@@ -59,6 +61,7 @@ class Segmenter:
         self._instances = instances
         self._overlay = overlay
         self._labels = labels
+        self._tracker = tracker
         self._mailbox: Mailbox[ImageMessage] = Mailbox()
         self._thread = threading.Thread(target=self._work, name="segmenter", daemon=True)
         self._thread.start()
@@ -103,6 +106,8 @@ class Segmenter:
         compressed = self._parameters.transport == "compressed"
         image = compressed_to_bgr(message) if compressed else image_to_bgr(message)
         instances = predictor(image)
+        if self._tracker is not None:
+            instances = self._tracker.update(instances, _seconds(header))
 
         names, encoding = predictor.class_names, self._parameters.mask_encoding
         self._instances.publish(
@@ -131,7 +136,13 @@ class Segmenter:
 
     def _age(self, header: Any) -> float | None:
         """Seconds since the header's stamp; None where the camera left it empty."""
-        stamp = Time.from_msg(header.stamp)
-        if stamp.nanoseconds == 0:
+        if _seconds(header) is None:
             return None
-        return float((self._node.get_clock().now() - stamp).nanoseconds) * 1e-9
+        age = self._node.get_clock().now() - Time.from_msg(header.stamp)
+        return float(age.nanoseconds) * 1e-9
+
+
+def _seconds(header: Any) -> float | None:
+    """The header's stamp; None where the camera left it empty."""
+    nanoseconds = Time.from_msg(header.stamp).nanoseconds
+    return nanoseconds * 1e-9 if nanoseconds else None
