@@ -187,15 +187,18 @@ def test_an_object_that_flickers_is_confirmed_all_the_same() -> None:
     assert (ids(found), found.track_states.tolist()) == ([0], [TrackState.CONFIRMED])
 
 
-def test_an_established_track_chooses_before_one_on_trial() -> None:
-    online = tracker()
-    follow(online, *[seen(Thing(100))] * 5)
-    # The object hides, and a false alarm appears beside its place.
-    assert ids(online.update(seen(Thing(130)))) == [0]
+def test_an_established_track_is_preferred_to_one_on_trial() -> None:
     online = tracker()
     follow(online, *[seen(Thing(100))] * 5)
     assert ids(online.update(seen(Thing(100), Thing(128)))) == [0, 1]
+    # A little nearer to the one on trial.
     assert ids(online.update(seen(Thing(116)))) == [0]
+
+
+def test_a_track_on_trial_keeps_its_object_when_an_established_one_hides_beside_it() -> None:
+    online = tracker()
+    follow(online, *[seen(Thing(100))] * 5, seen(Thing(100), Thing(124)))
+    assert ids(online.update(seen(Thing(124)))) == [1]
 
 
 def test_one_detection_continues_one_track_only() -> None:
