@@ -222,7 +222,8 @@ def _crop(mask: Any) -> sm.MaskCrop:
 
 
 def _tracked(frame: Instances) -> TrackedFrame:
-    chosen = frame[(frame.track_ids != UNTRACKED) & [c.bitmap.any() for c in frame.mask_crops]]
+    visible = np.array([crop.bitmap.any() for crop in frame.mask_crops], bool)
+    chosen = frame[visible & (frame.track_ids != UNTRACKED)]
     return TrackedFrame(chosen.track_ids.tolist(), chosen.to_rle())
 
 

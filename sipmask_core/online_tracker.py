@@ -1,8 +1,8 @@
 """Ids that hold for days: an online tracker with bounded memory.
 
 Each frame, every track is moved to where it should be by now and compared with every detection:
-masks, boxes and, where the model gives them, embeddings. Hungarian assignment pairs them one to
-one, first with the tracks that are established, then with those that are still on trial.
+masks, boxes and, where the model gives them, embeddings. The Hungarian method pairs them one to
+one; what is established counts more than what is still on trial.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 
 VELOCITY_GAIN = 0.3  # share of a surprise in position that is put down to velocity, in the long run
 VELOCITY_HALF_LIFE = 0.5  # seconds after which an unseen object is thought half as fast
-SEARCH_GROWTH = 0.25  # box sides per second by which boxes grow on each side for a lost track
+SEARCH_GROWTH = 0.5  # box sides per second by which boxes grow on each side for a lost track
 SEARCH_LIMIT = 0.5  # box sides
-OTHER_LABEL = 0.5  # what an affinity between different classes counts
+ON_TRIAL = 0.5  # what the affinity of a NEW track counts against that of an established one
+OTHER_LABEL = 0.25  # what an affinity between different classes counts
 LABEL_MEMORY = 0.9  # of the votes for a track's class, per frame
 EMBEDDING_MEMORY = 0.8  # of a track's embedding, per frame
 NO_GROWTH = np.zeros(1, np.float32)
@@ -53,7 +54,7 @@ class TrackerSettings:
 
     new_score: float = 0.4
     confirm_after: int = 3
-    min_affinity: float = 0.15
+    min_affinity: float = 0.1
     max_lost_seconds: float = 1.5
     max_tracks: int = 200
     duplicate_iou: float = 0.7
@@ -169,16 +170,14 @@ class OnlineTracker:
         self._tracks = [t for t in self._tracks if t.last_seen >= oldest]
 
     def _assign(self, instances: Instances) -> list[_Track | None]:
-        """Each detection's track, if any; established ones go before those on trial."""
+        """The track that each detection continues, if any."""
         owners: list[_Track | None] = [None] * len(instances)
         affinity = self._affinity(instances)
-        on_trial = np.array([t.state == TrackState.NEW for t in self._tracks], bool)
-        for rows in (np.flatnonzero(~on_trial), np.flatnonzero(on_trial)):
-            columns = np.array([i for i, track in enumerate(owners) if track is None], np.int64)
-            part = affinity[np.ix_(rows, columns)]
-            for row, column in zip(*linear_sum_assignment(part, maximize=True), strict=True):
-                if part[row, column] > 0:
-                    owners[columns[column]] = self._tracks[rows[row]]
+        trust = [ON_TRIAL if t.state == TrackState.NEW else 1 for t in self._tracks]
+        worth = affinity * np.array(trust, np.float32)[:, None]
+        for row, column in zip(*linear_sum_assignment(worth, maximize=True), strict=True):
+            if affinity[row, column] > 0:
+                owners[column] = self._tracks[row]
         return owners
 
     def _affinity(self, instances: Instances) -> NDArray[np.float32]:

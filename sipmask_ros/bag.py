@@ -13,12 +13,13 @@ from tqdm import tqdm
 
 from sipmask_core.errors import InputError
 from sipmask_core.interruption import Interruption
-from sipmask_core.tracking import Tracker
+from sipmask_core.online_tracker import OnlineTracker
 from sipmask_ros.bag_reader import Bag, deserialized
 from sipmask_ros.bag_report import TopicAccount, format_account
 from sipmask_ros.bag_truth import GroundTruth, Scorer, read_arrays, read_truth, recorded_truth
 from sipmask_ros.bag_writer import BagWriter
 from sipmask_ros.conversions import message_to_instances
+from sipmask_ros.parameters import Parameters
 from sipmask_ros.perception import Perception, stamp_nanoseconds
 
 if TYPE_CHECKING:
@@ -228,9 +229,11 @@ class _ModelRun(_Run):
         self._writer = writer
         # The first image takes longest: let it be none of the recording's.
         predictor(np.zeros((480, 640, 3), np.uint8))
-        # One tracker for each camera.
+        # One tracker for each camera, set as the node's is by default.
+        settings = Parameters().tracker_settings()
         self._perceive = {
-            topic: Perception(predictor, Tracker(), task.mask_encoding) for topic in topics
+            topic: Perception(predictor, OnlineTracker(settings), task.mask_encoding)
+            for topic in topics
         }
 
     def _look_at(self, recorded: Message, image: Any) -> tuple[Instances, tuple[float, ...]]:

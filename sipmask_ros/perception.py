@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sipmask_core.instances import Instances
+    from sipmask_core.online_tracker import OnlineTracker
     from sipmask_core.predictor import Predictor
-    from sipmask_core.tracking import Tracker
     from sipmask_ros.msg import InstanceArray
 
 ImageMessage: TypeAlias = Image | CompressedImage
@@ -46,7 +46,10 @@ class Perception:
     """
 
     def __init__(
-        self, predictor: Predictor, tracker: Tracker | None = None, mask_encoding: str = "mono8"
+        self,
+        predictor: Predictor,
+        tracker: OnlineTracker | None = None,
+        mask_encoding: str = "mono8",
     ) -> None:
         self._predictor = predictor
         self._tracker = tracker

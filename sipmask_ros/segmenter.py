@@ -12,6 +12,7 @@ from sipmask_core.errors import InputError
 from sipmask_ros.conversions import array_to_image, label_image
 from sipmask_ros.diagnostics import Outcome, Statistics
 from sipmask_ros.mailbox import Mailbox
+from sipmask_ros.perception import stamp_seconds
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -115,7 +116,7 @@ class Segmenter:
 
     def _age(self, header: Any) -> float | None:
         """Seconds since the header's stamp; None where the camera left it empty."""
-        stamp = Time.from_msg(header.stamp)
-        if stamp.nanoseconds == 0:
+        if stamp_seconds(header) is None:
             return None
-        return float((self._node.get_clock().now() - stamp).nanoseconds) * 1e-9
+        age = self._node.get_clock().now() - Time.from_msg(header.stamp)
+        return float(age.nanoseconds) * 1e-9

@@ -26,6 +26,7 @@ from std_msgs.msg import Header, String
 import sipmask_core as sm
 from sipmask_core.cli import main
 from sipmask_core.errors import InputError
+from sipmask_core.online_tracker import OnlineTracker
 from sipmask_ros.bag import Task, evaluate, format_report
 from sipmask_ros.bag_writer import BagWriter, type_name, typestore
 from sipmask_ros.conversions import array_to_image, instances_to_message, message_to_instances
@@ -195,7 +196,7 @@ def test_what_the_node_publishes_and_what_the_bag_gets_are_equal(recording, tmp_
     statistics = Statistics()
     segmenter = Segmenter(
         node,
-        Perception(ScriptedPredictor(), sm.Tracker()),
+        Perception(ScriptedPredictor(), OnlineTracker(Parameters().tracker_settings())),
         Parameters(),
         statistics,
         instances,
