@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
@@ -84,6 +85,17 @@ def draw_instances(
     if labels:
         _draw_labels(canvas, instances, class_names, colours, style)
     return canvas
+
+
+def draw_trail(
+    image: NDArray[np.uint8], points: Sequence[tuple[float, float]], tone: Colour
+) -> None:
+    """Draw into the (H, W, 3) BGR image the way over these (x, y), oldest first, growing bolder."""
+    line = _Style.of_image(image).line
+    places = [(round(x), round(y)) for x, y in points]
+    for index, (start, end) in enumerate(pairwise(places)):
+        width = max(1, round(2 * line * (index + 1) / len(places)))
+        cv2.line(image, start, end, tone, width, cv2.LINE_AA)
 
 
 def contact_sheet(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from enum import IntEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -14,6 +15,15 @@ if TYPE_CHECKING:
 
 UNTRACKED = -1
 _NOT_GIVEN: NDArray[Any] = np.zeros((0, 0))
+
+
+class TrackState(IntEnum):
+    """Where a track is in its life (TRACK_* of sipmask_ros/Instance)."""
+
+    NONE = 0
+    NEW = 1
+    CONFIRMED = 2
+    LOST = 3
 
 
 class MaskCrop(NamedTuple):
@@ -39,6 +49,7 @@ class Instances:
     mask_crops: N masks, each cut to the pixels it can cover.
     image_size: (H, W) of the input image.
     track_ids: (N,) int64, -1 where untracked.
+    track_states: (N,) uint8, a TrackState. track_ages: (N,) int64, frames since the track was born.
     embeddings: (N, E) float32, by which a tracker knows objects again; E is 0 unless the preset
         has a track branch.
 
@@ -52,6 +63,8 @@ class Instances:
     image_size: tuple[int, int]
     mask_scores: NDArray[np.float32] = field(default_factory=lambda: _NOT_GIVEN)
     track_ids: NDArray[np.int64] = field(default_factory=lambda: _NOT_GIVEN)
+    track_states: NDArray[np.uint8] = field(default_factory=lambda: _NOT_GIVEN)
+    track_ages: NDArray[np.int64] = field(default_factory=lambda: _NOT_GIVEN)
     embeddings: NDArray[np.float32] = field(default_factory=lambda: _NOT_GIVEN)
 
     def __post_init__(self) -> None:
@@ -59,6 +72,10 @@ class Instances:
             object.__setattr__(self, "mask_scores", self.scores)
         if self.track_ids is _NOT_GIVEN:
             object.__setattr__(self, "track_ids", np.full(len(self.scores), UNTRACKED, np.int64))
+        if self.track_states is _NOT_GIVEN:
+            object.__setattr__(self, "track_states", np.zeros(len(self.scores), np.uint8))
+        if self.track_ages is _NOT_GIVEN:
+            object.__setattr__(self, "track_ages", np.zeros(len(self.scores), np.int64))
         if self.embeddings is _NOT_GIVEN:
             object.__setattr__(self, "embeddings", np.zeros((len(self.scores), 0), np.float32))
         n = len(self.scores)
@@ -68,6 +85,8 @@ class Instances:
             "labels": (n,),
             "mask_crops": (n,),
             "track_ids": (n,),
+            "track_states": (n,),
+            "track_ages": (n,),
             "embeddings": (n, self.embeddings.shape[-1]),
         }
         for name, shape in expected.items():
@@ -90,6 +109,8 @@ class Instances:
             mask_crops=[self.mask_crops[i] for i in chosen],
             mask_scores=self.mask_scores[chosen],
             track_ids=self.track_ids[chosen],
+            track_states=self.track_states[chosen],
+            track_ages=self.track_ages[chosen],
             embeddings=self.embeddings[chosen],
         )
 

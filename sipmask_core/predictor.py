@@ -99,14 +99,11 @@ class Predictor:
     def track(self, frames: Iterable[NDArray[np.uint8]]) -> Iterator[Instances]:
         """The instances of each frame of one video, with track ids; see `Tracker`.
 
-        frames: images as for a call, in order; they are taken one at a time. The memory is fresh
-        in each call. Raises InputError, at once, where the preset has no track branch.
+        frames: images as for a call, in order; they are taken one at a time. Presets with a track
+        branch use the authors' association, others the online tracker. The memory is fresh in each
+        call.
         """
-        if not self.preset.embedding_channels:
-            raise InputError(
-                f"{self.model_name} has no track branch; a vis_* preset is needed to track objects."
-            )
-        tracker = Tracker()
+        tracker = Tracker("youtube-vis" if self.preset.embedding_channels else "online")
         return (tracker.update(self(frame)) for frame in frames)
 
     def prepare(self, image: NDArray[np.uint8]) -> NetworkInput:

@@ -2,131 +2,51 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
-
-import numpy as np
+from typing import TYPE_CHECKING, Literal
 
 from sipmask_core.errors import InputError
-from sipmask_core.instances import UNTRACKED
+from sipmask_core.online_tracker import OnlineTracker, TrackerSettings
+from sipmask_core.youtube_vis_tracker import YoutubeVisTracker
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from sipmask_core.instances import Instances
 
-Mode = Literal["youtube-vis"]
-# Of one video, lost ones included. When it is full, newcomers stay untracked.
-MAX_OBJECTS = 10_000
-IOU_WEIGHT, LABEL_WEIGHT = 2.0, 10.0
-
-
-class _Object(NamedTuple):
-    """What is remembered of an object: how and where it was last seen, and its first label."""
-
-    embedding: NDArray[np.float32]
-    box: NDArray[np.float32]
-    label: int
+Mode = Literal["online", "youtube-vis"]
 
 
 class Tracker:
-    """Gives the objects of a video ids 0, 1, 2, ... in the order in which they are first seen.
+    """Gives the instances of successive frames ids that stay with their objects.
 
-    mode: "youtube-vis" is the authors' association (SipMask-VIS, after Yang et al., "Video
-        Instance Segmentation", ICCV 2019). Each detection, by falling score, takes the remembered
-        object, or the place of a new one, that scores highest in embedding, box and label; a label
-        is never updated, and nothing is forgotten within a video. Two detections of one frame can
-        take the same id: then the later one scored higher and is the one that counts. One that
-        scored lower than an earlier one for the same id stays untracked (-1).
+    mode: "online" runs for days: it forgets what is gone, and no id comes twice; see
+        `OnlineTracker`. "youtube-vis" is the authors' association for short videos, which needs the
+        embeddings of a preset with a track branch and never forgets; see `YoutubeVisTracker`.
+    settings: of the online mode.
 
-    A fresh tracker, and one after `reset`, knows no object: use either for each video, as
-    `Predictor.track` does. Otherwise the objects of one video are looked for in the next, as in the
-    authors' code where the first frame of a video shows nothing.
-
-    Raises InputError for an unknown mode.
+    Raises InputError for an unknown mode, or settings with the mode that has none.
     """
 
-    def __init__(self, mode: Mode = "youtube-vis") -> None:
-        if mode not in get_args(Mode):
-            raise InputError(f"mode is {mode!r}; it must be {' or '.join(get_args(Mode))}.")
-        self.reset()
+    def __init__(self, mode: Mode = "online", settings: TrackerSettings | None = None) -> None:
+        self._tracker: OnlineTracker | YoutubeVisTracker
+        if mode == "online":
+            self._tracker = OnlineTracker(settings or TrackerSettings())
+        elif mode != "youtube-vis":
+            raise InputError(f"mode is {mode!r}; it must be online or youtube-vis.")
+        elif settings is not None:
+            raise InputError("The mode youtube-vis has no settings; online has.")
+        else:
+            self._tracker = YoutubeVisTracker()
 
     def reset(self) -> None:
-        """Forget all objects: the next frame is the first of another video."""
-        self._objects: list[_Object] = []
+        """Forget all objects; online, their ids are not used again."""
+        self._tracker.reset()
 
-    def update(self, instances: Instances) -> Instances:
-        """The instances of the next frame, all of them and in the same order, with track ids.
+    def update(self, instances: Instances, stamp: float | None = None) -> Instances:
+        """The same instances, in the same order, with track ids (-1: untracked).
 
-        Raises InputError for instances without embeddings, which only presets with a track branch
-        give, or with ones of another length than before.
+        stamp: of the frame, seconds, by which the online mode tells how much time has passed; where
+        None, frames are taken to come at 30 Hz. The online mode also gives states and ages. Raises
+        InputError where the mode needs embeddings and there are none.
         """
-        if len(instances) == 0:
-            return instances
-        self._check(instances.embeddings)
-        scores = self._scores(instances)  # (N, 1 + M)
-        best = np.full(scores.shape[1] - 1, -np.inf)  # (M,) in this frame
-        track_ids = np.full(len(instances), UNTRACKED, np.int64)
-        for index, column in enumerate(scores.argmax(axis=1).tolist()):
-            known = column - 1
-            seen = _Object(
-                instances.embeddings[index].copy(),
-                instances.boxes[index].copy(),
-                int(instances.labels[index]),
-            )
-            if column == 0 and len(self._objects) < MAX_OBJECTS:
-                track_ids[index] = len(self._objects)
-                self._objects.append(seen)
-            elif column > 0 and scores[index, column] > best[known]:
-                best[known] = scores[index, column]
-                track_ids[index] = known
-                self._objects[known] = seen._replace(label=self._objects[known].label)
-        return replace(instances, track_ids=track_ids)
-
-    def _check(self, embeddings: NDArray[np.float32]) -> None:
-        length = embeddings.shape[1]
-        if length == 0:
-            raise InputError(
-                "The instances have no embeddings, by which the tracker knows objects again; a "
-                "vis_* preset gives them."
-            )
-        if self._objects and length != len(self._objects[0].embedding):
-            raise InputError(
-                f"The embeddings have {length} numbers, but those of earlier frames had "
-                f"{len(self._objects[0].embedding)}; one tracker serves one model."
-            )
-
-    def _scores(self, instances: Instances) -> NDArray[np.float32]:
-        """How well each of N detections fits a new object and the M known ones: (N, 1 + M).
-
-        Adds up the logarithms of the matching probability and of the detection's score, the overlap
-        and whether the labels agree, as they do for a new object.
-        """
-        n, known = len(instances), len(self._objects)
-        logits = np.zeros((n, 1 + known), np.float32)
-        overlap = np.zeros((n, 1 + known), np.float32)
-        same_label = np.ones((n, 1 + known), np.float32)
-        if known:
-            embeddings, boxes, labels = (
-                np.array(part) for part in zip(*self._objects, strict=True)
-            )
-            logits[:, 1:] = instances.embeddings @ embeddings.T
-            overlap[:, 1:] = _inclusive_iou(instances.boxes, boxes)
-            same_label[:, 1:] = instances.labels[:, None] == labels
-        logits -= logits.max(axis=1, keepdims=True)
-        log_probability = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
-        log_score = np.log(np.maximum(instances.scores, np.finfo(np.float32).tiny))[:, None]
-        total: NDArray[np.float32] = (
-            log_probability + log_score + IOU_WEIGHT * overlap + LABEL_WEIGHT * same_label
-        )
-        return total
-
-
-def _inclusive_iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
-    """IoU of boxes (N, 4) and (M, 4) that hold their last pixel, as the authors have it: (N, M)."""
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    intersection = (high - low + 1).clip(min=0).prod(axis=2)  # (N, M)
-    area_a, area_b = ((box[:, 2:] - box[:, :2] + 1).prod(axis=1) for box in (a, b))
-    iou: NDArray[np.float32] = intersection / (area_a[:, None] + area_b - intersection)
-    return iou
+        if isinstance(self._tracker, OnlineTracker):
+            return self._tracker.update(instances, stamp)
+        return self._tracker.update(instances)

@@ -233,7 +233,8 @@ def instances_to_message(
                 class_name=class_names[label],
                 score=score,
                 track_id=track_id,
-                track_state=Instance.TRACK_NONE,
+                track_state=track_state,
+                track_age=track_age,
                 box=box,
                 roi=RegionOfInterest(
                     x_offset=crop.x,
@@ -243,10 +244,12 @@ def instances_to_message(
                 ),
                 mask=mask,
             )
-            for label, score, track_id, box, crop, mask in zip(
+            for label, score, track_id, track_state, track_age, box, crop, mask in zip(
                 instances.labels.tolist(),
                 instances.scores.tolist(),
                 instances.track_ids.tolist(),
+                instances.track_states.tolist(),
+                instances.track_ages.tolist(),
                 instances.boxes,
                 instances.mask_crops,
                 masks,
@@ -268,6 +271,8 @@ def message_to_instances(message: InstanceArray) -> Instances:
         mask_crops=[_mask_crop(message, index) for index in range(len(message.instances))],
         image_size=(message.height, message.width),
         track_ids=np.array([i.track_id for i in message.instances], np.int64),
+        track_states=np.array([i.track_state for i in message.instances], np.uint8),
+        track_ages=np.array([i.track_age for i in message.instances], np.int64),
     )
 
 

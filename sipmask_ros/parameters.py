@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
 
 from sipmask_core.errors import InputError
+from sipmask_core.online_tracker import TrackerSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from rclpy.parameter import Parameter
 
 T = TypeVar("T", bool, int, float, str)
+
+_TRACKER = TrackerSettings()
 
 
 def parameter(
@@ -74,6 +77,42 @@ class Parameters:
         "mono8: masks as bytes of their rectangle; rle: COCO run lengths, smaller and slower.",
         choices=("mono8", "rle"),
     )
+    tracking: bool = parameter(True, "Give objects ids that stay with them from image to image.")
+    track_new_score: float = parameter(
+        _TRACKER.new_score,
+        "An object must score this to get an id; a weaker one can only continue one.",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    track_confirm_after: int = parameter(
+        _TRACKER.confirm_after,
+        "Images that show an object before its track is confirmed.",
+        minimum=1,
+    )
+    track_min_affinity: float = parameter(
+        _TRACKER.min_affinity,
+        "Below this overlap with where it should be, an object gets another id.",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    track_max_lost_seconds: float = parameter(
+        _TRACKER.max_lost_seconds,
+        "How long an object out of sight is looked for, by the stamps of the images.",
+        minimum=0.0,
+    )
+    track_max_tracks: int = parameter(
+        _TRACKER.max_tracks, "Most objects in memory; those longest unseen go first.", minimum=1
+    )
+
+    def tracker_settings(self) -> TrackerSettings:
+        """The settings of the tracker. Raises InputError where one is out of range."""
+        return TrackerSettings(
+            new_score=self.track_new_score,
+            confirm_after=self.track_confirm_after,
+            min_affinity=self.track_min_affinity,
+            max_lost_seconds=self.track_max_lost_seconds,
+            max_tracks=self.track_max_tracks,
+        )
 
 
 _FIELDS = {f.name: f for f in fields(Parameters)}

@@ -16,13 +16,16 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
+from std_srvs.srv import Trigger
 
 import sipmask_core as sm
 from sipmask_core.interruption import do_nothing
+from sipmask_core.online_tracker import OnlineTracker
 from sipmask_ros import parameters
 from sipmask_ros.diagnostics import Reporter, Statistics
 from sipmask_ros.msg import InstanceArray
 from sipmask_ros.parameters import Parameters
+from sipmask_ros.perception import Perception
 from sipmask_ros.segmenter import Segmenter
 from sipmask_ros.transport import prepare_for_images
 
@@ -54,12 +57,14 @@ class _Configuration:
 
     parameters: Parameters
     predictor: sm.Predictor
+    tracker: OnlineTracker
     statistics: Statistics
     reporter: Reporter
     diagnostics: Any
     instances: Any
     overlay: Any
     labels: Any
+    reset_tracks: Any
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,7 @@ class SegmentationNode(LifecycleNode):
         self._load = load
         self._configuration: _Configuration | None = None
         self._activity: _Activity | None = None
+        self._first_track_id = 0
 
     def start(self) -> bool:
         """Configure and activate, as `autostart` wants. Returns whether both succeeded."""
@@ -103,6 +109,7 @@ class SegmentationNode(LifecycleNode):
         """Load the model and offer the topics; refuse with one sentence if a parameter is wrong."""
         try:
             wanted = parameters.read(self)
+            tracker = OnlineTracker(wanted.tracker_settings(), self._first_track_id)
             predictor = self._load(wanted)
             # The first image takes longest: let it be this one.
             predictor(np.zeros((480, 640, 3), np.uint8))
@@ -119,12 +126,14 @@ class SegmentationNode(LifecycleNode):
         self._configuration = _Configuration(
             parameters=wanted,
             predictor=predictor,
+            tracker=tracker,
             statistics=statistics,
             reporter=Reporter(statistics, name, predictor.model_name, device, precision),
             diagnostics=self.create_publisher(DiagnosticArray, "/diagnostics", 10),
             instances=self.create_lifecycle_publisher(InstanceArray, "~/instances", 10),
             overlay=self.create_lifecycle_publisher(Image, "~/overlay", 1),
             labels=self.create_lifecycle_publisher(Image, "~/label_image", 1),
+            reset_tracks=self.create_service(Trigger, "~/reset_tracks", self._reset_tracks),
         )
         self.get_logger().info(f"{predictor.model_name} on {device} in {precision}.")
         return TransitionCallbackReturn.SUCCESS
@@ -134,9 +143,14 @@ class SegmentationNode(LifecycleNode):
         super().on_activate(state)
         ready = self._configuration
         assert ready is not None
+        perceive = Perception(
+            ready.predictor,
+            ready.tracker if ready.parameters.tracking else None,
+            ready.parameters.mask_encoding,
+        )
         segmenter = Segmenter(
             self,
-            ready.predictor,
+            perceive,
             ready.parameters,
             ready.statistics,
             ready.instances,
@@ -167,6 +181,9 @@ class SegmentationNode(LifecycleNode):
         """Let the model and the topics go."""
         if self._configuration is not None:
             gone, self._configuration = self._configuration, None
+            # No id comes twice while the node lives.
+            self._first_track_id = gone.tracker.next_id
+            self.destroy_service(gone.reset_tracks)
             self.destroy_publisher(gone.diagnostics)
             for publisher in (gone.instances, gone.overlay, gone.labels):
                 self.destroy_lifecycle_publisher(publisher)
@@ -176,6 +193,16 @@ class SegmentationNode(LifecycleNode):
         """From any state."""
         self.stop()
         return self.on_cleanup(state)
+
+    def _reset_tracks(
+        self, request: Trigger.Request, response: Trigger.Response
+    ) -> Trigger.Response:
+        ready = self._configuration
+        assert ready is not None
+        ready.tracker.reset()
+        response.success = ready.parameters.tracking
+        response.message = "All tracks are forgotten." if response.success else "tracking is false."
+        return response
 
     def _report(self, active: bool = True) -> None:
         ready = self._configuration

@@ -4,31 +4,22 @@ from __future__ import annotations
 
 import threading
 import traceback
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from rclpy.time import Time
-from sensor_msgs.msg import CompressedImage, Image
 
-from sipmask_core.drawing import draw_instances
 from sipmask_core.errors import InputError
-from sipmask_ros.conversions import (
-    array_to_image,
-    compressed_to_bgr,
-    image_to_bgr,
-    instances_to_message,
-    label_image,
-)
+from sipmask_ros.conversions import array_to_image, label_image
 from sipmask_ros.diagnostics import Outcome, Statistics
 from sipmask_ros.mailbox import Mailbox
+from sipmask_ros.perception import stamp_seconds
 
 if TYPE_CHECKING:
     from rclpy.node import Node
     from rclpy.publisher import Publisher
 
-    from sipmask_core.predictor import Predictor
     from sipmask_ros.parameters import Parameters
-
-ImageMessage: TypeAlias = Image | CompressedImage
+    from sipmask_ros.perception import ImageMessage, Perception
 
 # Seconds between two warnings of the same kind.
 WARNING_PERIOD = 5.0
@@ -44,7 +35,7 @@ class Segmenter:
     def __init__(
         self,
         node: Node,
-        predictor: Predictor,
+        perceive: Perception,
         parameters: Parameters,
         statistics: Statistics,
         instances: Publisher,
@@ -53,7 +44,7 @@ class Segmenter:
     ) -> None:
         self._node = node
         self._log = node.get_logger()
-        self._predictor = predictor
+        self._perceive = perceive
         self._parameters = parameters
         self._statistics = statistics
         self._instances = instances
@@ -96,25 +87,19 @@ class Segmenter:
             self._statistics.finish(outcome)
 
     def _segment(self, message: ImageMessage) -> Outcome:
-        header, predictor = message.header, self._predictor
+        header = message.header
         if self._is_stale(header):
             return Outcome.STALE
 
-        compressed = self._parameters.transport == "compressed"
-        image = compressed_to_bgr(message) if compressed else image_to_bgr(message)
-        instances = predictor(image)
-
-        names, encoding = predictor.class_names, self._parameters.mask_encoding
-        self._instances.publish(
-            instances_to_message(instances, header, names, predictor.model_name, encoding)
-        )
+        percept = self._perceive(message)
+        self._instances.publish(self._perceive.to_message(percept))
         if (age := self._age(header)) is not None:
             self._statistics.add_latency(age)
         if self._overlay.get_subscription_count():
-            picture = draw_instances(image, instances, names)
-            self._overlay.publish(array_to_image(picture, "bgr8", header))
+            self._overlay.publish(self._perceive.to_overlay(percept))
         if self._labels.get_subscription_count():
-            self._labels.publish(array_to_image(label_image(instances), "mono16", header))
+            labels = label_image(percept.instances)
+            self._labels.publish(array_to_image(labels, "mono16", header))
         return Outcome.SEGMENTED
 
     def _is_stale(self, header: Any) -> bool:
@@ -131,7 +116,7 @@ class Segmenter:
 
     def _age(self, header: Any) -> float | None:
         """Seconds since the header's stamp; None where the camera left it empty."""
-        stamp = Time.from_msg(header.stamp)
-        if stamp.nanoseconds == 0:
+        if stamp_seconds(header) is None:
             return None
-        return float((self._node.get_clock().now() - stamp).nanoseconds) * 1e-9
+        age = self._node.get_clock().now() - Time.from_msg(header.stamp)
+        return float(age.nanoseconds) * 1e-9

@@ -1,5 +1,6 @@
 import sys
 from array import array
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -278,6 +279,26 @@ def test_a_mono8_mask_holds_0_and_255_for_each_pixel_of_its_rectangle():
     assert (ring.roi.x_offset, ring.roi.y_offset) == (2, 1)
     assert len(ring.mask) == ring.roi.height * ring.roi.width == 36
     assert set(ring.mask) == {0, 255}
+
+
+def test_ids_states_and_ages_of_tracks_survive_the_message():
+    tracked = replace(
+        some_instances(),
+        track_ids=np.array([7, -1, 2**40, 0]),
+        track_states=np.array([2, 0, 1, 3], np.uint8),
+        track_ages=np.array([100_000, 0, 1, 5]),
+    )
+    sent = instances_to_message(tracked, HEADER, ("person", "dog"), "tiny")
+    first = sent.instances[0]
+    assert (first.track_id, first.track_state, first.track_age) == (
+        7,
+        first.TRACK_CONFIRMED,
+        100000,
+    )
+    received = message_to_instances(sent)
+    for name in ("track_ids", "track_states", "track_ages"):
+        assert np.array_equal(getattr(received, name), getattr(tracked, name)), name
+        assert getattr(received, name).dtype == getattr(tracked, name).dtype
 
 
 @pytest.mark.parametrize("encoding", ["mono8", "rle"])

@@ -109,7 +109,7 @@ def test_tracking_starts_afresh_with_every_video(following: sm.SipMask) -> None:
     predictor = sm.Predictor(following, device="cpu", precision="fp32")
     rng = np.random.default_rng(0)
     frames = [rng.integers(0, 256, (90, 120, 3), dtype=np.uint8) for _ in range(3)]
-    tracker = sm.Tracker()
+    tracker = sm.Tracker("youtube-vis")
     expected = [tracker.update(predictor(frame)).track_ids.tolist() for frame in frames]
     assert expected[0] == list(range(100))
     for _ in range(2):

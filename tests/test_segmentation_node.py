@@ -20,8 +20,9 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from ros_harness import ROOT, Client, NodeProcess, start_ros
 from scripted_node import CLASS_NAMES, expected
 from sensor_msgs.msg import CompressedImage, Image
-from sipmask_ros.msg import InstanceArray
+from sipmask_ros.msg import Instance, InstanceArray
 from std_msgs.msg import Header
+from std_srvs.srv import Trigger
 
 import sipmask_core as sm
 import sipmask_core.predictor
@@ -165,7 +166,8 @@ def assert_instances(message, image):
     assert np.array_equal(found.boxes, wanted.boxes)
     assert np.array_equal(found.scores, wanted.scores)
     assert [i.class_name for i in message.instances] == [CLASS_NAMES[k] for k in wanted.labels]
-    assert all(i.track_id == -1 for i in message.instances)
+    ids = [i.track_id for i in message.instances if i.track_id != -1]
+    assert len(set(ids)) == len(ids)
 
 
 def test_masks_with_holes_and_overlaps_arrive_as_the_predictor_gave_them(shared):
@@ -290,6 +292,42 @@ def test_a_failing_predictor_costs_one_image_not_the_node(start):
     camera.wait_for_counts(received=1, dropped_failed=1)
     assert "the script says so" in process.output
     assert_instances(camera.answer(camera.image(picture())), picture())
+
+
+def tracks(message):
+    return [(i.track_id, i.track_state, i.track_age) for i in message.instances]
+
+
+def test_objects_keep_their_ids_while_the_stamps_are_near_and_until_a_reset(start):
+    camera, _ = start.node()
+
+    def answer(seconds_later):
+        message = camera.image(picture())
+        now = answer.last = answer.last + seconds_later
+        message.header.stamp.sec, message.header.stamp.nanosec = divmod(round(now * 1e9), 10**9)
+        return tracks(camera.answer(message))
+
+    answer.last = 1e9
+    new, confirmed = Instance.TRACK_NEW, Instance.TRACK_CONFIRMED
+    assert answer(0) == [(0, new, 0), (1, new, 0)]
+    assert answer(0.1) == [(0, new, 1), (1, new, 1)]
+    assert answer(0.1) == [(0, confirmed, 2), (1, confirmed, 2)]
+    assert answer(1.0) == [(0, confirmed, 3), (1, confirmed, 3)], "frames in between were dropped"
+    assert answer(60) == [(2, new, 0), (3, new, 0)]
+
+    service = camera.create_client(Trigger, "segmentation_node/reset_tracks")
+    camera.wait(service.service_is_ready)
+    future = service.call_async(Trigger.Request())
+    camera.wait(future.done)
+    assert future.result().success
+    assert answer(0.1) == [(4, new, 0), (5, new, 0)]
+
+
+def test_without_tracking_no_object_has_an_id(start):
+    camera, _ = start.node(tracking="false")
+    for _ in range(2):
+        message = camera.answer(camera.image(picture()))
+        assert tracks(message) == [(-1, Instance.TRACK_NONE, 0)] * 2
 
 
 def test_the_newest_image_wins_and_the_counts_add_up(start, tmp_path):

@@ -13,7 +13,8 @@ from parity import Frame, track_clips
 from pycocotools import mask as coco_mask
 
 import sipmask_core as sm
-from sipmask_core import tracking
+from sipmask_core import youtube_vis_tracker
+from sipmask_core.online_tracker import TrackerSettings
 from sipmask_core.results import youtube_vis_results
 
 if TYPE_CHECKING:
@@ -93,25 +94,25 @@ def ids(tracker: sm.Tracker, instances: sm.Instances) -> list[int]:
 
 
 def test_an_object_is_known_again_by_its_embedding_wherever_it_is() -> None:
-    tracker = sm.Tracker()
+    tracker = sm.Tracker("youtube-vis")
     assert ids(tracker, seen([RED, BLUE], [0, 0], [0, 100])) == [0, 1]
     assert ids(tracker, seen([BLUE, RED], [0, 0], [500, 900])) == [1, 0]
 
 
 def test_objects_of_equal_looks_are_known_again_by_their_boxes() -> None:
-    tracker = sm.Tracker()
+    tracker = sm.Tracker("youtube-vis")
     ids(tracker, seen([RED, RED], [0, 0], [0, 100]))
     assert ids(tracker, seen([RED, RED], [0, 0], [103, 3])) == [1, 0]
 
 
 def test_an_object_that_resembles_nothing_known_is_new() -> None:
-    tracker = sm.Tracker()
+    tracker = sm.Tracker("youtube-vis")
     ids(tracker, seen([RED], [0], [0]))
     assert ids(tracker, seen([BLUE], [0], [500])) == [1]
 
 
 def test_nothing_is_forgotten_while_it_is_out_of_sight() -> None:
-    tracker = sm.Tracker()
+    tracker = sm.Tracker("youtube-vis")
     ids(tracker, seen([RED, BLUE], [0, 0], [0, 100]))
     for _ in range(50):
         assert ids(tracker, seen([BLUE], [0], [100])) == [1]
@@ -119,7 +120,7 @@ def test_nothing_is_forgotten_while_it_is_out_of_sight() -> None:
 
 
 def test_the_label_of_an_object_stays_the_first_one() -> None:
-    tracker = sm.Tracker()
+    tracker = sm.Tracker("youtube-vis")
     ids(tracker, seen([RED], [0], [0]))
     assert ids(tracker, seen([RED], [1], [0])) == [0]
     # Looks decide nothing here; at the place of the known object, only its label can.
@@ -128,7 +129,7 @@ def test_the_label_of_an_object_stays_the_first_one() -> None:
 
 
 def test_a_later_and_better_claim_to_an_object_shares_its_id_and_is_remembered() -> None:
-    tracker = sm.Tracker()
+    tracker = sm.Tracker("youtube-vis")
     ids(tracker, seen([RED], [0], [0]))
     claims = seen([RED, RED], [0, 0], [6, 1], scores=[0.52, 0.5])
     assert ids(tracker, claims) == [0, 0]
@@ -138,13 +139,13 @@ def test_a_later_and_better_claim_to_an_object_shares_its_id_and_is_remembered()
 
 
 def test_a_later_and_worse_claim_to_an_object_stays_untracked() -> None:
-    tracker = sm.Tracker()
+    tracker = sm.Tracker("youtube-vis")
     ids(tracker, seen([RED], [0], [0]))
     assert ids(tracker, seen([RED, RED], [0, 0], [0, 5])) == [0, -1]
 
 
 def test_a_frame_without_objects_changes_nothing() -> None:
-    tracker = sm.Tracker()
+    tracker = sm.Tracker("youtube-vis")
     ids(tracker, seen([RED], [0], [0]))
     empty = sm.Instances.empty((20, 1000))
     assert tracker.update(empty) is empty
@@ -152,14 +153,14 @@ def test_a_frame_without_objects_changes_nothing() -> None:
 
 
 def test_reset_forgets_all_objects() -> None:
-    tracker = sm.Tracker()
+    tracker = sm.Tracker("youtube-vis")
     ids(tracker, seen([RED, BLUE], [0, 0], [0, 100]))
     tracker.reset()
     assert ids(tracker, seen([BLUE], [0], [100])) == [0]
 
 
 def test_the_given_instances_are_kept_and_can_be_changed_afterwards() -> None:
-    tracker = sm.Tracker()
+    tracker = sm.Tracker("youtube-vis")
     first = seen([RED], [0], [0])
     tracked = tracker.update(first)
     assert first.track_ids.tolist() == [-1]
@@ -169,24 +170,37 @@ def test_the_given_instances_are_kept_and_can_be_changed_afterwards() -> None:
 
 
 def test_newcomers_stay_untracked_when_the_memory_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracking, "MAX_OBJECTS", 1)
-    tracker = sm.Tracker()
+    monkeypatch.setattr(youtube_vis_tracker, "MAX_OBJECTS", 1)
+    tracker = sm.Tracker("youtube-vis")
     assert ids(tracker, seen([RED, BLUE], [0, 0], [0, 100])) == [0, -1]
     assert ids(tracker, seen([BLUE, RED], [0, 0], [100, 0])) == [-1, 0]
 
 
 def test_instances_without_embeddings_are_refused() -> None:
     with pytest.raises(sm.InputError, match="have no embeddings"):
-        sm.Tracker().update(seen([[]], [0], [0]))
+        sm.Tracker("youtube-vis").update(seen([[]], [0], [0]))
 
 
 def test_embeddings_of_another_model_are_refused() -> None:
-    tracker = sm.Tracker()
+    tracker = sm.Tracker("youtube-vis")
     ids(tracker, seen([RED], [0], [0]))
     with pytest.raises(sm.InputError, match=r"have 3 numbers, but those of earlier frames had 2"):
         tracker.update(seen([[1, 2, 3]], [0], [0]))
 
 
 def test_an_unknown_mode_is_refused() -> None:
-    with pytest.raises(sm.InputError, match="mode is 'sort'; it must be youtube-vis"):
+    with pytest.raises(sm.InputError, match="mode is 'sort'; it must be online or youtube-vis"):
         sm.Tracker("sort")  # type: ignore[arg-type]
+
+
+def test_the_authors_association_has_no_settings() -> None:
+    with pytest.raises(sm.InputError, match="youtube-vis has no settings"):
+        sm.Tracker("youtube-vis", TrackerSettings())
+
+
+def test_the_online_mode_needs_no_embeddings_and_is_the_default() -> None:
+    tracker = sm.Tracker()
+    assert ids(tracker, seen([[], []], [0, 0], [0, 100])) == [0, 1]
+    assert ids(tracker, seen([[], []], [0, 0], [101, 1])) == [1, 0]
+    tracker.reset()
+    assert ids(tracker, seen([[]], [0], [0])) == [2]

@@ -3,6 +3,7 @@
 examples:
   sipmask evaluate coco --annotations instances.json --images photos/ --checkpoint best.safetensors
   sipmask evaluate coco --annotations instances.json --results results.json --json scores.json
+  sipmask evaluate bag drive.mcap --topic /camera/image_raw --output seen/
   torchrun --nproc-per-node 2 -m sipmask_core evaluate coco --annotations ...     on two GPUs
   sipmask evaluate coco --help
 """
@@ -14,6 +15,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sipmask_core.commands import evaluate_bag
 from sipmask_core.commands.model_arguments import (
     add_model_arguments,
     load_predictor,
@@ -71,6 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     coco.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     add_model_arguments(coco)
     coco.set_defaults(evaluate=_evaluate_coco)
+    evaluate_bag.add_arguments(kinds)
 
 
 def run(args: argparse.Namespace) -> int:

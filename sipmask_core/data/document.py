@@ -55,6 +55,10 @@ class Document:
         description = info.get("description") if isinstance(info, dict) else None
         self.description = description if isinstance(description, str) else ""
 
+    def has(self, section: str) -> bool:
+        """Whether the document has this section."""
+        return isinstance(self._content, dict) and section in self._content
+
     def entries(self, section: str, may_be_empty: bool = False) -> list[Entry]:
         """The objects of one of the document's lists, each with an id of its own."""
         value = self._content.get(section) if isinstance(self._content, dict) else None

@@ -1,0 +1,139 @@
+"""Follow the objects of a video, folder of frames, camera or stream: ids that stay.
+
+Writes into the output folder a video with masks in colours that stay with the id, each with the
+trail of where it was, and a plot of when each track was seen. Ctrl-C stops after the current frame
+and keeps what is done.
+
+examples:
+  sipmask track street.mp4 --output tracked/
+  sipmask track frames/ --fps 30 --output tracked/ --results tracked/results.json
+  sipmask track /dev/video0 --output tracked/ --json tracked/report.json --lost-seconds 3
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sipmask_core.commands.model_arguments import add_model_arguments, load_predictor, model_files
+from sipmask_core.errors import InputError
+
+if TYPE_CHECKING:
+    import argparse
+
+SUMMARY = "follow the objects of a video"
+
+_FPS_WHERE_UNKNOWN = 30.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `sipmask track`."""
+    add = parser.add_argument
+    add("input", metavar="INPUT", help="video, folder of frames, camera (/dev/video0) or stream")
+    add("--output", type=Path, metavar="DIR", required=True, help="folder for video and plot")
+    add(
+        "--results",
+        type=Path,
+        metavar="FILE",
+        help="write the tracks in YouTube-VIS's results format there (.json or .zip)",
+    )
+    add("--json", type=Path, metavar="FILE", help="write counts, tracks and provenance there")
+    add("--fps", type=float, help="frames per second, where the input does not say; else 30")
+    add("--score-threshold", type=float, metavar="S", help="see `sipmask predict`")
+    add(
+        "--mode",
+        choices=("online", "youtube-vis"),
+        default="online",
+        help="online (default), or the authors' association for presets with a track branch",
+    )
+    add(
+        "--lost-seconds",
+        type=float,
+        metavar="T",
+        help="how long an object out of sight is looked for (online; default 1.5)",
+    )
+    add_model_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Track one input to its end."""
+    _check_usage(args)
+
+    from tqdm import tqdm
+
+    from sipmask_core.data.video import Frames, VideoWriter, source_sha256
+    from sipmask_core.drawing import draw_instances
+    from sipmask_core.evaluation.video_results import write_results
+    from sipmask_core.files import require_writable, write_json
+    from sipmask_core.interruption import Interruption
+    from sipmask_core.online_tracker import TrackerSettings
+    from sipmask_core.provenance import provenance
+    from sipmask_core.track_history import TrackHistory
+    from sipmask_core.tracking import Tracker
+
+    settings = None
+    if args.lost_seconds is not None:
+        settings = TrackerSettings(max_lost_seconds=args.lost_seconds)
+    tracker = Tracker(args.mode, settings)
+    for path in filter(None, (args.results, args.json)):
+        require_writable(path)
+    predictor = load_predictor(args, score_threshold=args.score_threshold)
+    with ExitStack() as stack:
+        frames = stack.enter_context(Frames(args.input))
+        interruption = stack.enter_context(Interruption())
+        fps = args.fps or frames.fps or _FPS_WHERE_UNKNOWN
+        name = Path(frames.name).stem or "tracks"
+        video = stack.enter_context(VideoWriter(args.output / f"{name}.mp4", fps))
+        history = TrackHistory(fps, keep_masks=args.results is not None)
+        bar = stack.enter_context(tqdm(total=frames.count, unit="frame", disable=None))
+        for frame in frames:
+            instances = tracker.update(predictor(frame.image), frame.index / fps)
+            history.add(instances)
+            picture = draw_instances(frame.image, instances, predictor.class_names)
+            history.draw_trails(picture)
+            video.write(picture)
+            bar.update()
+            if interruption.requested:
+                break
+    timeline = args.output / f"{name}_timeline.png"
+    history.draw_timeline(timeline, predictor.class_names)
+    if args.results:
+        write_results(args.results, history.youtube_vis_results(predictor.class_names))
+    if args.json:
+        record = {
+            "frames": history.frame_count,
+            "fps": fps,
+            "instances": history.instance_count,
+            "tracks": history.tracks(predictor.class_names),
+            "model": predictor.model_name,
+            "mode": args.mode,
+            "provenance": provenance(model_files(args), predictor.device),
+        }
+        record["provenance"]["inputs"][args.input] = source_sha256(args.input)
+        write_json(args.json, record)
+    for failure in frames.unreadable:
+        print(f"sipmask: {failure}", file=sys.stderr)
+    written = [video.path, timeline, *filter(None, (args.results, args.json))]
+    print(
+        f"{'Interrupted after' if interruption.requested else 'Tracked'} {history.frame_count} "
+        f"frames: {len(history)} tracks, {len(frames.unreadable)} unreadable. "
+        f"Written: {', '.join(map(str, written))}"
+    )
+    if interruption.requested:
+        return 130
+    return 1 if frames.unreadable else 0
+
+
+def _check_usage(args: argparse.Namespace) -> None:
+    if args.output.exists() and not args.output.is_dir():
+        raise InputError(f"--output {args.output} is a file; it must be a folder.")
+    source = Path(args.input)
+    folder = source if source.is_dir() else source.parent
+    if folder.resolve() == args.output.resolve():
+        raise InputError(f"--output {args.output} is the folder of {source}; choose another.")
+    if args.fps is not None and not 0 < args.fps <= 1000:
+        raise InputError(f"--fps is {args.fps}; it must be above 0 and at most 1000.")
+    if args.mode != "online" and args.lost_seconds is not None:
+        raise InputError("--lost-seconds is of the online mode; youtube-vis never forgets.")

@@ -1,0 +1,177 @@
+"""What can still be read from a damaged storage file of a rosbag.
+
+Libraries want the index that a recorder writes last; a robot that lost power never wrote it. These
+readers go through a file from its beginning and need nothing that comes after the messages.
+MCAP's records: https://mcap.dev/spec. SQLite's header: https://www.sqlite.org/fileformat.html.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import struct
+from contextlib import closing
+from typing import TYPE_CHECKING, NamedTuple
+
+from rosbags.rosbag2.storage_mcap import decompress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from typing import BinaryIO
+
+_MAGIC = b"\x89MCAP0\r\n"
+_SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _DATA_END = 0x03, 0x04, 0x05, 0x06, 0x0F
+_HEAD = struct.Struct("<BQ")  # of a record: what it is and the length of what follows
+_MESSAGE_HEAD = struct.Struct("<HIQQ")  # channel, sequence, log time, publish time
+_CHUNK_HEAD = struct.Struct("<QQQII")  # start, end, size, checksum, length of the compression
+
+_TOPICS = "SELECT id, name, type FROM topics"
+_MESSAGES = "SELECT id, topic_id, timestamp, data FROM messages WHERE id > ? ORDER BY id"
+_MOST_SKIPPED = 1 << 20  # ids that are tried beyond an unreadable page of a database
+
+
+class Message(NamedTuple):
+    """A serialized message. time: when it was recorded, in nanoseconds."""
+
+    topic: str
+    type: str
+    time: int
+    data: bytes
+
+
+class Salvage:
+    """Iterates over the messages that can be read, in the order of the file.
+
+    Afterwards `reason` says what is wrong with the file ("" if nothing was found) and
+    `unread_bytes` how many of its `total_bytes` are damaged or missing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.reason = ""
+        self.unread_bytes = 0
+        self.total_bytes = path.stat().st_size
+
+    def __iter__(self) -> Iterator[Message]:
+        self.reason, self.unread_bytes = "", 0
+        return self._mcap() if self.path.suffix == ".mcap" else self._sqlite3()
+
+    def _lose(self, count: int, reason: str) -> None:
+        self.unread_bytes += count
+        self.reason = self.reason or reason
+
+    def _mcap(self) -> Iterator[Message]:
+        size = self.total_bytes
+        with self.path.open("rb") as stream:
+            if stream.read(len(_MAGIC)) != _MAGIC:
+                self._lose(size, "it does not begin as an MCAP file")
+                return
+            channels = _Channels()
+            while head := stream.read(_HEAD.size):
+                left = size - stream.tell()
+                kind, length = _HEAD.unpack(head) if len(head) == _HEAD.size else (0, 0)
+                if kind == _DATA_END:
+                    stream.seek(-len(_MAGIC), 2)
+                    if stream.read() != _MAGIC:
+                        self._lose(left, "its index is cut off")
+                    return
+                if kind == 0:
+                    self._lose(len(head) + left, "it goes on with what are no records")
+                    return
+                if kind == _CHUNK:
+                    yield from self._chunk(stream, min(length, left), channels)
+                elif kind in (_SCHEMA, _CHANNEL, _MESSAGE) and length <= left:
+                    yield from channels.read(kind, stream.read(length))
+                elif length <= left:
+                    stream.seek(length, 1)
+                if length > left:
+                    self._lose(0 if kind == _CHUNK else left, "it is cut off in a record")
+                    return
+        self._lose(0, "it was not closed: its index is missing")
+
+    def _chunk(self, stream: BinaryIO, length: int, channels: _Channels) -> Iterator[Message]:
+        """The messages of a chunk, of which `length` bytes are there."""
+        content = stream.read(length)
+        try:
+            _, _, size, checksum, n = _CHUNK_HEAD.unpack_from(content)
+            compression = content[_CHUNK_HEAD.size : _CHUNK_HEAD.size + n].decode()
+            records = content[_CHUNK_HEAD.size + n + 8 :]
+            if compression or len(records) == size:
+                records = decompress(records, compression, size, checksum)
+        except Exception:  # each decompressor has exceptions of its own
+            self._lose(length, "a chunk of it is damaged")
+            return
+        found: list[Message] = []
+        end = 0
+        while len(records) - end >= _HEAD.size:
+            kind, n = _HEAD.unpack_from(records, end)
+            if n > len(records) - end - _HEAD.size:
+                break
+            end += _HEAD.size + n
+            found += channels.read(kind, records[end - n : end])
+        if end < len(records):
+            self._lose(
+                len(records) - end, "a chunk of it is damaged" if len(records) == size else ""
+            )
+        yield from sorted(found, key=lambda message: message.time)
+
+    def _sqlite3(self) -> Iterator[Message]:
+        with self.path.open("rb") as stream:
+            header = stream.read(100)
+        if len(header) < 100 or not header.startswith(b"SQLite format 3\0"):
+            self._lose(self.total_bytes, "it does not begin as an SQLite file")
+            return
+        (page_size,), (pages,) = (
+            struct.unpack_from(form, header, at) for form, at in ((">H", 16), (">I", 28))
+        )
+        promised = pages * (page_size if page_size > 1 else 65536)
+        if promised > (size := self.path.stat().st_size):
+            self.total_bytes = promised
+            self._lose(promised - size, "it is cut off")
+        last, skip = 0, 1
+        uri = f"{self.path.resolve().as_uri()}?immutable=1"
+        with closing(sqlite3.connect(uri, uri=True)) as database:
+            # Without it, SQLite opens no file that is shorter than its header says.
+            database.execute("PRAGMA writable_schema = ON")
+            while skip <= _MOST_SKIPPED:
+                try:
+                    topics = {n: (name, kind) for n, name, kind in database.execute(_TOPICS)}
+                    for number, topic, recorded, data in database.execute(_MESSAGES, (last,)):
+                        if number > last:  # in a damaged tree they may not rise
+                            last, skip = number, 1
+                            if topic in topics and isinstance(data, bytes):
+                                yield Message(*topics[topic], recorded, data)
+                    return
+                except (sqlite3.Error, OverflowError) as error:
+                    self._lose(0, str(error))
+                    last += skip
+                    skip *= 2
+
+
+class _Channels:
+    """What an MCAP file has said so far of its topics."""
+
+    def __init__(self) -> None:
+        self._types: dict[int, str] = {}
+        self._topics: dict[int, tuple[str, str]] = {}
+
+    def read(self, kind: int, content: bytes) -> Iterator[Message]:
+        """Take in one record; yields it where it is a message of a known topic."""
+        try:
+            if kind == _SCHEMA:
+                (number,) = struct.unpack_from("<H", content)
+                self._types[number] = _text(content, 2)
+            elif kind == _CHANNEL:
+                number, schema = struct.unpack_from("<HH", content)
+                self._topics[number] = _text(content, 4), self._types.get(schema, "")
+            elif kind == _MESSAGE:
+                number, _, time, _ = _MESSAGE_HEAD.unpack_from(content)
+                if number in self._topics:
+                    yield Message(*self._topics[number], time, content[_MESSAGE_HEAD.size :])
+        except struct.error:
+            return  # too short for what it says it is
+
+
+def _text(content: bytes, start: int) -> str:
+    (length,) = struct.unpack_from("<I", content, start)
+    return content[start + 4 : start + 4 + length].decode(errors="replace")

@@ -1,0 +1,34 @@
+"""A predictor for tests of commands: it sees one bright rectangle per image."""
+
+import numpy as np
+import torch
+
+import sipmask_core as sm
+
+
+class BrightSpotPredictor:
+    """Finds the bounding rectangle of the white pixels."""
+
+    class_names = ("person",)
+    model_name = "bright_spot"
+    device = torch.device("cpu")
+    precision = "fp32"
+
+    def __call__(self, image):
+        ys, xs = np.nonzero(image.min(axis=2) > 200)
+        if len(ys) == 0:
+            return sm.Instances.empty(image.shape[:2])
+        x0, x1, y0, y1 = xs.min(), xs.max() + 1, ys.min(), ys.max() + 1
+        return sm.Instances(
+            boxes=np.array([[x0, y0, x1, y1]], np.float32),
+            scores=np.array([0.75], np.float32),
+            labels=np.zeros(1, np.int64),
+            mask_crops=[sm.MaskCrop(int(x0), int(y0), np.ones((y1 - y0, x1 - x0), bool))],
+            image_size=image.shape[:2],
+        )
+
+
+def spot_image(x=10, y=20, w=30, h=16):
+    image = np.zeros((80, 120, 3), np.uint8)
+    image[y : y + h, x : x + w] = 255
+    return image
