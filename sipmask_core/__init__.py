@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sipmask_core.errors import InputError
     from sipmask_core.instances import Instances, MaskCrop
     from sipmask_core.model.sipmask import SipMask, build_model
+    from sipmask_core.online_tracker import TrackerSettings
     from sipmask_core.predictor import Predictor
     from sipmask_core.presets import Preset, get_preset, preset_names
     from sipmask_core.tracking import Tracker
@@ -31,6 +32,7 @@ _HOME = {
     "Preset": "presets",
     "SipMask": "model.sipmask",
     "Tracker": "tracking",
+    "TrackerSettings": "online_tracker",
     "build_model": "model.sipmask",
     "convert_checkpoint": "checkpoints",
     "get_preset": "presets",
@@ -49,6 +51,7 @@ __all__ = [
     "Preset",
     "SipMask",
     "Tracker",
+    "TrackerSettings",
     "build_model",
     "convert_checkpoint",
     "get_preset",

@@ -43,7 +43,8 @@ class TrackerSettings:
     new_score: a detection must score this to start a track; a weaker one only continues one.
     confirm_after: frames in which an object was seen before its track is confirmed.
     min_affinity: below this (0 to 1) a track and a detection are never the same object.
-    max_lost_seconds: how long a confirmed track that is not seen is looked for.
+    max_lost_seconds: how long a track that is not seen is looked for; also the longest time between
+        two frames that ids survive.
     max_tracks: most tracks in memory; beyond, those longest unseen go first.
     duplicate_iou: a detection whose mask overlaps another tracked one's more starts no track.
     mask_weight, box_weight, embedding_weight: of mask IoU, box IoU and cosine of the embeddings in
@@ -164,10 +165,9 @@ class OnlineTracker:
         self._stamp = stamp
         self._frame += 1
         oldest = self._now - self.settings.max_lost_seconds
-        if image_size != self._image_size:
-            oldest = self._now
+        same_size = image_size == self._image_size
         self._image_size = image_size
-        self._tracks = [t for t in self._tracks if t.last_seen >= oldest]
+        self._tracks = [t for t in self._tracks if same_size and t.last_seen >= oldest]
 
     def _assign(self, instances: Instances) -> list[_Track | None]:
         """The track that each detection continues, if any."""
@@ -218,7 +218,9 @@ class OnlineTracker:
             box = instances.boxes[index]
             surprise = box - (track.box + track.motion(self._now))
             # At first there is no velocity to go by, so that all of a surprise is due to it.
-            gain = max(VELOCITY_GAIN, 1 / track.seen) / (self._now - track.last_seen)
+            gain = max(VELOCITY_GAIN, 1 / track.seen)
+            # Stamps that nearly coincide would make a speed of any trembling.
+            gain /= max(FRAME_SECONDS, self._now - track.last_seen)
             track.velocity = track.velocity + surprise * np.float32(gain)
             track.box, track.mask = box.copy(), instances.mask_crops[index]
             kept = np.float32(EMBEDDING_MEMORY)

@@ -97,7 +97,8 @@ class Parameters:
     )
     track_max_lost_seconds: float = parameter(
         _TRACKER.max_lost_seconds,
-        "How long an object out of sight is looked for, by the stamps of the images.",
+        "How long an object out of sight is looked for, by the stamps of the images; also the"
+        " longest time between two images that ids survive.",
         minimum=0.0,
     )
     track_max_tracks: int = parameter(

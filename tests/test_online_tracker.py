@@ -151,6 +151,15 @@ def test_a_stamp_that_jumps_back_stands_still_or_is_missing_costs_no_id(
         assert ids(online.update(seen(Thing(10)), stamp + 0.1)) == [0]
 
 
+def test_stamps_that_nearly_coincide_make_no_speed_of_a_tremble() -> None:
+    online = tracker()
+    for step in range(12):
+        # Two images arrive within a microsecond, then none for a tenth of a second.
+        for late in (0, 1e-6):
+            thing = Thing(100 + 2 * (late > 0))
+            assert ids(online.update(seen(thing), 50 + 0.1 * step + late)) == [0]
+
+
 def test_tracks_are_forgotten_even_when_the_stamps_stand_still() -> None:
     online = tracker(max_lost_seconds=1.0)
     for _ in range(3):

@@ -130,9 +130,14 @@ def test_frames_are_taken_one_at_a_time(following: sm.SipMask) -> None:
     assert taken == [0]
 
 
-def test_a_model_without_track_branch_refuses_to_track(seeing: sm.SipMask) -> None:
-    with pytest.raises(sm.InputError, match="sipmask_r18_lite has no track branch"):
-        sm.Predictor(seeing, device="cpu").track([])
+def test_a_model_without_track_branch_tracks_online(seeing: sm.SipMask) -> None:
+    predictor = sm.Predictor(seeing, device="cpu", precision="fp32")
+    image = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
+    tracker = sm.Tracker("online")
+    expected = [tracker.update(predictor(image)) for _ in range(3)]
+    for found, wanted in zip(predictor.track([image] * 3), expected, strict=True):
+        assert found.track_ids.tolist() == wanted.track_ids.tolist()
+        assert found.track_states.tolist() == wanted.track_states.tolist()
 
 
 def test_an_empty_scene_gives_no_instances(seeing: sm.SipMask) -> None:

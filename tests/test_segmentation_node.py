@@ -323,6 +323,29 @@ def test_objects_keep_their_ids_while_the_stamps_are_near_and_until_a_reset(star
     assert answer(0.1) == [(4, new, 0), (5, new, 0)]
 
 
+def test_no_id_comes_twice_while_the_node_lives(start):
+    camera, process = start.node()
+    assert [i.track_id for i in camera.answer(camera.image(picture())).instances] == [0, 1]
+    change = camera.create_client(ChangeState, "segmentation_node/change_state")
+    camera.wait(change.service_is_ready)
+    for number in (
+        Transition.TRANSITION_DEACTIVATE,
+        Transition.TRANSITION_CLEANUP,
+        Transition.TRANSITION_CONFIGURE,
+        Transition.TRANSITION_ACTIVATE,
+    ):
+        future = change.call_async(ChangeState.Request(transition=Transition(id=number)))
+        camera.wait(future.done)
+        assert future.result().success, process.output
+
+    def answered_again():
+        camera.send(camera.image(picture()))
+        return len(camera.received) > 1
+
+    camera.wait(answered_again)
+    assert [i.track_id for i in camera.received[1].instances] == [2, 3]
+
+
 def test_without_tracking_no_object_has_an_id(start):
     camera, _ = start.node(tracking="false")
     for _ in range(2):
