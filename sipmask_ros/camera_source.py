@@ -23,7 +23,7 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from sipmask_core.data.video import Frames
+from sipmask_core.data.video import FPS_WHERE_UNKNOWN, Frames
 from sipmask_core.errors import InputError
 from sipmask_core.interruption import Interruption
 from sipmask_ros.conversions import array_to_image
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _DEMO_SIZE = (1280, 720)
-_DEFAULT_RATE = 30.0
 _JPEG_QUALITY = 90
 _LONGEST_WAIT = 0.1  # seconds until a signal is noticed
 _GRACE = 1.0  # seconds that a read under way gets to return after a signal
@@ -157,10 +156,10 @@ def open_source(
     """
     if settings.source in ("", "demo"):
         width, height = settings.size or _DEMO_SIZE
-        rate = settings.rate or _DEFAULT_RATE
+        rate = settings.rate or FPS_WHERE_UNKNOWN
         return map(DemoScene(width, height, rate).render, count()), rate
     frames = Frames(settings.source, settings.size)
-    own_rate = 0.0 if frames.is_live else frames.fps or _DEFAULT_RATE
+    own_rate = 0.0 if frames.is_live else frames.fps or FPS_WHERE_UNKNOWN
     return _play(frames, settings, warn), settings.rate or own_rate
 
 

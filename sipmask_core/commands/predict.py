@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
 SUMMARY = "segment images, folders and videos"
 
-_FPS_WHERE_UNKNOWN = 30.0
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `sipmask predict`."""
@@ -148,7 +146,7 @@ class _Overlays:
     @contextmanager
     def of(self, frames: Frames) -> Iterator[Callable[[Frame, Instances], None]]:
         """What draws and saves one frame of this source: a picture, or a frame of one video."""
-        from sipmask_core.data.video import VideoWriter
+        from sipmask_core.data.video import FPS_WHERE_UNKNOWN, VideoWriter
         from sipmask_core.drawing import draw_instances
 
         if not frames.is_video:
@@ -160,7 +158,7 @@ class _Overlays:
             yield save
             return
         path = self._unused(Path(frames.name).with_suffix(".mp4"))
-        with VideoWriter(path, frames.fps or _FPS_WHERE_UNKNOWN) as writer:
+        with VideoWriter(path, frames.fps or FPS_WHERE_UNKNOWN) as writer:
             yield lambda frame, instances: writer.write(
                 draw_instances(frame.image, instances, self._class_names)
             )

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 SUMMARY = "follow the objects of a video"
 
-_FPS_WHERE_UNKNOWN = 30.0
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `sipmask track`."""
@@ -63,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
 
     from tqdm import tqdm
 
-    from sipmask_core.data.video import Frames, VideoWriter, source_sha256
+    from sipmask_core.data.video import FPS_WHERE_UNKNOWN, Frames, VideoWriter, source_sha256
     from sipmask_core.drawing import draw_instances
     from sipmask_core.evaluation.video_results import write_results
     from sipmask_core.files import require_writable, write_json
@@ -83,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     with ExitStack() as stack:
         frames = stack.enter_context(Frames(args.input))
         interruption = stack.enter_context(Interruption())
-        fps = args.fps or frames.fps or _FPS_WHERE_UNKNOWN
+        fps = args.fps or frames.fps or FPS_WHERE_UNKNOWN
         name = Path(frames.name).stem or "tracks"
         video = stack.enter_context(VideoWriter(args.output / f"{name}.mp4", fps))
         history = TrackHistory(fps, keep_masks=args.results is not None)

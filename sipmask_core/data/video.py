@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+FPS_WHERE_UNKNOWN = 30.0  # folders, and videos whose header does not say
 # A video that ends before this share of the frames that its header announces was cut off. Headers
 # are estimates, so a few missing frames mean nothing.
 _COMPLETE_SHARE = 0.9

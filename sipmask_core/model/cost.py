@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from sipmask_core.model.sipmask import build_model
+from sipmask_core.preprocess import PAD_MULTIPLE
 from sipmask_core.presets import KeepRatio
 
 if TYPE_CHECKING:
     from sipmask_core.presets import Preset
-
-PAD = 32
 
 
 class Cost(NamedTuple):
@@ -44,6 +42,6 @@ def cost_of(preset: Preset) -> Cost:
 def _largest_input(preset: Preset) -> tuple[int, int]:
     resize = preset.resize
     if isinstance(resize, KeepRatio):
-        height, width = (math.ceil(side / PAD) * PAD for side in (resize.short, resize.long))
+        height, width = (side + -side % PAD_MULTIPLE for side in (resize.short, resize.long))
         return height, width
     return resize.height, resize.width
