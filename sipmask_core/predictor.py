@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sipmask_core.model.sipmask import SipMask
+    from sipmask_core.stopwatch import Stopwatch
 
 PRETRAINED = Path(__file__).parent / "weights" / "sipmask_r18_lite_person.safetensors"
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -50,7 +51,7 @@ class Predictor:
     Raises InputError for a device or precision that cannot be used.
 
     The model given is not changed: the predictor works on a copy with batch norm folded into the
-    convolutions.
+    convolutions. Where `stopwatch` is set, each call laps it stage by stage.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Predictor:
             torch.set_num_threads(num_threads)
         if score_threshold is not None and not 0 <= score_threshold <= 1:
             raise InputError(f"score_threshold is {score_threshold}; it must be between 0 and 1.")
+        self.stopwatch: Stopwatch | None = None
         self.device = choose_device(device)
         self.precision = _choose_precision(precision, self.device)
         self.preset = model.preset
@@ -94,7 +96,12 @@ class Predictor:
     def __call__(self, image: NDArray[np.uint8]) -> Instances:
         """image: (H, W, 3) uint8, BGR. Raises InputError for anything else."""
         prepared = self.prepare(image)
-        return self.postprocess(self.forward(prepared), prepared, image.shape[:2])
+        self._lap("prepare")
+        outputs = self.forward(prepared)
+        self._lap("network")
+        instances = self.postprocess(outputs, prepared, image.shape[:2])
+        self._lap("masks")
+        return instances
 
     def track(self, frames: Iterable[NDArray[np.uint8]]) -> Iterator[Instances]:
         """The instances of each frame of one video, with track ids; see `Tracker`.
@@ -105,6 +112,10 @@ class Predictor:
         """
         tracker = Tracker("youtube-vis" if self.preset.embedding_channels else "online")
         return (tracker.update(self(frame)) for frame in frames)
+
+    def _lap(self, stage: str) -> None:
+        if self.stopwatch is not None:
+            self.stopwatch.lap(stage)
 
     def prepare(self, image: NDArray[np.uint8]) -> NetworkInput:
         """Resize and pad the image."""

@@ -243,7 +243,7 @@ class _ModelRun(_Run):
         self._writer.write(f"{topic}/instances", recorded.time, perceive.to_message(percept))
         if self._task.overlay:
             self._writer.write(f"{topic}/overlay", recorded.time, perceive.to_overlay(percept))
-        return percept.instances, percept.seconds
+        return percept.instances, tuple(percept.laps.values())
 
 
 class _ResultsRun(_Run):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from sensor_msgs.msg import CompressedImage, Image
 
 from sipmask_core.drawing import draw_instances
+from sipmask_core.stopwatch import Stopwatch
 from sipmask_ros.conversions import (
     array_to_image,
     compressed_to_bgr,
@@ -30,12 +30,12 @@ STAGES = ("decode", "predict", "track")
 
 
 class Percept(NamedTuple):
-    """What was seen in an image; seconds: what each of STAGES took."""
+    """What was seen in an image; laps: the seconds that each of STAGES took."""
 
     header: Any
     image: NDArray[np.uint8]
     instances: Instances
-    seconds: tuple[float, float, float]
+    laps: dict[str, float]
 
 
 class Perception:
@@ -43,6 +43,7 @@ class Perception:
 
     tracker: of this camera; None leaves the instances untracked.
     mask_encoding: of the InstanceArrays, see `instances_to_message`.
+    in_detail: split the predictor's time, too; its stages then take the place of "predict".
     """
 
     def __init__(
@@ -50,24 +51,29 @@ class Perception:
         predictor: Predictor,
         tracker: OnlineTracker | None = None,
         mask_encoding: str = "mono8",
+        in_detail: bool = False,
     ) -> None:
         self._predictor = predictor
         self._tracker = tracker
         self._mask_encoding = mask_encoding
+        self._stopwatch = Stopwatch(predictor.device if in_detail else None)
+        if in_detail:
+            predictor.stopwatch = self._stopwatch
+        self._in_detail = in_detail
 
     def __call__(self, message: ImageMessage) -> Percept:
         """Raises InputError for an image that cannot be read."""
-        began = time.perf_counter()
+        self._stopwatch.restart()
         compressed = isinstance(message, CompressedImage)
         image = compressed_to_bgr(message) if compressed else image_to_bgr(message)
-        decoded = time.perf_counter()
+        self._stopwatch.lap("decode")
         instances = self._predictor(image)
-        predicted = time.perf_counter()
+        if not self._in_detail:
+            self._stopwatch.lap("predict")
         if self._tracker is not None:
             instances = self._tracker.update(instances, stamp_seconds(message.header))
-        ended = time.perf_counter()
-        seconds = (decoded - began, predicted - decoded, ended - predicted)
-        return Percept(message.header, image, instances, seconds)
+        self._stopwatch.lap("track")
+        return Percept(message.header, image, instances, self._stopwatch.laps)
 
     def to_message(self, percept: Percept) -> InstanceArray:
         """The instances as they are published."""

@@ -147,6 +147,7 @@ class SegmentationNode(LifecycleNode):
             ready.predictor,
             ready.tracker if ready.parameters.tracking else None,
             ready.parameters.mask_encoding,
+            ready.parameters.timing,
         )
         segmenter = Segmenter(
             self,

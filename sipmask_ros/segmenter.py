@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 import traceback
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rclpy.time import Time
 
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 
 # Seconds between two warnings of the same kind.
 WARNING_PERIOD = 5.0
+
+
+class _Arrival(NamedTuple):
+    message: ImageMessage
+    time: float  # seconds of time.perf_counter
 
 
 class Segmenter:
@@ -50,14 +56,14 @@ class Segmenter:
         self._instances = instances
         self._overlay = overlay
         self._labels = labels
-        self._mailbox: Mailbox[ImageMessage] = Mailbox()
+        self._mailbox: Mailbox[_Arrival] = Mailbox()
         self._thread = threading.Thread(target=self._work, name="segmenter", daemon=True)
         self._thread.start()
 
     def on_image(self, message: ImageMessage) -> None:
         """Leave an image to be segmented."""
         self._statistics.receive()
-        if self._mailbox.put(message) is not None:
+        if self._mailbox.put(_Arrival(message, time.perf_counter())) is not None:
             self._statistics.finish(Outcome.REPLACED)
 
     def stop(self, timeout: float | None = None) -> bool:
@@ -68,9 +74,9 @@ class Segmenter:
         return not self._thread.is_alive()
 
     def _work(self) -> None:
-        while (message := self._mailbox.take()) is not None:
+        while (arrival := self._mailbox.take()) is not None:
             try:
-                outcome = self._segment(message)
+                outcome = self._segment(*arrival)
             except InputError as error:
                 outcome = Outcome.BROKEN
                 self._log.warning(
@@ -86,15 +92,30 @@ class Segmenter:
                 )
             self._statistics.finish(outcome)
 
-    def _segment(self, message: ImageMessage) -> Outcome:
+    def _segment(self, message: ImageMessage, arrived: float) -> Outcome:
+        taken = time.perf_counter()
         header = message.header
         if self._is_stale(header):
             return Outcome.STALE
 
         percept = self._perceive(message)
-        self._instances.publish(self._perceive.to_message(percept))
+        perceived = time.perf_counter()
+        result = self._perceive.to_message(percept)
+        made = time.perf_counter()
+        self._instances.publish(result)
         if (age := self._age(header)) is not None:
             self._statistics.add_latency(age)
+            if self._parameters.timing:
+                published = time.perf_counter()
+                self._statistics.add_stages(
+                    {
+                        "receive": age - (published - arrived),
+                        "wait": taken - arrived,
+                        **percept.laps,
+                        "message": made - perceived,
+                        "publish": published - made,
+                    }
+                )
         if self._overlay.get_subscription_count():
             self._overlay.publish(self._perceive.to_overlay(percept))
         if self._labels.get_subscription_count():
