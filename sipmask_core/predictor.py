@@ -14,8 +14,7 @@ from sipmask_core.checkpoints import load_model
 from sipmask_core.errors import InputError
 from sipmask_core.instances import Instances
 from sipmask_core.masks import paste, soft_mask_crop, soft_masks
-from sipmask_core.model.backbone import DeformableConv2d
-from sipmask_core.model.head import BASIS_STRIDE, FeatureAlign, HeadOutputs, SipMaskHead
+from sipmask_core.model.head import BASIS_STRIDE, HeadOutputs, SipMaskHead
 from sipmask_core.postprocess import (
     Detections,
     detect,
@@ -239,16 +238,15 @@ def _choose_precision(precision: str, device: torch.device) -> str:
 def _for_inference(model: SipMask, device: torch.device, dtype: torch.dtype) -> SipMask:
     """A copy of the model, ready to run: folded, on its device, in its precision.
 
-    Box regression, feature alignment and deformable convolutions stay in float32: coordinates
-    do not survive fewer bits.
+    Box regression and the offsets of feature alignment stay in float32: coordinates do not survive
+    fewer bits.
     """
     model = copy.deepcopy(model).eval().requires_grad_(False)
     model.backbone.fold_batch_norm()
     model = model.to(device, dtype).to(memory_format=torch.channels_last)
     head: SipMaskHead = model.bbox_head
-    for module in model.modules():
-        if isinstance(module, FeatureAlign | DeformableConv2d):
-            module.float()
+    if head.feat_align.align:
+        head.feat_align.conv_offset.float()
     head.fcos_reg.float()
     head.scales.float()
     return model
