@@ -11,11 +11,13 @@ import torch
 
 from sipmask_core.checkpoints import load_model
 from sipmask_core.errors import InputError
+from sipmask_core.graphs import GraphedNetwork
 from sipmask_core.instances import Instances
 from sipmask_core.masks import mask_grid, paste, soft_mask_crop, soft_masks
 from sipmask_core.model.head import BASIS_STRIDE, HeadOutputs, SipMaskHead
 from sipmask_core.postprocess import embeddings_at, find_objects
 from sipmask_core.preprocess import NetworkInput, Normalise, check_image, prepare
+from sipmask_core.stopwatch import stage
 from sipmask_core.tracking import Tracker
 
 if TYPE_CHECKING:
@@ -71,6 +73,9 @@ class Predictor:
         self._dtype = PRECISIONS[self.precision]
         self._normalise = Normalise(self.preset).to(self.device)
         self._model = _for_inference(model, self.device, self._dtype)
+        self._graphed = (
+            GraphedNetwork(self._network, self.device) if self.device.type == "cuda" else None
+        )
 
     @classmethod
     def from_pretrained(
@@ -85,8 +90,16 @@ class Predictor:
 
     def __call__(self, image: NDArray[np.uint8]) -> Instances:
         """image: (H, W, 3) uint8, BGR. Raises InputError for anything else."""
-        prepared = self.prepare(image)
-        return self.postprocess(self.forward(prepared), prepared, image.shape[:2])
+        with stage("preprocess"):
+            prepared = self.prepare(image)
+        outputs = self.forward(prepared)
+        with stage("masks"):
+            return self.postprocess(outputs, prepared, image.shape[:2])
+
+    @property
+    def model(self) -> SipMask:
+        """The copy that runs: folded, on the device, in the precision."""
+        return self._model
 
     def track(self, frames: Iterable[NDArray[np.uint8]]) -> Iterator[Instances]:
         """The instances of each frame of one video, with track ids; see `Tracker`.
@@ -102,11 +115,24 @@ class Predictor:
         """Resize and pad the image."""
         return prepare(check_image(image), self.preset)
 
-    @torch.inference_mode()
     def forward(self, prepared: NetworkInput) -> HeadOutputs:
         """Upload, normalise and run the network."""
-        pixels = torch.from_numpy(prepared.pixels).to(self.device)[None]
-        return self._model(self._normalise(pixels, prepared.size, self._dtype))
+        return self.forward_batch(torch.from_numpy(prepared.pixels)[None], prepared.size)
+
+    @torch.inference_mode()
+    def forward_batch(self, pixels: Tensor, size: tuple[int, int]) -> HeadOutputs:
+        """As `forward` for N prepared images of one size: (N, H, W, 3) uint8 on the CPU.
+
+        size: (h, w) of the images within, at the top left.
+        """
+        with stage("network"):
+            return self._graphed(pixels, size) if self._graphed else self._network(pixels, size)
+
+    def _network(self, pixels: Tensor, size: tuple[int, int]) -> HeadOutputs:
+        """pixels: on the device of the model. On a GPU, nothing in here waits for it."""
+        with stage("preprocess"):
+            x = self._normalise(pixels, size, self._dtype)  # (N, 3, H, W), channels-last
+        return self._model(x)
 
     @torch.inference_mode()
     def postprocess(
@@ -114,7 +140,8 @@ class Predictor:
     ) -> Instances:
         """Decode, NMS and masks at the size (H, W) of the original image."""
         preset = self.preset
-        found = find_objects(outputs, prepared, preset, self._asked_threshold)
+        with stage("nms"):
+            found = find_objects(outputs, prepared, preset, self._asked_threshold)
         height, width = image_size
         if len(found.boxes) == 0:
             return Instances.empty((height, width))

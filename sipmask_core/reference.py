@@ -15,6 +15,7 @@ from sipmask_core.instances import Instances, MaskCrop
 from sipmask_core.masks import mask_grid, soft_masks
 from sipmask_core.model.head import BASIS_STRIDE
 from sipmask_core.postprocess import embeddings_at, find_objects
+from sipmask_core.stopwatch import stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +41,8 @@ def plain_postprocess(
     rate_masks: soft masks (N, H / 2, W / 2) and labels (N,) -> ratings (N,); needed where the
     preset re-scores masks.
     """
-    found = find_objects(outputs, prepared, preset, score_threshold)
+    with stage("nms"):
+        found = find_objects(outputs, prepared, preset, score_threshold)
     height, width = image_size
     if len(found.boxes) == 0:
         return Instances.empty((height, width))
