@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,15 +17,63 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sipmask_core.instances import MaskCrop
+from sipmask_core.model.head import BASIS_STRIDE
+from sipmask_core.presets import Stretch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from sipmask_core.presets import Preset
+
 EMPTY = MaskCrop(0, 0, np.zeros((0, 0), bool))
 # Keeps the last pixel of a box in the last cell.
 CELL_MARGIN = 0.1
+
+
+class MaskGrid(NamedTuple):
+    """How the basis maps lie over an image.
+
+    canvas: (H, W) of the basis maps. ratio: basis pixels per image pixel, (vertical, horizontal).
+    area: the top left part (H, W) of the image that they reach; the authors' can fall short.
+    """
+
+    canvas: tuple[int, int]
+    ratio: tuple[float, float]
+    area: tuple[int, int]
+
+
+def mask_grid(
+    preset: Preset,
+    canvas: tuple[int, int],
+    scale: tuple[float, float],
+    image_size: tuple[int, int],
+) -> MaskGrid:
+    """The grid of a preset: canvas (H, W), network pixels per image pixel (x, y), image (H, W).
+
+    The authors resize the whole canvas to the floor of its size in image pixels, and the ratio is
+    that of the rounded sizes. Both axes have one factor, the smaller, except with the 544 x 544
+    presets, where factors are float32.
+    """
+    horizontal, vertical = scale
+    if preset.authors:
+        stretched = isinstance(preset.resize, Stretch)
+        if not stretched:
+            horizontal = vertical = min(scale)
+        precise = np.float32 if stretched else np.float64
+        height, width = (
+            max(1, math.floor(size * float(precise(BASIS_STRIDE) / precise(s))))
+            for size, s in zip(canvas, (vertical, horizontal), strict=True)
+        )
+        ratio = (canvas[0] / height, canvas[1] / width)
+    else:
+        ratio = (vertical / BASIS_STRIDE, horizontal / BASIS_STRIDE)
+    height, width = (
+        min(limit, math.ceil(size / r - 1e-6))
+        for limit, size, r in zip(image_size, canvas, ratio, strict=True)
+    )
+    return MaskGrid(canvas, ratio, (height, width))
 
 
 def split_cells(low: Tensor, high: Tensor, length: int, cells: int) -> Tensor:
@@ -100,24 +148,25 @@ def _cell_ranges(low: float, high: float, length: int, cells: int) -> list[int]:
 
 def paste(
     crop: tuple[int, int, Tensor],
-    canvas: tuple[int, int],
-    ratio: tuple[float, float],
-    image: tuple[int, int],
+    grid: MaskGrid,
     threshold: float,
 ) -> MaskCrop:
     """A soft-mask crop -> the binary mask in image pixels.
 
-    crop: (x, y, (h, w)) within a canvas of (H, W) basis pixels that is zero elsewhere. ratio: basis
-    pixels per image pixel, (vertical, horizontal). Equal to resizing the whole canvas bilinearly
-    (align_corners=False), keeping the top-left `image` (H, W) part and comparing with `threshold`,
-    but computed only where the result can be non-zero.
+    crop: (x, y, (h, w)) within a canvas that is zero elsewhere. Equal to resizing the whole canvas
+    bilinearly (align_corners=False), keeping the grid's area and comparing with `threshold`, but
+    computed only where the result can be non-zero.
     """
     x, y, soft = crop
     if soft.numel() == 0:
         return EMPTY
     height, width = soft.shape
-    top, y_low, y_high, y_weight = _axis_samples(y, height, canvas[0], ratio[0], image[0])
-    left, x_low, x_high, x_weight = _axis_samples(x, width, canvas[1], ratio[1], image[1])
+    top, y_low, y_high, y_weight = _axis_samples(
+        y, height, grid.canvas[0], grid.ratio[0], grid.area[0]
+    )
+    left, x_low, x_high, x_weight = _axis_samples(
+        x, width, grid.canvas[1], grid.ratio[1], grid.area[1]
+    )
 
     def tensor(array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(array).to(soft.device)

@@ -11,6 +11,7 @@ from torchvision.ops import batched_nms, box_iou, nms
 from sipmask_core.model.head import STRIDES, TRACK_STRIDE, HeadOutputs
 
 if TYPE_CHECKING:
+    from sipmask_core.preprocess import NetworkInput
     from sipmask_core.presets import Preset
 
 FAST_NMS_PER_CLASS = 200
@@ -37,6 +38,32 @@ class Detections(NamedTuple):
     scores: Tensor
     labels: Tensor
     coefficients: Tensor
+
+
+def find_objects(
+    outputs: HeadOutputs, prepared: NetworkInput, preset: Preset, score_threshold: float | None
+) -> Detections:
+    """The objects of the first image of the batch, boxes in pixels of the image before its resize.
+
+    score_threshold: lowest score to report; where None, the preset's own rule, which for the
+    authors' accurate presets is on the class score alone, so that scores can be lower.
+    """
+    threshold = preset.score_threshold if score_threshold is None else score_threshold
+    edge = 1 if preset.authors else 0
+    limit = (prepared.size[0] - edge, prepared.size[1] - edge)
+    scale = outputs.distances[0].new_tensor([*prepared.scale, *prepared.scale])  # (4,)
+    if preset.nms == "pairs":
+        found = detect_pairs(outputs, 0, limit, preset, threshold)
+        found = found._replace(boxes=found.boxes / scale)
+    else:
+        candidates = select_candidates(outputs, 0, limit, preset.candidates_per_level)
+        # The authors suppress in the coordinates of the original image.
+        candidates = candidates._replace(boxes=candidates.boxes / scale)
+        found = detect(candidates, preset, threshold)
+    if score_threshold is None:
+        return found
+    above = found.scores >= score_threshold
+    return Detections(*(values[above] for values in found))
 
 
 def locations(height: int, width: int, stride: int, device: torch.device) -> Tensor:

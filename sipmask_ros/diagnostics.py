@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
+from sipmask_core.stopwatch import by_stage
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -96,10 +98,10 @@ class Snapshot:
             p50, p99 = np.percentile(self.latencies, (50, 99)) * 1e3
             values["latency_p50_ms"] = f"{p50:.1f}"
             values["latency_p99_ms"] = f"{p99:.1f}"
-        for stage in dict.fromkeys(stage for seconds in self.stages for stage in seconds):
-            times = [1e3 * seconds.get(stage, 0.0) for seconds in self.stages]
+        for stage, seconds in by_stage(self.stages).items():
+            times = 1e3 * seconds
             p50, p99 = np.percentile(times, (50, 99))
-            values[f"{stage}_mean_ms"] = f"{np.mean(times):.3f}"
+            values[f"{stage}_mean_ms"] = f"{times.mean():.3f}"
             values[f"{stage}_p50_ms"] = f"{p50:.3f}"
             values[f"{stage}_p99_ms"] = f"{p99:.3f}"
         return values

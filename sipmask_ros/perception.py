@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from sensor_msgs.msg import CompressedImage, Image
 
 from sipmask_core.drawing import draw_instances
-from sipmask_core.stopwatch import Stopwatch
+from sipmask_core.stopwatch import stage
 from sipmask_ros.conversions import (
     array_to_image,
     compressed_to_bgr,
@@ -17,6 +17,7 @@ from sipmask_ros.conversions import (
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
     from numpy.typing import NDArray
 
     from sipmask_core.instances import Instances
@@ -26,16 +27,13 @@ if TYPE_CHECKING:
 
 ImageMessage: TypeAlias = Image | CompressedImage
 
-STAGES = ("decode", "predict", "track")
-
 
 class Percept(NamedTuple):
-    """What was seen in an image; laps: the seconds that each of STAGES took."""
+    """What was seen in an image."""
 
     header: Any
     image: NDArray[np.uint8]
     instances: Instances
-    laps: dict[str, float]
 
 
 class Perception:
@@ -43,7 +41,8 @@ class Perception:
 
     tracker: of this camera; None leaves the instances untracked.
     mask_encoding: of the InstanceArrays, see `instances_to_message`.
-    in_detail: split the predictor's time, too; its stages then take the place of "predict".
+
+    A stopwatch that listens hears "decode", the stages of the predictor, "track" and "message".
     """
 
     def __init__(
@@ -51,39 +50,37 @@ class Perception:
         predictor: Predictor,
         tracker: OnlineTracker | None = None,
         mask_encoding: str = "mono8",
-        in_detail: bool = False,
     ) -> None:
         self._predictor = predictor
         self._tracker = tracker
         self._mask_encoding = mask_encoding
-        self._stopwatch = Stopwatch(predictor.device if in_detail else None)
-        if in_detail:
-            predictor.stopwatch = self._stopwatch
-        self._in_detail = in_detail
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network runs."""
+        return self._predictor.device
 
     def __call__(self, message: ImageMessage) -> Percept:
         """Raises InputError for an image that cannot be read."""
-        self._stopwatch.restart()
-        compressed = isinstance(message, CompressedImage)
-        image = compressed_to_bgr(message) if compressed else image_to_bgr(message)
-        self._stopwatch.lap("decode")
+        with stage("decode"):
+            compressed = isinstance(message, CompressedImage)
+            image = compressed_to_bgr(message) if compressed else image_to_bgr(message)
         instances = self._predictor(image)
-        if not self._in_detail:
-            self._stopwatch.lap("predict")
         if self._tracker is not None:
-            instances = self._tracker.update(instances, stamp_seconds(message.header))
-        self._stopwatch.lap("track")
-        return Percept(message.header, image, instances, self._stopwatch.laps)
+            with stage("track"):
+                instances = self._tracker.update(instances, stamp_seconds(message.header))
+        return Percept(message.header, image, instances)
 
     def to_message(self, percept: Percept) -> InstanceArray:
         """The instances as they are published."""
-        return instances_to_message(
-            percept.instances,
-            percept.header,
-            self._predictor.class_names,
-            self._predictor.model_name,
-            self._mask_encoding,
-        )
+        with stage("message"):
+            return instances_to_message(
+                percept.instances,
+                percept.header,
+                self._predictor.class_names,
+                self._predictor.model_name,
+                self._mask_encoding,
+            )
 
     def to_overlay(self, percept: Percept) -> Image:
         """The image with the instances drawn in, as it is published."""

@@ -147,7 +147,6 @@ class SegmentationNode(LifecycleNode):
             ready.predictor,
             ready.tracker if ready.parameters.tracking else None,
             ready.parameters.mask_encoding,
-            ready.parameters.timing,
         )
         segmenter = Segmenter(
             self,

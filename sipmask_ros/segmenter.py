@@ -5,17 +5,21 @@ from __future__ import annotations
 import threading
 import time
 import traceback
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rclpy.time import Time
 
 from sipmask_core.errors import InputError
+from sipmask_core.stopwatch import Stopwatch, stage, wait_for
 from sipmask_ros.conversions import array_to_image, label_image
 from sipmask_ros.diagnostics import Outcome, Statistics
 from sipmask_ros.mailbox import Mailbox
 from sipmask_ros.perception import stamp_seconds
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from rclpy.node import Node
     from rclpy.publisher import Publisher
 
@@ -93,35 +97,33 @@ class Segmenter:
             self._statistics.finish(outcome)
 
     def _segment(self, message: ImageMessage, arrived: float) -> Outcome:
-        taken = time.perf_counter()
         header = message.header
         if self._is_stale(header):
             return Outcome.STALE
 
-        percept = self._perceive(message)
-        perceived = time.perf_counter()
-        result = self._perceive.to_message(percept)
-        made = time.perf_counter()
-        self._instances.publish(result)
+        taken = time.perf_counter()
+        with self._timing() as stopwatch:
+            percept = self._perceive(message)
+            result = self._perceive.to_message(percept)
+            with stage("publish"):
+                self._instances.publish(result)
         if (age := self._age(header)) is not None:
             self._statistics.add_latency(age)
-            if self._parameters.timing:
-                published = time.perf_counter()
-                self._statistics.add_stages(
-                    {
-                        "receive": age - (published - arrived),
-                        "wait": taken - arrived,
-                        **percept.laps,
-                        "message": made - perceived,
-                        "publish": published - made,
-                    }
-                )
+            if stopwatch is not None:
+                way_here = age - (time.perf_counter() - arrived)
+                before = {"receive": way_here, "wait": taken - arrived}
+                self._statistics.add_stages(before | stopwatch.seconds)
         if self._overlay.get_subscription_count():
             self._overlay.publish(self._perceive.to_overlay(percept))
         if self._labels.get_subscription_count():
             labels = label_image(percept.instances)
             self._labels.publish(array_to_image(labels, "mono16", header))
         return Outcome.SEGMENTED
+
+    def _timing(self) -> AbstractContextManager[Stopwatch | None]:
+        if not self._parameters.timing:
+            return nullcontext()
+        return Stopwatch(lambda: wait_for(self._perceive.device)).listening()
 
     def _is_stale(self, header: Any) -> bool:
         limit = self._parameters.max_age

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sipmask_core.masks import mask_logits, paste, soft_mask_crop, soft_masks, split_cells
+from sipmask_core.masks import MaskGrid, mask_logits, paste, soft_mask_crop, soft_masks, split_cells
 
 H, W, BASES = 24, 30, 4
 
@@ -90,7 +90,7 @@ def test_pasting_a_crop_equals_resizing_the_whole_canvas(
     expected[: area[0], : area[1]] = (resized > 0.4)[: area[0], : area[1]].numpy()
 
     crop = soft_mask_crop(basis, coefficients, box, 2)
-    x, y, bitmap = paste(crop, (H, W), (H / size[0], W / size[1]), area, 0.4)
+    x, y, bitmap = paste(crop, MaskGrid((H, W), (H / size[0], W / size[1]), area), 0.4)
     actual = np.zeros(image, bool)
     actual[y : y + bitmap.shape[0], x : x + bitmap.shape[1]] = bitmap
     # A value within rounding of the threshold may fall on either side.
@@ -102,7 +102,7 @@ def test_pasting_a_crop_equals_resizing_the_whole_canvas(
 def test_a_mask_crop_is_as_small_as_the_mask() -> None:
     soft = torch.zeros(10, 10)
     soft[4:6, 3:8] = 1
-    x, y, bitmap = paste((2, 1, soft), (20, 20), (1.0, 1.0), (20, 20), 0.5)
+    x, y, bitmap = paste((2, 1, soft), MaskGrid((20, 20), (1.0, 1.0), (20, 20)), 0.5)
     assert (x, y, bitmap.shape) == (5, 5, (2, 5))
     assert bitmap.all()
 
@@ -110,4 +110,4 @@ def test_a_mask_crop_is_as_small_as_the_mask() -> None:
 @pytest.mark.parametrize("box", [(5, 5, 5, 9), (9, 9, 5, 5), (-9, -9, -2, -2), (40, 40, 50, 50)])
 def test_a_box_without_pixels_gives_an_empty_mask(box: tuple[float, ...]) -> None:
     crop = soft_mask_crop(torch.rand(BASES, H, W), torch.rand(4, BASES), box, 2)
-    assert paste(crop, (H, W), (0.5, 0.5), (48, 60), 0.4).bitmap.size == 0
+    assert paste(crop, MaskGrid((H, W), (0.5, 0.5), (48, 60)), 0.4).bitmap.size == 0

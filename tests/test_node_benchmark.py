@@ -10,7 +10,7 @@ pytest.importorskip("skimage", reason="the demo scene's photographs are not inst
 from sipmask_ros import benchmark
 from sipmask_ros.benchmark import _search
 
-STAGES = {"receive", "wait", "decode", "prepare", "network", "track", "message", "publish"}
+STAGES = {"receive", "wait", "decode", "preprocess", "nms", "track", "message", "publish"}
 
 
 def searched(limit, rates=()):
