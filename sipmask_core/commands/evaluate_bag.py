@@ -26,7 +26,8 @@ Ctrl-C keeps what is done. Options for a topic are repeated for several, in the 
 An image of a ground truth file belongs to the recorded image that its integer field `stamp`
 (nanoseconds) or `frame` (0 is the topic's first image) names; for YouTube-VIS, lists `stamps` or
 `frames` of the video. Without these, the number that its file name ends in counts: a stamp from 16
-digits on, otherwise a frame.
+digits on, otherwise a frame. `sipmask dataset from-bag` makes such files, also for several topics
+at once: give that file once for each.
 
 examples:
   sipmask evaluate bag drive.mcap --output seen/
