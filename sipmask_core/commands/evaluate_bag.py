@@ -104,7 +104,7 @@ def add_arguments(kinds: Any) -> None:
 
 def _evaluate(args: argparse.Namespace) -> int:
     try:
-        from sipmask_ros.bag import Task, evaluate, format_report
+        from sipmask_ros.bag import Task, evaluate, format_report, image_topics
         from sipmask_ros.bag_reader import Bag
     except ImportError as error:
         raise InputError(
@@ -128,10 +128,12 @@ def _evaluate(args: argparse.Namespace) -> int:
         results=args.results,
         results_topics=tuple(args.results_topic),
     )
+    bag = Bag(task.recording)
+    image_topics(bag, task.topics)  # refuses the task before a folder is made for it
     places = [task.report, *([args.json] if args.json else [])]
     for place in places:
         require_writable(place)
-    inputs = [*Bag(task.recording).files, *task.truth_files]
+    inputs = [*bag.files, *task.truth_files]
     predictor = None
     if args.results is None:
         predictor = load_predictor(args, score_threshold=args.score_threshold)
