@@ -4,6 +4,7 @@ import copy
 import json
 
 import pytest
+import torch
 
 pytest.importorskip("sensor_msgs", reason="no ROS 2 in this environment")
 pytest.importorskip("sipmask_ros.msg", reason="the messages are not built")
@@ -12,6 +13,15 @@ pytest.importorskip("rosbags", reason="rosbags is not installed")
 import golden_bag
 
 
+@pytest.fixture
+def threads():
+    """The evaluation sets PyTorch's threads for the whole process."""
+    number = torch.get_num_threads()
+    yield
+    torch.set_num_threads(number)
+
+
+@pytest.mark.usefixtures("threads")
 @pytest.mark.skipif(
     not golden_bag.VIDEO.is_dir(), reason=f"no recorded video in {golden_bag.VIDEO}"
 )
