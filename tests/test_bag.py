@@ -230,6 +230,20 @@ def test_a_damaged_chunk_costs_only_its_own_images(tmp_path):
     assert "a chunk of it is damaged" in failures[0]
 
 
+def test_an_overwritten_part_costs_only_its_own_images(tmp_path):
+    recording = write(tmp_path / "drive", {CAMERA: raw}, indices=range(30))
+    file = storage_file(recording)
+    size = file.stat().st_size
+    with file.open("rb+") as stream:
+        stream.seek(size // 3)
+        stream.write(b"\xaa" * (size // 10))
+    report, failures = look(recording, tmp_path / "seen")
+    found = [message.header for _, message in arrays(tmp_path / "seen" / "bag")]
+    assert 24 <= len(found) <= 27 and header(0) in found and header(29) in found
+    assert report["lost_messages"] == {CAMERA: 30 - report["images"]}
+    assert "a chunk of it is damaged" in failures[0]
+
+
 def test_an_image_that_does_not_decode_is_named_and_left_out(tmp_path):
     def make(index):
         message = compressed(index)
