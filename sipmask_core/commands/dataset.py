@@ -61,7 +61,8 @@ examples:
 
 _FROM_VIDEO = f"""\
 {_FORMS}
-The name of an image is that of the video and the number of the frame, counted from 0.
+The name of an image is that of the video and the number of the frame, counted from 0. Frames of a
+folder are encoded anew.
 
 examples:
   sipmask dataset from-video street.mp4 --output street/ --every 10
