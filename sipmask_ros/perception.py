@@ -8,12 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from sensor_msgs.msg import CompressedImage, Image
 
 from sipmask_core.drawing import draw_instances
-from sipmask_ros.conversions import (
-    array_to_image,
-    compressed_to_bgr,
-    image_to_bgr,
-    instances_to_message,
-)
+from sipmask_ros.conversions import array_to_image, instances_to_message, to_bgr
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,8 +53,7 @@ class Perception:
     def __call__(self, message: ImageMessage) -> Percept:
         """Raises InputError for an image that cannot be read."""
         began = time.perf_counter()
-        compressed = isinstance(message, CompressedImage)
-        image = compressed_to_bgr(message) if compressed else image_to_bgr(message)
+        image = to_bgr(message)
         decoded = time.perf_counter()
         instances = self._predictor(image)
         predicted = time.perf_counter()
