@@ -8,12 +8,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from sipmask_core.drawing import draw_instances
 from sipmask_core.stopwatch import stage
-from sipmask_ros.conversions import (
-    array_to_image,
-    compressed_to_bgr,
-    image_to_bgr,
-    instances_to_message,
-)
+from sipmask_ros.conversions import array_to_image, instances_to_message, to_bgr
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,8 +58,7 @@ class Perception:
     def __call__(self, message: ImageMessage) -> Percept:
         """Raises InputError for an image that cannot be read."""
         with stage("decode"):
-            compressed = isinstance(message, CompressedImage)
-            image = compressed_to_bgr(message) if compressed else image_to_bgr(message)
+            image = to_bgr(message)
         instances = self._predictor(image)
         if self._tracker is not None:
             with stage("track"):

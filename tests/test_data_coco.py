@@ -50,6 +50,20 @@ def test_missing_box_and_area_come_from_the_mask(tmp_path):
     assert coco_object.area == 600
 
 
+@pytest.mark.parametrize(
+    ("fields", "track_id"),
+    [
+        ({}, None),
+        ({"track_id": 4}, 4),
+        ({"attributes": {"track_id": 4, "occluded": False}}, 4),
+        ({"track_id": "left", "attributes": None}, None),
+    ],
+)
+def test_a_track_id_is_read_where_trackers_and_cvat_write_it(tmp_path, fields, track_id):
+    (coco_object,) = read(tmp_path, document(**fields)).images[0].objects
+    assert coco_object.track_id == track_id
+
+
 BROKEN = {
     "no JSON": ("{", "not valid JSON"),
     "a list": ([], "'categories' is missing or not a list of objects"),

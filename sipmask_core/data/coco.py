@@ -152,7 +152,17 @@ def _object(document: Document, entry: Entry, image: CocoImage, label: int) -> C
         area=shape.area,
         segmentation=shape.segmentation,
         is_crowd=document.is_crowd(entry),
+        track_id=_track_id(entry),
     )
+
+
+def _track_id(entry: Entry) -> int | None:
+    """The field `track_id`, also among CVAT's attributes; what is no number there tells nothing."""
+    attributes = entry.get("attributes")
+    for fields in (entry, attributes if isinstance(attributes, dict) else {}):
+        if type(track_id := fields.get("track_id")) is int:
+            return track_id
+    return None
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
