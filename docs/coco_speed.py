@@ -28,6 +28,8 @@ from sipmask_core.data.coco import read_annotations
 from sipmask_core.evaluation import coco as own
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
 HEIGHT, WIDTH = 480, 640
@@ -60,9 +62,12 @@ def main() -> None:
             figures, seconds = by_us(annotations, results, kind)
             ours.append(seconds)
             assert figures == reference, "the figures differ"
-        for part in ("overlaps", "matching and accumulation", "total"):
-            slow, fast = (min(s[part] for s in runs) for runs in (theirs, ours))
-            print(f"{kind}  {part:<26} {slow:7.2f} s  {fast:7.2f} s  {slow / fast:5.1f}x")
+        best_of_theirs, best_of_ours = (
+            min(runs, key=lambda seconds: seconds["total"]) for runs in (theirs, ours)
+        )
+        for part, slow in best_of_theirs.items():
+            fast = best_of_ours[part]
+            print(f"{kind}  {part:<27} {slow:7.2f} s  {fast:7.2f} s  {slow / fast:5.1f}x")
 
 
 def synthetic(images: int, classes: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -140,23 +145,36 @@ def by_pycocotools(
         for coco in (truth, detections):
             coco.createIndex()
         evaluation = COCOeval(truth, detections, kind)
-        overlaps = [0.0]
-        compute = evaluation.computeIoU
-
-        def timed(*arguments: Any) -> Any:
-            began = perf_counter()
-            ious = compute(*arguments)
-            overlaps[0] += perf_counter() - began
-            return ious
-
-        evaluation.computeIoU = timed
+        spent = [0.0]
+        evaluation._prepare = timed(evaluation._prepare, spent)
+        evaluation.computeIoU = timed(evaluation.computeIoU, spent)
         began = perf_counter()
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
     total = perf_counter() - began
-    parts = {"overlaps": overlaps[0], "matching and accumulation": total - overlaps[0]}
-    return evaluation.stats.tolist(), {**parts, "total": total}
+    return evaluation.stats.tolist(), parts(spent[0], total)
+
+
+def timed(function: Callable[..., Any], spent: list[float]) -> Callable[..., Any]:
+    """The function, adding the seconds that it takes to spent[0]."""
+
+    def call(*arguments: Any) -> Any:
+        began = perf_counter()
+        value = function(*arguments)
+        spent[0] += perf_counter() - began
+        return value
+
+    return call
+
+
+def parts(overlaps: float, total: float) -> dict[str, float]:
+    """Seconds by part."""
+    return {
+        "grouping and overlaps": overlaps,
+        "matching and accumulation": total - overlaps,
+        "total": total,
+    }
 
 
 def by_us(annotations: Any, results: list[dict[str, Any]], kind: str) -> Any:
@@ -165,9 +183,8 @@ def by_us(annotations: Any, results: list[dict[str, Any]], kind: str) -> Any:
     comparisons = own.compare(annotations, results, kind)
     compared = perf_counter()
     scores = own.accumulate(annotations, comparisons)
-    ended = perf_counter()
-    parts = {"overlaps": compared - began, "matching and accumulation": ended - compared}
-    return list(scores.overall.values()), {**parts, "total": ended - began}
+    total = perf_counter() - began
+    return list(scores.overall.values()), parts(compared - began, total)
 
 
 if __name__ == "__main__":
