@@ -18,7 +18,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
@@ -35,6 +34,8 @@ if TYPE_CHECKING:
 HEIGHT, WIDTH = 480, 640
 OBJECTS, ALARMS = 7, 30  # an image, on average
 CLASSES_PER_IMAGE = 3
+ANGLES = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+ROUND = np.stack([np.cos(ANGLES), np.sin(ANGLES)], axis=1)
 
 
 def main() -> None:
@@ -111,10 +112,8 @@ def shape(image_id: int, category_id: int, box: NDArray[np.float64]) -> dict[str
     """A box and the ellipse in it."""
     x, y, w, h = (float(value) for value in box)
     w, h = max(w, 2.0), max(h, 2.0)
-    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
-    centre, axes = (round(x + w / 2), round(y + h / 2)), (round(w / 2), round(h / 2))
-    cv2.ellipse(mask, centre, axes, 0, 0, 360, 1, cv2.FILLED)
-    rle = coco_mask.encode(np.asfortranarray(mask))
+    ellipse = np.array([x + w / 2, y + h / 2]) + ROUND * [w / 2, h / 2]
+    (rle,) = coco_mask.frPyObjects([ellipse.ravel().tolist()], HEIGHT, WIDTH)
     return {
         "image_id": image_id,
         "category_id": category_id,
