@@ -53,14 +53,15 @@ def coco_results(
 
 
 def youtube_vis_results(
-    frames: Iterable[Instances], video_id: int, category_ids: Sequence[int]
+    frames: Iterable[Instances], video_id: int, category_ids: Sequence[int | None]
 ) -> list[Result]:
     """The tracked instances of one video as YouTube-VIS results, one per track id.
 
     frames: the instances of every frame, in order; untracked ones are left out, and the last one
-    counts where two of a frame share an id. Label i has category id i of `category_ids`. A result
-    has video_id, category_id (of the label that most frames give, the lowest on a tie), score (mean
-    over the frames that show the object) and segmentations: per frame a compressed RLE, or None.
+    counts where two of a frame share an id. Label i has category id i of `category_ids`; tracks
+    with None there are left out. A result has video_id, category_id (of the label that most frames
+    give, the lowest on a tie), score (mean over the frames that show the object) and segmentations:
+    per frame a compressed RLE, or None.
     """
     tracks: dict[int, dict[int, tuple[float, int, dict[str, Any]]]] = {}
     number = 0
@@ -80,10 +81,13 @@ def youtube_vis_results(
     results = []
     for seen in tracks.values():
         scores, labels, _ = zip(*seen.values(), strict=True)
+        category_id = category_ids[int(np.bincount(labels).argmax())]
+        if category_id is None:
+            continue
         results.append(
             {
                 "video_id": video_id,
-                "category_id": category_ids[int(np.bincount(labels).argmax())],
+                "category_id": category_id,
                 "score": sum(scores) / len(scores),
                 "segmentations": [
                     seen[frame][2] if frame in seen else None for frame in range(number)

@@ -75,6 +75,15 @@ def test_a_youtube_vis_result_is_a_track_with_one_mask_or_none_per_frame():
     assert second["category_id"] == 10 and second["segmentations"][1:] == [None, None]
 
 
+def test_tracks_of_a_class_without_a_category_are_left_out():
+    frames = [tracked([0.9, 0.8], [0, 1], [0, 1]), tracked([0.9, 0.8], [1, 1], [0, 1])]
+    (result,) = youtube_vis_results(frames, 1, (None, 4))  # a tie goes to label 0
+    assert result["category_id"] == 4
+    assert result["segmentations"][0] == frames[0].to_rle()[1]
+    (result,) = youtube_vis_results(frames, 1, (3, None))
+    assert result["category_id"] == 3
+
+
 def test_untracked_instances_are_no_youtube_vis_result_and_the_last_of_an_id_counts():
     frame = tracked([0.9, 0.8, 0.7], [0, 1, 2], [3, -1, 3])
     (result,) = youtube_vis_results([frame], 1, (1, 2, 3))

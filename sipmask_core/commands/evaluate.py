@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sipmask_core.commands import evaluate_bag
+from sipmask_core.commands import evaluate_bag, evaluate_youtube_vis
 from sipmask_core.commands.model_arguments import (
     add_model_arguments,
     load_predictor,
@@ -73,6 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     coco.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     add_model_arguments(coco)
     coco.set_defaults(evaluate=_evaluate_coco)
+    evaluate_youtube_vis.add_arguments(kinds)
     evaluate_bag.add_arguments(kinds)
 
 

@@ -1,0 +1,277 @@
+"""`sipmask evaluate youtube-vis`: model and tracker over a YouTube-VIS data set, and its scores."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sipmask_core.commands.model_arguments import (
+    add_model_arguments,
+    load_predictor,
+    made_by,
+    model_files,
+)
+from sipmask_core.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import torch
+
+    from sipmask_core.data.youtube_vis import Video, VideoAnnotations
+    from sipmask_core.evaluation.video_detector import VideoDetector
+    from sipmask_core.results import Result
+
+_DESCRIPTION = """\
+Tracks and their masks in videos: AP and AR by YouTube-VIS's rules, where the overlap of two tracks
+is that of their masks over the whole video, and HOTA, IDF1, MOTA and id switches on masks.
+
+--annotations is a file of YouTube-VIS 2019 or 2021, of OVIS, or one made alike; --images the folder
+that its file_names count from, as train/JPEGImages, which holds <video>/<frame>.jpg. Of a file
+without annotations, as that of a benchmark's server, only the results are written.
+
+--save-results writes the official results, one entry per track, as .zip the way the server takes
+them. While the model runs, finished videos are kept beside that file, with .partial added to its
+name: when Ctrl-C or a damaged frame has ended a run, the same command goes on from there. With
+--results, existing results are scored and no model runs.
+
+AP wants many results, also doubtful ones, HOTA and MOTA only what is likely: for figures of a robot
+that reports from 0.3 on, add --score-threshold 0.3.
+
+examples:
+  sipmask evaluate youtube-vis --annotations train.json --images train/JPEGImages --limit 100
+  sipmask evaluate youtube-vis --annotations valid.json --images valid/JPEGImages \\
+      --checkpoint sipmask_vis.pth --save-results submission.zip
+  sipmask evaluate youtube-vis --annotations train.json --results results.json --json scores.json
+"""
+
+
+def add_arguments(kinds: Any) -> None:
+    """Declare `youtube-vis` among the kinds of `sipmask evaluate`."""
+    parser = kinds.add_parser(
+        "youtube-vis",
+        help="tracks in videos: YouTube-VIS's mask AP, HOTA, IDF1, MOTA",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--annotations", required=True, type=Path, metavar="FILE", help="YouTube-VIS JSON")
+    add("--images", type=Path, metavar="DIR", help="folder of its frames")
+    add(
+        "--results",
+        type=Path,
+        metavar="FILE",
+        help="score these official results (.json or .zip); no model runs",
+    )
+    add("--limit", type=int, metavar="N", help="only the first N videos")
+    add(
+        "--score-threshold",
+        type=float,
+        metavar="S",
+        help="lowest score in a frame that counts (default: 0.05; the authors' presets keep their"
+        " own)",
+    )
+    add(
+        "--mode",
+        choices=("online", "youtube-vis"),
+        help="how objects are followed; by default the authors' association for presets with a"
+        " track branch, the online tracker for others",
+    )
+    add(
+        "--fps",
+        type=float,
+        metavar="F",
+        help="frames per second of the annotated frames, for the online mode (default: 30;"
+        " YouTube-VIS has 6)",
+    )
+    add(
+        "--save-results",
+        type=Path,
+        metavar="FILE",
+        help="write the model's results there (.json or .zip)",
+    )
+    add("--restart", action="store_true", help="forget what an interrupted run has finished")
+    add("--json", type=Path, metavar="FILE", help="write the figures there")
+    add_model_arguments(parser)
+    parser.set_defaults(evaluate=_evaluate)
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    import dataclasses
+
+    from sipmask_core.data.youtube_vis import read_videos
+    from sipmask_core.distributed import is_main
+    from sipmask_core.evaluation.video_results import read_results
+    from sipmask_core.evaluation.video_tracking import count_by_class, format_tracking, together
+    from sipmask_core.evaluation.youtube_vis import format_scores, score
+    from sipmask_core.files import require_writable, write_json
+    from sipmask_core.provenance import provenance
+
+    _check_usage(args)
+    everything = annotations = read_videos(args.annotations)
+    if args.limit is not None:
+        annotations = dataclasses.replace(annotations, videos=annotations.videos[: args.limit])
+    if not annotations.has_tracks and args.save_results is None:
+        raise InputError(
+            f"{args.annotations} has no tracks to compare with; give --save-results FILE to write"
+            " what a model finds."
+        )
+    for target in filter(None, (args.save_results, args.json)):
+        require_writable(target)
+
+    record: dict[str, Any] = {
+        "protocol": "youtube-vis",
+        "videos": len(annotations.videos),
+        "frames": sum(len(video.file_names) for video in annotations.videos),
+    }
+    device = None
+    inputs = [args.annotations]
+    folders = {}
+    if args.results is not None:
+        scored = {video.id for video in annotations.videos}
+        results = [r for r in read_results(args.results, everything) if r["video_id"] in scored]
+        inputs.append(args.results)
+    else:
+        results, device = _run_model(args, annotations, record)
+        if not is_main():
+            return 0
+        inputs += model_files(args)
+        folders[args.images] = annotations.frames().files(args.images)
+    print(f"{record['videos']} videos, {record['frames']} frames, {len(results)} results")
+    record["results"] = len(results)
+    if annotations.has_tracks:
+        scores = score(annotations, results)
+        counts = count_by_class(annotations, results)
+        record["segm"] = scores.overall
+        record["tracking"] = together(counts.values()).metrics()
+        record["by_class"] = {
+            name: {"segm": scores.by_class[name], "tracking": of_class.metrics()}
+            for name, of_class in counts.items()
+            if of_class.true_objects
+        }
+        print(format_scores(scores))
+        print(format_tracking(counts))
+    else:
+        print(f"{args.annotations} has no tracks: the results are written, there is no score.")
+    if args.json is not None:
+        write_json(args.json, record | {"provenance": provenance(inputs, device, folders)})
+    return 0
+
+
+def _run_model(
+    args: argparse.Namespace, annotations: VideoAnnotations, record: dict[str, Any]
+) -> tuple[list[Result], torch.device]:
+    """The model's results in all videos, written where that is asked for; `record` gets the rest.
+
+    Of several processes each looks at a share, and the first one gets everything.
+    """
+    from contextlib import ExitStack
+    from itertools import chain
+
+    from sipmask_core.distributed import gathered, is_main, rank, world_size
+    from sipmask_core.evaluation.coco import evaluation_threshold
+    from sipmask_core.evaluation.partial_results import PartialResults
+    from sipmask_core.evaluation.video_detector import VideoDetector
+    from sipmask_core.evaluation.video_results import write_results
+
+    predictor = load_predictor(args, score_threshold=args.score_threshold)
+    if args.score_threshold is None:
+        predictor.score_threshold = evaluation_threshold(predictor.preset)
+    mode = args.mode or predictor.tracking_mode
+    detector = VideoDetector(predictor, annotations, args.images, mode, args.fps)
+    unknown = [name for name in annotations.class_names if name not in predictor.class_names]
+    if unknown and is_main():
+        print(
+            f"Objects of {len(unknown)} of {len(annotations.class_names)} classes count as missed,"
+            f" for the model does not know them: {', '.join(unknown[:5])}"
+            f"{', ...' if len(unknown) > 5 else ''}."
+        )
+    share = annotations.videos[rank() :: world_size()]
+    done: dict[int, list[Result]] = {}
+    keep: Callable[[int, list[Result]], None] = done.__setitem__
+    with ExitStack() as stack:
+        partial = None
+        if args.save_results is not None and world_size() == 1:
+            setting = {"annotations": annotations.sha256, "mode": mode, "fps": args.fps}
+            partial = PartialResults(
+                args.save_results, made_by(args, predictor) | setting, restart=args.restart
+            )
+            stack.enter_context(partial)
+            done, keep = partial.done, partial.add
+        remaining = [video for video in share if video.id not in done]
+        if len(remaining) < len(share):
+            print(f"{len(share) - len(remaining)} of {len(share)} videos are finished already.")
+        try:
+            record |= _detect(detector, remaining, keep)
+        finally:
+            finished = sum(video.id in done for video in share)
+            if partial is not None and finished < len(share):
+                print(
+                    f"sipmask: {finished} of {len(share)} videos are finished and kept in"
+                    f" {partial.path}; the same command goes on from there.",
+                    file=sys.stderr,
+                )
+        of_videos = gathered([done[video.id] for video in share], len(annotations.videos))
+        results = list(chain(*of_videos))
+        if args.save_results is not None and is_main():
+            write_results(args.save_results, results)
+        if partial is not None:
+            partial.remove()
+    record |= {
+        "model": predictor.model_name,
+        "precision": predictor.precision,
+        "score_threshold": predictor.score_threshold,
+        "mode": mode,
+    }
+    return results, predictor.device
+
+
+def _detect(
+    detector: VideoDetector,
+    videos: Sequence[Video],
+    keep: Callable[[int, list[Result]], None],
+) -> dict[str, Any]:
+    """Look at videos, hand over the results of each by its id; returns how long it took."""
+    import time
+
+    import numpy as np
+    from tqdm import tqdm
+
+    from sipmask_core.distributed import is_main
+
+    if not videos:
+        return {}
+    detector.warm_up(videos[0])
+    began = time.perf_counter()
+    frames = sum(len(video.file_names) for video in videos)
+    with tqdm(total=frames, unit="frame", disable=None if is_main() else True) as bar:
+        for number, video in enumerate(videos, start=1):
+            bar.set_postfix_str(f"video {number} of {len(videos)}")
+            keep(video.id, detector.results(video, bar.update))
+    seconds = time.perf_counter() - began
+    p50, p99 = (float(ms) for ms in 1e3 * np.percentile(detector.seconds, (50, 99)))
+    print(
+        f"{frames} frames in {seconds:.1f} s, {frames / seconds:.1f} frames/s with reading;"
+        f" model and tracker: p50 {p50:.1f} ms, p99 {p99:.1f} ms"
+    )
+    return {
+        "latency_ms": {"p50": p50, "p99": p99, "frames": frames},
+        "frames_per_second": frames / seconds,
+    }
+
+
+def _check_usage(args: argparse.Namespace) -> None:
+    if (args.results is None) == (args.images is None):
+        raise InputError("Give either --images, to run a model, or --results, to score a file.")
+    for option in ("save_results", "restart", "mode", "fps", "score_threshold"):
+        value = getattr(args, option)
+        if args.results is not None and value is not None and value is not False:
+            raise InputError(
+                f"--{option.replace('_', '-')} is for a model's run; with --results none runs."
+            )
+    if args.limit is not None and args.limit < 1:
+        raise InputError(f"--limit is {args.limit}; it must be 1 or more.")
+    if args.restart and args.save_results is None:
+        raise InputError("--restart is of use with --save-results only: nothing else is kept.")
