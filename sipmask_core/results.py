@@ -30,7 +30,8 @@ def coco_results(
 
     A result has image_id, category_id, bbox (x, y, width, height), segmentation (compressed RLE)
     and score, by which masks are ranked. Where the model rates masks on their own (SipMask++),
-    box_score is the score of the detection, by which boxes are ranked.
+    box_score is the score of the detection, by which boxes are ranked. One that is tracked has
+    track_id.
     """
     results = []
     for index, rle in enumerate(instances.to_rle()):
@@ -48,6 +49,8 @@ def coco_results(
         }
         if score != mask_score:
             result["box_score"] = score
+        if instances.track_ids[index] != UNTRACKED:
+            result["track_id"] = int(instances.track_ids[index])
         results.append(result)
     return results
 
@@ -130,9 +133,11 @@ class ResultsFile:
         self._file.write('{"annotations": [')
         return self
 
-    def add(self, file_name: str, instances: Instances) -> None:
-        """Append the instances of one image."""
-        image_id = self._new_image_id(file_name)
+    def add(self, file_name: str, instances: Instances, image_id: int | None = None) -> None:
+        """Append the instances of one image; an id that is given must be new."""
+        if image_id is None:
+            image_id = self._new_image_id(file_name)
+        self._image_ids.add(image_id)
         height, width = instances.image_size
         self.images.append(
             {"id": image_id, "file_name": file_name, "height": height, "width": width}
@@ -173,5 +178,4 @@ class ResultsFile:
         while image_id in self._image_ids:
             image_id = self._next_id
             self._next_id += 1
-        self._image_ids.add(image_id)
         return image_id

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sipmask_core.instances import Instances, MaskCrop
-from sipmask_core.results import ResultsFile, youtube_vis_results
+from sipmask_core.results import ResultsFile, coco_results, youtube_vis_results
 
 
 def make_instances(score, mask_score):
@@ -59,6 +59,12 @@ def tracked(scores, labels, track_ids):
         image_size=(4, 4),
         track_ids=np.array(track_ids, np.int64),
     )
+
+
+def test_a_tracked_instance_has_its_id_in_coco_results_and_others_have_none():
+    first, second = coco_results(tracked([0.9, 0.8], [0, 1], [7, -1]), 3, (1, 2))
+    assert first["track_id"] == 7
+    assert "track_id" not in second
 
 
 def test_a_youtube_vis_result_is_a_track_with_one_mask_or_none_per_frame():
