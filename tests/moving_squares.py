@@ -81,6 +81,16 @@ class SquareSpotter:
         self.interrupt_at = None
 
     def __call__(self, image):
+        return self.postprocess(image, image, image.shape[:2])
+
+    def prepare(self, image):
+        return image
+
+    def forward(self, prepared):
+        return prepared
+
+    def postprocess(self, outputs, image, image_size):
+        assert outputs is image
         self.images += 1
         if self.images == self.interrupt_at:
             signal.raise_signal(signal.SIGINT)
@@ -97,5 +107,5 @@ class SquareSpotter:
                 sm.MaskCrop(int(x0), int(y0), np.ones((y1 - y0, x1 - x0), bool))
                 for _, x0, y0, x1, y1 in found
             ],
-            image_size=image.shape[:2],
+            image_size=image_size,
         )

@@ -4,7 +4,7 @@ import pytest
 from moving_squares import SIZE, SquareSpotter, write_videos
 
 from sipmask_core.data.youtube_vis import read_videos
-from sipmask_core.evaluation.video_detector import VideoDetector
+from sipmask_core.evaluation.video_detection import detect_tracks
 from sipmask_core.evaluation.video_tracking import count_by_class, format_tracking, together
 
 
@@ -13,9 +13,8 @@ def scene(tmp_path):
     """Annotations (squares in 4 + 4 + 1 frames, bars in 3 + 3 + 1), and perfect results."""
     path, images = write_videos(tmp_path)
     annotations = read_videos(path)
-    detector = VideoDetector(SquareSpotter(), annotations, images, "online")
-    results = [r for v in annotations.videos for r in detector.results(v, lambda: None)]
-    return annotations, results
+    videos = detect_tracks(SquareSpotter(), annotations, images, "online")
+    return annotations, [result for video in videos for result in video.results]
 
 
 def test_perfect_results_have_every_object_of_every_class(scene):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +19,11 @@ from sipmask_core.commands.model_arguments import (
 from sipmask_core.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     import torch
 
-    from sipmask_core.data.youtube_vis import Video, VideoAnnotations
-    from sipmask_core.evaluation.video_detector import VideoDetector
+    from sipmask_core.data.youtube_vis import VideoAnnotations
     from sipmask_core.results import Result
 
 _DESCRIPTION = """\
@@ -34,8 +36,9 @@ without annotations, as that of a benchmark's server, only the results are writt
 
 --save-results writes the official results, one entry per track, as .zip the way the server takes
 them. While the model runs, finished videos are kept beside that file, with .partial added to its
-name: when Ctrl-C or a damaged frame has ended a run, the same command goes on from there. With
---results, existing results are scored and no model runs.
+name: after Ctrl-C, a damaged frame or a crash, the same command goes on from there. With --results,
+existing results are scored and no model runs. Under torchrun the processes share the videos, and an
+interrupted run starts anew.
 
 AP wants many results, also doubtful ones, HOTA and MOTA only what is likely: for figures of a robot
 that reports from 0.3 on, add --score-threshold 0.3.
@@ -87,6 +90,13 @@ def add_arguments(kinds: Any) -> None:
         " YouTube-VIS has 6)",
     )
     add(
+        "--workers",
+        type=int,
+        default=4,
+        metavar="N",
+        help="threads that decode frames ahead (default: 4)",
+    )
+    add(
         "--save-results",
         type=Path,
         metavar="FILE",
@@ -99,8 +109,7 @@ def add_arguments(kinds: Any) -> None:
 
 
 def _evaluate(args: argparse.Namespace) -> int:
-    import dataclasses
-
+    from sipmask_core.data.coco import require_images
     from sipmask_core.data.youtube_vis import read_videos
     from sipmask_core.distributed import is_main
     from sipmask_core.evaluation.video_results import read_results
@@ -111,13 +120,14 @@ def _evaluate(args: argparse.Namespace) -> int:
 
     _check_usage(args)
     everything = annotations = read_videos(args.annotations)
-    if args.limit is not None:
-        annotations = dataclasses.replace(annotations, videos=annotations.videos[: args.limit])
+    annotations = replace(annotations, videos=annotations.videos[: args.limit])
     if not annotations.has_tracks and args.save_results is None:
         raise InputError(
             f"{args.annotations} has no tracks to compare with; give --save-results FILE to write"
             " what a model finds."
         )
+    if args.images is not None:
+        require_images(annotations.frames(), args.images)
     for target in filter(None, (args.save_results, args.json)):
         require_writable(target)
 
@@ -134,7 +144,8 @@ def _evaluate(args: argparse.Namespace) -> int:
         results = [r for r in read_results(args.results, everything) if r["video_id"] in scored]
         inputs.append(args.results)
     else:
-        results, device = _run_model(args, annotations, record)
+        results, device, run = _run_model(args, annotations)
+        record |= run
         if not is_main():
             return 0
         inputs += model_files(args)
@@ -161,105 +172,101 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 
 def _run_model(
-    args: argparse.Namespace, annotations: VideoAnnotations, record: dict[str, Any]
-) -> tuple[list[Result], torch.device]:
-    """The model's results in all videos, written where that is asked for; `record` gets the rest.
+    args: argparse.Namespace, annotations: VideoAnnotations
+) -> tuple[list[Result], torch.device, dict[str, Any]]:
+    """What the model finds, written where it is asked for; and what the report says of the run.
 
-    Of several processes each looks at a share, and the first one gets everything.
+    Of several processes each looks at a share of the videos, and the first one gets everything.
     """
-    from contextlib import ExitStack
-    from itertools import chain
+    from tqdm import tqdm
 
     from sipmask_core.distributed import gathered, is_main, rank, world_size
-    from sipmask_core.evaluation.coco import evaluation_threshold
+    from sipmask_core.evaluation.detection import evaluation_threshold, format_latencies, latencies
     from sipmask_core.evaluation.partial_results import PartialResults
-    from sipmask_core.evaluation.video_detector import VideoDetector
+    from sipmask_core.evaluation.video_detection import VIDEO_STAGES, detect_tracks
     from sipmask_core.evaluation.video_results import write_results
 
     predictor = load_predictor(args, score_threshold=args.score_threshold)
     if args.score_threshold is None:
         predictor.score_threshold = evaluation_threshold(predictor.preset)
     mode = args.mode or predictor.tracking_mode
-    detector = VideoDetector(predictor, annotations, args.images, mode, args.fps)
-    unknown = [name for name in annotations.class_names if name not in predictor.class_names]
-    if unknown and is_main():
-        print(
-            f"Objects of {len(unknown)} of {len(annotations.class_names)} classes count as missed,"
-            f" for the model does not know them: {', '.join(unknown[:5])}"
-            f"{', ...' if len(unknown) > 5 else ''}."
-        )
+    _tell_unknown(annotations.class_names, predictor.class_names)
     share = annotations.videos[rank() :: world_size()]
-    done: dict[int, list[Result]] = {}
-    keep: Callable[[int, list[Result]], None] = done.__setitem__
+    found: dict[int, Any] = {}  # by video: results, and the seconds of each frame
+    times = []
     with ExitStack() as stack:
         partial = None
         if args.save_results is not None and world_size() == 1:
-            setting = {"annotations": annotations.sha256, "mode": mode, "fps": args.fps}
-            partial = PartialResults(
-                args.save_results, made_by(args, predictor) | setting, restart=args.restart
-            )
-            stack.enter_context(partial)
-            done, keep = partial.done, partial.add
-        remaining = [video for video in share if video.id not in done]
-        if len(remaining) < len(share):
-            print(f"{len(share) - len(remaining)} of {len(share)} videos are finished already.")
+            making = {
+                "annotations": annotations.sha256,
+                "mode": mode,
+                "fps": args.fps,
+                **made_by(args, predictor),
+            }
+            place = args.save_results
+            partial = stack.enter_context(PartialResults(place, making, restart=args.restart))
+            found |= partial.done
+        left = replace(annotations, videos=tuple(v for v in share if v.id not in found))
+        frames = sum(len(video.file_names) for video in share)
+        done = frames - sum(len(video.file_names) for video in left.videos)
+        bar = stack.enter_context(
+            tqdm(total=frames, initial=done, unit="frame", disable=not is_main())
+        )
+
+        def after_frame() -> None:
+            times.append(time.perf_counter())
+            bar.update()
+
         try:
-            record |= _detect(detector, remaining, keep)
-        finally:
-            finished = sum(video.id in done for video in share)
-            if partial is not None and finished < len(share):
+            for video in detect_tracks(
+                predictor,
+                left,
+                args.images,
+                mode,
+                fps=args.fps,
+                workers=args.workers,
+                after_frame=after_frame,
+            ):
+                found[video.video_id] = [video.results, video.seconds]
+                if partial is not None:
+                    partial.add(video.video_id, found[video.video_id])
+        except BaseException:
+            bar.close()
+            if partial is not None and found:
                 print(
-                    f"sipmask: {finished} of {len(share)} videos are finished and kept in"
+                    f"sipmask: {len(found)} of {len(share)} videos are finished and kept in"
                     f" {partial.path}; the same command goes on from there.",
                     file=sys.stderr,
                 )
-        of_videos = gathered([done[video.id] for video in share], len(annotations.videos))
-        results = list(chain(*of_videos))
+            raise
+        of_videos = gathered([found[video.id] for video in share], len(annotations.videos))
+        results = [result for of_video, _ in of_videos for result in of_video]
         if args.save_results is not None and is_main():
             write_results(args.save_results, results)
         if partial is not None:
             partial.remove()
-    record |= {
+    report: dict[str, Any] = {
         "model": predictor.model_name,
         "precision": predictor.precision,
         "score_threshold": predictor.score_threshold,
         "mode": mode,
     }
-    return results, predictor.device
+    if is_main() and len(times) > 1:
+        rate = world_size() * (len(times) - 1) / (times[-1] - times[0])
+        latency = latencies([frame for _, seconds in of_videos for frame in seconds], VIDEO_STAGES)
+        print(f"{rate:.1f} frames/s; {format_latencies(latency)}")
+        report |= {"frames_per_second": rate, "latency_ms": latency}
+    return results, predictor.device, report
 
 
-def _detect(
-    detector: VideoDetector,
-    videos: Sequence[Video],
-    keep: Callable[[int, list[Result]], None],
-) -> dict[str, Any]:
-    """Look at videos, hand over the results of each by its id; returns how long it took."""
-    import time
-
-    import numpy as np
-    from tqdm import tqdm
-
-    from sipmask_core.distributed import is_main
-
-    if not videos:
-        return {}
-    detector.warm_up(videos[0])
-    began = time.perf_counter()
-    frames = sum(len(video.file_names) for video in videos)
-    with tqdm(total=frames, unit="frame", disable=None if is_main() else True) as bar:
-        for number, video in enumerate(videos, start=1):
-            bar.set_postfix_str(f"video {number} of {len(videos)}")
-            keep(video.id, detector.results(video, bar.update))
-    seconds = time.perf_counter() - began
-    p50, p99 = (float(ms) for ms in 1e3 * np.percentile(detector.seconds, (50, 99)))
-    print(
-        f"{frames} frames in {seconds:.1f} s, {frames / seconds:.1f} frames/s with reading;"
-        f" model and tracker: p50 {p50:.1f} ms, p99 {p99:.1f} ms"
-    )
-    return {
-        "latency_ms": {"p50": p50, "p99": p99, "frames": frames},
-        "frames_per_second": frames / seconds,
-    }
+def _tell_unknown(wanted: Sequence[str], known: Sequence[str]) -> None:
+    """Say which classes of the data set the model has never heard of."""
+    unknown = [name for name in wanted if name not in known]
+    if unknown:
+        print(
+            f"The model does not know {len(unknown)} of the {len(wanted)} classes, whose objects"
+            f" count as missed: {', '.join(unknown[:5])}{', ...' * (len(unknown) > 5)}."
+        )
 
 
 def _check_usage(args: argparse.Namespace) -> None:
@@ -271,7 +278,8 @@ def _check_usage(args: argparse.Namespace) -> None:
             raise InputError(
                 f"--{option.replace('_', '-')} is for a model's run; with --results none runs."
             )
-    if args.limit is not None and args.limit < 1:
-        raise InputError(f"--limit is {args.limit}; it must be 1 or more.")
+    for option, number in (("--limit", args.limit), ("--workers", args.workers)):
+        if number is not None and number < 1:
+            raise InputError(f"{option} is {number}; it must be 1 or more.")
     if args.restart and args.save_results is None:
         raise InputError("--restart is of use with --save-results only: nothing else is kept.")

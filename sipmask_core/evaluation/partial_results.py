@@ -25,8 +25,9 @@ class PartialResults:
 
     `done` has the values of finished items by id, also those of an earlier run with the same
     `made_by`. A last line that was cut short, as when the process was killed, is dropped. Use it as
-    a context manager, and call `remove` once the complete results are written. Raises InputError
-    where the file was made by something else or cannot be read or written.
+    a context manager, and call `remove` once the complete results are written; a file without any
+    item is not left behind. Raises InputError where the file was made by something else or cannot
+    be written.
     """
 
     def __init__(
@@ -57,6 +58,8 @@ class PartialResults:
         trace: TracebackType | None,
     ) -> None:
         self._file.close()
+        if not self.done:
+            self.path.unlink(missing_ok=True)
 
     def add(self, item_id: int, value: Any) -> None:
         """Keep the finished item's value, anything that JSON can hold."""
