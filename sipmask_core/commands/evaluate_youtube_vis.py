@@ -162,8 +162,7 @@ def _evaluate(args: argparse.Namespace) -> int:
             for name, of_class in counts.items()
             if of_class.true_objects
         }
-        print(format_scores(scores))
-        print(format_tracking(counts))
+        print(f"{format_scores(scores)}\n\n{format_tracking(counts)}")
     else:
         print(f"{args.annotations} has no tracks: the results are written, there is no score.")
     if args.json is not None:
@@ -205,12 +204,12 @@ def _run_model(
             }
             place = args.save_results
             partial = stack.enter_context(PartialResults(place, making, restart=args.restart))
-            found |= partial.done
+            found |= {v.id: partial.done[v.id] for v in share if v.id in partial.done}
         left = replace(annotations, videos=tuple(v for v in share if v.id not in found))
         frames = sum(len(video.file_names) for video in share)
         done = frames - sum(len(video.file_names) for video in left.videos)
         bar = stack.enter_context(
-            tqdm(total=frames, initial=done, unit="frame", disable=not is_main())
+            tqdm(total=frames, initial=done, unit="frame", disable=None if is_main() else True)
         )
 
         def after_frame() -> None:
@@ -261,9 +260,11 @@ def _run_model(
 
 def _tell_unknown(wanted: Sequence[str], known: Sequence[str]) -> None:
     """Say which classes of the data set the model has never heard of."""
+    from sipmask_core.distributed import say
+
     unknown = [name for name in wanted if name not in known]
     if unknown:
-        print(
+        say(
             f"The model does not know {len(unknown)} of the {len(wanted)} classes, whose objects"
             f" count as missed: {', '.join(unknown[:5])}{', ...' * (len(unknown) > 5)}."
         )
