@@ -181,7 +181,7 @@ def test_an_interrupted_run_with_other_options_is_not_gone_on_with(tmp_path, cap
         assert evaluate(*arguments) == 130
     assert evaluate(*arguments, "--score-threshold", 0.3) == 2
     error = capsys.readouterr().err
-    assert "score_threshold was null and is 0.3" in error and "--restart" in error
+    assert "score_threshold was not given and is 0.3" in error and "--restart" in error
     assert evaluate(*arguments, "--score-threshold", 0.3, "--restart") == 0
 
 

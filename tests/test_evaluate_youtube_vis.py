@@ -133,7 +133,7 @@ def test_what_was_kept_of_another_run_is_refused_or_forgotten(videos, spotter, t
     spotter.interrupt_at = None
     slower = (*on(videos), "--save-results", saved, "--fps", 6)
     assert evaluate(*slower) == 2
-    assert "fps was null and is 6.0" in capsys.readouterr().err
+    assert "fps was not given and is 6.0" in capsys.readouterr().err
     spotter.images = 0
     assert evaluate(*slower, "--restart") == 0
     assert spotter.images == 1 + 12

@@ -11,6 +11,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from sipmask_core.data.coco import read_annotations
+from sipmask_core.errors import InputError
 from sipmask_core.evaluation.coco import METRICS, evaluate, format_classes, score
 
 
@@ -86,6 +87,14 @@ def test_box_results_are_scored_as_boxes_alone(tmp_path):
     scores = score(ground_truth(tmp_path, [entry(1, 1, FIRST)]), boxes)
     assert list(scores) == ["bbox"]
     assert scores["bbox"]["AP"] == pytest.approx(1.0)
+
+
+def test_results_that_share_no_kind_of_shape_are_refused(tmp_path):
+    truth = ground_truth(tmp_path, [entry(1, 1, FIRST)])
+    box, mask = result(1, FIRST, 0.9), result(1, FIRST, 0.9)
+    del box["segmentation"], mask["bbox"]
+    with pytest.raises(InputError, match="no kind has all"):
+        score(truth, [box, mask])
 
 
 def random_data(seed):

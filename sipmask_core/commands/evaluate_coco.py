@@ -21,6 +21,7 @@ from sipmask_core.errors import InputError
 if TYPE_CHECKING:
     from sipmask_core.data.coco import CocoAnnotations
     from sipmask_core.evaluation.coco import Evaluation
+    from sipmask_core.evaluation.partial_results import PartialResults
     from sipmask_core.predictor import Predictor
     from sipmask_core.results import Result
 
@@ -196,11 +197,8 @@ def _run_model(
     predictor: Predictor, annotations: CocoAnnotations, args: argparse.Namespace, saved: list[Path]
 ) -> tuple[list[Result], dict[str, Any]]:
     """What the model finds, written where it is asked for; and what the report says of the run."""
-    from tqdm import tqdm
-
     from sipmask_core.distributed import gathered, is_main, world_size
     from sipmask_core.evaluation.detection import (
-        detect,
         evaluation_threshold,
         format_latencies,
         latencies,
@@ -210,42 +208,20 @@ def _run_model(
 
     if args.score_threshold is None:
         predictor.score_threshold = evaluation_threshold(predictor.preset)
-    share = own_share(annotations).images
-    found: dict[int, Any] = {}  # by image: results and seconds
-    times = []
+    places = [*saved, *_places(args.submission)]
     with ExitStack() as stack:
         partial = None
-        if (saved or args.submission) and world_size() == 1:
+        if places and world_size() == 1:
             making = {
                 "annotations": annotations.sha256,
                 "images": len(annotations.images),
                 "image_names": annotations.image_names_sha256,
                 **made_by(args, predictor),
             }
-            place = saved[0] if saved else args.submission
-            partial = stack.enter_context(PartialResults(place, making, restart=args.restart))
-            found |= partial.done
-        left = replace(annotations, images=tuple(i for i in share if i.id not in found))
-        bar = stack.enter_context(
-            tqdm(total=len(share), initial=len(found), unit="image", disable=not is_main())
-        )
-        try:
-            for image in detect(predictor, left, args.images, args.workers):
-                found[image.image_id] = [image.results, image.seconds]
-                if partial is not None:
-                    partial.add(image.image_id, found[image.image_id])
-                times.append(time.perf_counter())
-                bar.update()
-        except BaseException:
-            bar.close()
-            if partial is not None and found:
-                print(
-                    f"sipmask: {len(found)} of {len(share)} images are finished and kept in"
-                    f" {partial.path}; the same command goes on from there.",
-                    file=sys.stderr,
-                )
-            raise
-        images = gathered([found[i.id] for i in share], len(annotations.images))
+            partial = PartialResults(places[0], making, restart=args.restart)
+            stack.enter_context(partial)
+        share, rate = _detect(predictor, own_share(annotations), args, partial)
+        images = gathered(share, len(annotations.images))
         results = [result for of_image, _ in images for result in of_image]
         if is_main():
             _write_results(results, saved, args.submission)
@@ -256,12 +232,52 @@ def _run_model(
         "precision": predictor.precision,
         "score_threshold": predictor.score_threshold,
     }
-    if is_main() and len(times) > 1:
-        rate = world_size() * (len(times) - 1) / (times[-1] - times[0])
+    if is_main():
         latency = latencies([seconds for _, seconds in images])
-        print(f"{rate:.1f} images/s; {format_latencies(latency)}")
-        report |= {"images_per_second": rate, "latency_ms": latency}
+        report |= {"images_per_second": rate * world_size(), "latency_ms": latency}
+        print(f"{report['images_per_second']:.1f} images/s; {format_latencies(latency)}")
     return results, report
+
+
+def _detect(
+    predictor: Predictor,
+    annotations: CocoAnnotations,
+    args: argparse.Namespace,
+    partial: PartialResults | None,
+) -> tuple[list[Any], float]:
+    """[results, seconds] of each image, those that an earlier run has finished included.
+
+    The second value is how many images this run has worked off per second; 0 where it cannot tell.
+    """
+    from tqdm import tqdm
+
+    from sipmask_core.distributed import is_main
+    from sipmask_core.evaluation.detection import detect
+
+    found: dict[int, Any] = {} if partial is None else dict(partial.done)
+    total = len(annotations.images)
+    left = replace(annotations, images=tuple(i for i in annotations.images if i.id not in found))
+    ends = []
+    with tqdm(total=total, initial=len(found), unit="image", disable=not is_main()) as bar:
+        try:
+            for image in detect(predictor, left, args.images, args.workers):
+                found[image.image_id] = [image.results, image.seconds]
+                if partial is not None:
+                    partial.add(image.image_id, found[image.image_id])
+                ends.append(time.perf_counter())
+                bar.update()
+        except BaseException:
+            bar.close()
+            if partial is not None and found:
+                print(
+                    f"sipmask: {len(found)} of {total} images are finished and kept in"
+                    f" {partial.path}; the same command goes on from there.",
+                    file=sys.stderr,
+                )
+            raise
+    # The first image has the start of the threads and the warm-up in it.
+    rate = (len(ends) - 1) / (ends[-1] - ends[0]) if len(ends) > 1 else 0.0
+    return [found[image.id] for image in annotations.images], rate
 
 
 def _write_results(results: list[Result], saved: list[Path], submission: Path | None) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from sipmask_core.data.document import merged_rle
+from sipmask_core.errors import InputError
 from sipmask_core.evaluation.average_precision import (
     MAX_RESULTS,
     METRICS,
@@ -56,20 +57,17 @@ def evaluate(annotations: CocoAnnotations, results: list[Result]) -> dict[str, E
     """COCO's figures by kind, "segm" and "bbox".
 
     Results are those of `coco_results` or `read_results`, of annotated images only. Boxes are
-    ranked by box_score where a result has one. A kind that no result has a shape for is left out.
+    ranked by box_score where a result has one. A kind that not all results have a shape for is left
+    out. Raises InputError where no kind remains.
     """
     evaluations = {}
     for kind, shape in zip(KINDS, ("segmentation", "bbox"), strict=True):
         if results and not all(shape in result for result in results):
             continue
-        comparisons = _compare(annotations, results, kind)
-        scores = summarise(
-            {
-                name: curves([pair.figures for pair in pairs], AREA_RANGES)
-                for name, pairs in zip(annotations.class_names, comparisons, strict=True)
-            }
-        )
-        evaluations[kind] = Evaluation(scores, comparisons)
+        comparisons = compare(annotations, results, kind)
+        evaluations[kind] = Evaluation(accumulate(annotations, comparisons), comparisons)
+    if not evaluations:
+        raise InputError("Some results have no 'segmentation', others no 'bbox': no kind has all.")
     return evaluations
 
 
@@ -113,7 +111,7 @@ def format_classes(by_class: dict[str, dict[str, dict[str, float]]]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _compare(
+def compare(
     annotations: CocoAnnotations, results: list[Result], kind: str
 ) -> list[list[ImageComparison]]:
     """By label, what meets in each image that has a result or an object of that class."""
@@ -131,6 +129,16 @@ def _compare(
             pair = _meet(image, label, in_image.get(label, []), true.get(label, []), kind)
             comparisons[label].append(pair)
     return comparisons
+
+
+def accumulate(annotations: CocoAnnotations, comparisons: list[list[ImageComparison]]) -> Scores:
+    """The figures of what `compare` returns."""
+    return summarise(
+        {
+            name: curves([pair.figures for pair in pairs], AREA_RANGES)
+            for name, pairs in zip(annotations.class_names, comparisons, strict=True)
+        }
+    )
 
 
 def _meet(

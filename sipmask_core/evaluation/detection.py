@@ -6,7 +6,7 @@ import dataclasses
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from concurrent.futures import Future
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from sipmask_core.data.coco import CocoAnnotations, CocoImage
     from sipmask_core.instances import Instances
@@ -135,14 +137,19 @@ def latencies(
         return {}
     table = 1e3 * np.array(seconds).T  # (stages, images)
     columns = {**dict(zip(stages, table, strict=True)), "total": table.sum(0)}
+    return {name: distribution(column) for name, column in columns.items()}
+
+
+def distribution(values: NDArray[np.floating[Any]]) -> dict[str, float]:
+    """Mean, p50, p99 and max; empty without values."""
+    if not len(values):
+        return {}
+    p50, p99 = np.percentile(values, (50, 99))
     return {
-        name: {
-            "mean": float(column.mean()),
-            "p50": float(np.percentile(column, 50)),
-            "p99": float(np.percentile(column, 99)),
-            "max": float(column.max()),
-        }
-        for name, column in columns.items()
+        "mean": float(values.mean()),
+        "p50": float(p50),
+        "p99": float(p99),
+        "max": float(values.max()),
     }
 
 

@@ -116,5 +116,5 @@ class PartialResults:
 
 
 def _brief(value: Any) -> str:
-    text = json.dumps(value)
+    text = "not given" if value is None else json.dumps(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

@@ -34,14 +34,15 @@ def draw_precision_recall(path: Path, scores: Mapping[str, Scores]) -> None:
     FigureCanvasAgg(figure)
     grid = figure.subplots(1 + several, len(scores), squeeze=False, sharex=True, sharey=True)
     for column, (kind, of_kind) in enumerate(scores.items()):
-        grid[0, column].set_title(kind)
+        grid[0, column].set_title(f"{kind}: mean of the classes" if several else kind)
         _draw_means(grid[0, column], of_kind)
         if several:
+            grid[1, column].set_title(f"{kind}: each class, mean of IoU .50 to .95")
             _draw_classes(grid[1, column], of_kind)
     for axes in grid.flat:
         axes.grid(alpha=0.3)
         if axes.lines:
-            axes.legend(loc="upper right", fontsize=8)
+            axes.legend(loc="best", fontsize=8)
     for axes in grid[-1]:
         axes.set(xlabel="recall", xlim=(0, 1))
     for axes in grid[:, 0]:
@@ -78,7 +79,9 @@ def _draw_classes(axes: Any, scores: Scores) -> None:
         lines = axes.plot(RECALL_POINTS, precision[:, others], color="0.8", linewidth=0.8)
         lines[0].set_label(f"{len(others)} classes in between")
     for index, name in enumerate(named):
-        style = "-" if index < EXTREMES or len(named) == len(ranked) else "--"
+        # Where all are named, colours go by the name, so that both kinds agree.
+        tone = index if others else sorted(named).index(name)
+        style = "--" if others and index >= EXTREMES else "-"
         label = f"{name}: AP {scores.by_class[name]['AP']:.3f}"
-        axes.plot(RECALL_POINTS, precision[:, names[name]], style, color=f"C{index}", label=label)
+        axes.plot(RECALL_POINTS, precision[:, names[name]], style, color=f"C{tone}", label=label)
     axes.plot(RECALL_POINTS, precision[:, list(names.values())].mean(1), "k", label="mean")
