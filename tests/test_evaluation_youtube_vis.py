@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from itertools import pairwise
 from pathlib import Path
@@ -305,6 +306,47 @@ def test_videos_of_one_frame_without_crowds_score_as_photographs_do_by_pycocotoo
 @pytest.mark.parametrize("seed", range(8))
 def test_random_cases_agree_with_the_definition_read_word_by_word(seed):
     annotations, results = random_case(seed)
+    expected = plain_figures(annotations, results)
+    assert score(annotations, results).overall == pytest.approx(expected, abs=1e-12)
+
+
+def edge_case(seed):
+    """IoUs that lie on the thresholds, areas on the ends of their ranges, stated areas that differ.
+
+    Masks are absent, or empty, in some frames or in all; every score comes several times.
+    """
+    rng = np.random.default_rng(seed)
+    twentieths = [(0, 0, 14 * k, 240) for k in range(8, 21)]  # of the last one
+    corners = [(0, 0, 128, 128), (0, 0, 256, 256), (0, 0, 128, 129), (20, 20, 276, 276), BOX]
+
+    def some(count, boxes, absent):
+        return [
+            None if rng.random() < absent else boxes[rng.integers(len(boxes))] for _ in range(count)
+        ]
+
+    videos, results = [], []
+    for video_id in range(1, 5):
+        frames = int(rng.integers(1, 4))
+        tracks = []
+        for _ in range(rng.integers(1, 5)):
+            boxes = some(frames, twentieths[-1:] if rng.random() < 0.6 else corners, 0.3)
+            of_track = track(len(tracks) + 1, boxes, int(rng.integers(2)), bool(rng.random() < 0.2))
+            stated = [None, 0.0, 128.0**2, 128.0**2 + 0.5, 256.0**2, 1e10][rng.integers(6)]
+            if stated is not None:
+                shapes = (s and dataclasses.replace(s, area=stated) for s in of_track.shapes)
+                of_track = dataclasses.replace(of_track, shapes=tuple(shapes))
+            tracks.append(of_track)
+        for _ in range(rng.integers(0, 13)):
+            boxes = some(frames, [*twentieths, *corners, (5, 5, 5, 5)], rng.choice([0, 0.4, 1]))
+            category = 10 * int(rng.integers(1, 3))
+            results.append(result(boxes, float(rng.integers(1, 4)) / 4, video_id, category))
+        videos.append((frames, tracks))
+    return truth(*videos, classes=3), results
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_cases_on_every_edge_agree_with_the_definition_read_word_by_word(seed):
+    annotations, results = edge_case(seed)
     expected = plain_figures(annotations, results)
     assert score(annotations, results).overall == pytest.approx(expected, abs=1e-12)
 

@@ -56,8 +56,8 @@ class Document:
         self.description = description if isinstance(description, str) else ""
 
     def has(self, section: str) -> bool:
-        """Whether the document has this section."""
-        return isinstance(self._content, dict) and section in self._content
+        """Whether the document has this section, and more in it than null."""
+        return isinstance(self._content, dict) and self._content.get(section) is not None
 
     def entries(self, section: str, may_be_empty: bool = False) -> list[Entry]:
         """The objects of one of the document's lists, each with an id of its own."""

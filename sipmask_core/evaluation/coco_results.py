@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sipmask_core.data.document import is_finite_number
-from sipmask_core.data.rle import checked_rle
+from sipmask_core.data.rle import checked_rles
 from sipmask_core.errors import InputError
 from sipmask_core.files import atomic_path, write_zip
 
@@ -36,10 +36,24 @@ def read_results(path: Path, annotations: CocoAnnotations) -> list[Result]:
         raise InputError(f"{path} is neither a list of results nor has a list 'annotations'.")
     sizes = {image.id: (image.height, image.width) for image in annotations.images}
     categories = set(annotations.category_ids)
-    return [
+    results = [
         _checked_result(entry, f"{path}: result {number}", sizes, categories)
         for number, entry in enumerate(entries)
     ]
+    masks = [number for number, result in enumerate(results) if "segmentation" in result]
+    rles = checked_rles(
+        [
+            (
+                results[number]["segmentation"],
+                sizes[results[number]["image_id"]],
+                f"{path}: result {number}.segmentation",
+            )
+            for number in masks
+        ]
+    )
+    for number, rle in zip(masks, rles, strict=True):
+        results[number]["segmentation"] = rle
+    return results
 
 
 def write_submission(path: Path, results: list[Result]) -> Path:
@@ -72,6 +86,7 @@ def _checked_result(
     sizes: dict[int, tuple[int, int]],
     categories: set[int],
 ) -> Result:
+    """All but what the mask's run lengths say."""
     for field, known in (("image_id", sizes), ("category_id", categories)):
         if type(entry.get(field)) is not int or entry[field] not in known:
             raise InputError(f"{where}.{field} is {entry.get(field)!r}, not in the annotations.")
@@ -90,9 +105,7 @@ def _checked_result(
     if "segmentation" in entry:
         if not isinstance(entry["segmentation"], dict):
             raise InputError(f"{where}.segmentation is not an RLE with 'size' and 'counts'.")
-        result["segmentation"] = checked_rle(
-            entry["segmentation"], sizes[entry["image_id"]], f"{where}.segmentation"
-        )
+        result["segmentation"] = entry["segmentation"]
     if "bbox" not in result and "segmentation" not in result:
         raise InputError(f"{where} has neither 'bbox' nor 'segmentation'.")
     return result

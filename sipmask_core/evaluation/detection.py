@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 import torch
 
+from sipmask_core.classes import corresponding_ids
 from sipmask_core.data.coco import read_annotated_image, require_images
 from sipmask_core.distributed import rank, world_size
-from sipmask_core.errors import InputError
 from sipmask_core.results import coco_results
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sipmask_core.data.coco import CocoAnnotations, CocoImage
+    from sipmask_core.instances import Instances
     from sipmask_core.predictor import Predictor
     from sipmask_core.preprocess import NetworkInput
     from sipmask_core.presets import Preset
@@ -37,8 +38,16 @@ WORKERS = 4
 STAGES = ("decode", "prepare", "network", "postprocess")
 
 
+class Segmented(NamedTuple):
+    """The instances of one image; seconds: what each of STAGES took."""
+
+    image: CocoImage
+    instances: Instances
+    seconds: tuple[float, ...]
+
+
 class Detected(NamedTuple):
-    """What was found in one image; seconds: what each of STAGES took."""
+    """The results of one image; seconds: what each of STAGES took."""
 
     image_id: int
     results: list[Result]
@@ -61,13 +70,24 @@ def detect(
     """Run the predictor over the images of a COCO file, in order.
 
     Results are those of `coco_results`. Classes correspond by name; those that the file lacks are
-    left out. So many workers decode and prepare images ahead; nothing else depends on their number.
-    The first image is also a warm-up: it is timed the second time.
-    Raises InputError when no class is in common or an image is missing, damaged or not of the
-    annotated size, the latter when its turn has come.
+    left out. Otherwise like `segment`. Raises InputError also when no class is in common or, before
+    the first one, an image is missing.
     """
-    category_ids = _category_ids(predictor, annotations)
+    category_ids = corresponding_ids(predictor.class_names, annotations)
     require_images(annotations, image_dir)
+    for image, instances, seconds in segment(predictor, annotations.images, image_dir, workers):
+        yield Detected(image.id, coco_results(instances, image.id, category_ids), seconds)
+
+
+def segment(
+    predictor: Predictor, images: Iterable[CocoImage], image_dir: Path, workers: int = WORKERS
+) -> Iterator[Segmented]:
+    """Run the predictor over images, in order.
+
+    So many workers decode and prepare images ahead; nothing else depends on their number. The first
+    image is also a warm-up: it is timed the second time. Raises InputError when the turn comes to
+    an image that is damaged or not of the annotated size.
+    """
 
     def load(record: CocoImage) -> tuple[CocoImage, NetworkInput, list[float]]:
         clock = [time.perf_counter()]
@@ -78,7 +98,7 @@ def detect(
         return record, prepared, clock
 
     warm = False
-    for record, prepared, loading in ahead(load, annotations.images, workers):
+    for record, prepared, loading in ahead(load, images, workers):
         size = (record.height, record.width)
         if not warm:
             predictor.postprocess(predictor.forward(prepared), prepared, size)
@@ -91,7 +111,7 @@ def detect(
         instances = predictor.postprocess(outputs, prepared, size)
         clock.append(time.perf_counter())
         seconds = (*np.diff(loading).tolist(), *np.diff(clock).tolist())
-        yield Detected(record.id, coco_results(instances, record.id, category_ids), seconds)
+        yield Segmented(record, instances, seconds)
 
 
 def ahead(function: Callable[[T], U], items: Iterable[T], workers: int) -> Iterator[U]:
@@ -109,12 +129,14 @@ def ahead(function: Callable[[T], U], items: Iterable[T], workers: int) -> Itera
         pool.shutdown(cancel_futures=True)
 
 
-def latencies(seconds: Sequence[Sequence[float]]) -> dict[str, dict[str, float]]:
-    """Mean, p50, p99 and max in ms of each of STAGES and of their sum, from what images took."""
+def latencies(
+    seconds: Sequence[Sequence[float]], stages: Sequence[str] = STAGES
+) -> dict[str, dict[str, float]]:
+    """Mean, p50, p99 and max in ms of each stage and of their sum, from what images took."""
     if not seconds:
         return {}
     table = 1e3 * np.array(seconds).T  # (stages, images)
-    columns = {**dict(zip(STAGES, table, strict=True)), "total": table.sum(0)}
+    columns = {**dict(zip(stages, table, strict=True)), "total": table.sum(0)}
     return {name: distribution(column) for name, column in columns.items()}
 
 
@@ -135,16 +157,3 @@ def format_latencies(latency: dict[str, dict[str, float]]) -> str:
     """A line for the terminal."""
     parts = (f"{name} {v['p50']:.1f} / {v['p99']:.1f}" for name, v in latency.items())
     return f"ms an image (p50 / p99): {', '.join(parts)}"
-
-
-def _category_ids(predictor: Predictor, annotations: CocoAnnotations) -> list[Any]:
-    """Of each of the model's classes; None for one that the file lacks."""
-    by_name = dict(zip(annotations.class_names, annotations.category_ids, strict=True))
-    category_ids = [by_name.get(name) for name in predictor.class_names]
-    if all(category_id is None for category_id in category_ids):
-        raise InputError(
-            f"{annotations.path} has none of the model's classes: it has"
-            f" {', '.join(annotations.class_names[:5])}, the model knows"
-            f" {', '.join(predictor.class_names[:5])}."
-        )
-    return category_ids

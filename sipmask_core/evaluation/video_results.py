@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sipmask_core.data.document import is_finite_number
-from sipmask_core.data.rle import checked_rle
+from sipmask_core.data.rle import checked_rles
 from sipmask_core.errors import InputError
 from sipmask_core.files import atomic_path, write_zip
 
@@ -95,15 +95,16 @@ def _checked_result(
             f"{where}.segmentations {given}, expected one for each of the {count} frames of"
             f" video {video.id}."
         )
-    checked: list[dict[str, Any] | None] = []
-    for frame, mask in enumerate(masks):
-        place = f"{where}.segmentations[{frame}]"
-        if isinstance(mask, dict):
-            checked.append(checked_rle(mask, (video.height, video.width), place))
-        elif mask is None:
-            checked.append(None)
-        else:
+    size = (video.height, video.width)
+    places = [f"{where}.segmentations[{frame}]" for frame in range(count)]
+    for mask, place in zip(masks, places, strict=True):
+        if mask is not None and not isinstance(mask, dict):
             raise InputError(f"{place} is neither an RLE with 'size' and 'counts' nor null.")
+    seen = [frame for frame, mask in enumerate(masks) if mask is not None]
+    checked: list[dict[str, Any] | None] = [None] * count
+    rles = checked_rles([(masks[frame], size, places[frame]) for frame in seen])
+    for frame, rle in zip(seen, rles, strict=True):
+        checked[frame] = rle
     return {
         "video_id": video.id,
         "category_id": entry["category_id"],
