@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from sensor_msgs.msg import CompressedImage, Image
 
-from sipmask_core.drawing import draw_instances
+from sipmask_core.drawing import GREY, draw_instances
 from sipmask_core.stopwatch import stage
 from sipmask_ros.conversions import array_to_image, instances_to_message, to_bgr
 
@@ -78,7 +78,12 @@ class Perception:
 
     def to_overlay(self, percept: Percept) -> Image:
         """The image with the instances drawn in, as it is published."""
-        picture = draw_instances(percept.image, percept.instances, self._predictor.class_names)
+        picture = draw_instances(
+            percept.image,
+            percept.instances,
+            self._predictor.class_names,
+            untracked=None if self._tracker is None else GREY,
+        )
         return array_to_image(picture, "bgr8", percept.header)
 
 

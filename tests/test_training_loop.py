@@ -735,3 +735,7 @@ def test_a_video_preset_trains_on_videos_and_validates_on_frames_of_others(
     assert "2 videos cannot be held out of 2" in refusal(
         [*arguments, "--hold-out", 2, "--output", tmp_path / "other"]
     )
+    annotations.write_text(json.dumps(json.loads(annotations.read_text()) | {"annotations": []}))
+    assert "has no annotated tracks to learn from" in refusal(
+        [*arguments, "--output", tmp_path / "other"]
+    )

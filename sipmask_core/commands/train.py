@@ -296,7 +296,10 @@ def _data(
     room = CACHE_BYTES // world_size()
     dataset: CocoDataset
     if preset.embedding_channels:
-        videos, held_out_videos = read_videos(args.annotations).split(args.hold_out)
+        everything = read_videos(args.annotations)
+        if not everything.has_tracks:
+            raise InputError(f"{args.annotations} has no annotated tracks to learn from.")
+        videos, held_out_videos = everything.split(args.hold_out)
         held_out = held_out_videos.frames()
         dataset = VideoDataset(videos, args.images, recipe.source_side, room)
     else:
