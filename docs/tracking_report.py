@@ -5,6 +5,8 @@ detections left out, boxes and masks displaced, false alarms. Random damage is a
 
   python docs/tracking_report.py --annotations ytvis_schoolgirls.json --images JPEGImages \\
       --plot docs/tracking.png
+
+With a --checkpoint that has a track branch, its embeddings are put to the test as well.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from sipmask_core.data.youtube_vis import read_videos
 from sipmask_core.evaluation.tracking import TrackedFrame, count_tracks
 from sipmask_core.instances import UNTRACKED
 from sipmask_core.online_tracker import OnlineTracker, TrackerSettings
+from sipmask_core.predictor import PRETRAINED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -78,9 +81,16 @@ def _xywh(boxes: Any) -> Any:
 
 
 TRACKERS: dict[str, Callable[[], Any]] = {
-    "online": lambda: OnlineTracker(TrackerSettings()),
-    "online without masks": lambda: OnlineTracker(TrackerSettings(mask_weight=0)),
+    "online": lambda: OnlineTracker(TrackerSettings(embedding_weight=0)),
+    "online without masks": lambda: OnlineTracker(
+        TrackerSettings(embedding_weight=0, mask_weight=0)
+    ),
     "plain box IoU": PlainIoU,
+}
+# For detections that have embeddings.
+EMBEDDING_TRACKERS: dict[str, Callable[[], Any]] = {
+    "youtube-vis (the authors')": lambda: sm.Tracker("youtube-vis"),
+    "online with embeddings": lambda: OnlineTracker(TrackerSettings()),
 }
 
 # How the true masks are damaged: a function of the frames and a random generator. What a tracker
@@ -167,6 +177,7 @@ def main() -> int:
     add("--images", type=Path, required=True, help="folder of its frames")
     add("--plot", type=Path, help="PNG to draw the comparison into")
     add("--seeds", type=int, default=5, help="runs of each random damage")
+    add("--checkpoint", type=Path, help="the model to track with, by default the one that ships")
     add("--no-model", action="store_true", help="only the true masks")
     args = parser.parse_args()
     data = read_videos(args.annotations)
@@ -174,7 +185,14 @@ def main() -> int:
     rows: dict[str, dict[str, dict[str, float]]] = {}
     if not args.no_model:
         person = data.class_names.index("person")
-        rows["the model that ships, people"] = _score_model(data, args.images, truth, person)
+        people = [frame[frame.labels == person] for frame in truth]
+        found = _detections(data, args.images, args.checkpoint)
+        trackers = TRACKERS
+        if any(frame.embeddings.shape[1] for frame in found if frame):
+            trackers = EMBEDDING_TRACKERS | TRACKERS
+        for name, every in (("people by the model", 1), ("the same, every 3rd frame", 3)):
+            frames = _every(every)(found, None)
+            rows[name] = {t: _score(people, frames, make()) for t, make in trackers.items()}
     for name, damage in DAMAGE.items():
         seeds = range(args.seeds if name in RANDOM else 1)
         runs = [damage(list(truth), np.random.default_rng(seed)) for seed in seeds]
@@ -223,7 +241,10 @@ def _crop(mask: Any) -> sm.MaskCrop:
 
 def _tracked(frame: Instances) -> TrackedFrame:
     visible = np.array([crop.bitmap.any() for crop in frame.mask_crops], bool)
-    chosen = frame[visible & (frame.track_ids != UNTRACKED)]
+    tracked = np.flatnonzero(visible & (frame.track_ids != UNTRACKED))
+    # The authors' association can give an id twice in a frame; the later one counts.
+    last = {int(frame.track_ids[index]): index for index in tracked}
+    chosen = frame[np.array(list(last.values()), np.int64)]
     return TrackedFrame(chosen.track_ids.tolist(), chosen.to_rle())
 
 
@@ -242,14 +263,12 @@ def _score(truth: Sequence[Instances], frames: Frames, tracker: Any) -> dict[str
     return {**metrics, "ms": 1e3 * float(np.median(seconds))}
 
 
-def _score_model(
-    data: Any, folder: Path, truth: list[Instances], person: int
-) -> dict[str, dict[str, float]]:
-    predictor = sm.Predictor.from_pretrained(device="cpu", precision="fp32", score_threshold=0.3)
+def _detections(data: Any, folder: Path, checkpoint: Path | None) -> Frames:
+    """What the model sees in each frame."""
+    model = sm.load_model(checkpoint or PRETRAINED)
+    predictor = sm.Predictor(model, device="cpu", precision="fp32", score_threshold=0.3)
     images = [cv2.imread(str(folder / name)) for name in data.videos[0].file_names]
-    frames: Frames = [predictor(image) for image in images]
-    people = [frame[frame.labels == person] for frame in truth]
-    return {name: _score(people, frames, make()) for name, make in TRACKERS.items()}
+    return [predictor(image) for image in images]
 
 
 def _mean(runs: list[dict[str, float]]) -> dict[str, float]:

@@ -152,12 +152,13 @@ class OnlineTracker:
 
         stamp: of the frame, seconds. Where it is None or not later than the last one, FRAME_SECONDS
         are taken to have passed. Where the image size changes, all tracks are forgotten. Raises
-        InputError for a stamp that is not finite.
+        InputError for a stamp that is not finite and for embeddings of another length than before.
         """
         if stamp is not None and not math.isfinite(stamp):
             raise InputError(f"stamp is {stamp}; it must be a finite number of seconds.")
         with self._lock:
             frame = _Frame(instances)
+            self._check_embeddings(instances)
             self._advance(instances.image_size, stamp)
             owners = self._assign(frame)
             self._continue(owners, frame)
@@ -167,6 +168,15 @@ class OnlineTracker:
                 track_ids=np.array([t.id if t else UNTRACKED for t in owners], np.int64),
                 track_states=np.array([t.state if t else 0 for t in owners], np.uint8),
                 track_ages=np.array([self._frame - t.born if t else 0 for t in owners], np.int64),
+            )
+
+    def _check_embeddings(self, instances: Instances) -> None:
+        length = instances.embeddings.shape[1]
+        known = len(self._tracks[0].embedding) if self._tracks else length
+        if len(instances) and length != known:
+            raise InputError(
+                f"The embeddings have {length} numbers, but those of earlier frames had {known};"
+                " one tracker serves one model."
             )
 
     def _advance(self, image_size: tuple[int, int], stamp: float | None) -> None:
