@@ -20,6 +20,11 @@ Fine-tuning a whole model, the authors' or one of your own, on your classes:
   Backbone and FPN are kept, and all of the head that fits; what is made anew is named. Without
   --remake-heads every key has to fit.
 
+Giving a detector embeddings, by which a tracker tells objects apart, and nothing else:
+  sipmask train --checkpoint lite.safetensors --preset vis_sipmask_r18_lite --remake-heads \\
+      --train-only track --annotations instances.json --images photos/ --output runs/track
+  Of a COCO file, each photograph is its own reference, seen from elsewhere.
+
 Going on after Ctrl-C or a power cut, or departing from the preset's recipe:
   sipmask train ... --output runs/first --resume
   sipmask train ... --epochs 100 --batch 32 --precision bf16 --ema 0.998
