@@ -99,12 +99,11 @@ class Predictor:
     def track(self, frames: Iterable[NDArray[np.uint8]]) -> Iterator[Instances]:
         """The instances of each frame of one video, with track ids; see `Tracker`.
 
-        frames: images as for a call, in order; they are taken one at a time. The authors' video
-        presets use their association, all others the online tracker. The memory is fresh in each
+        frames: images as for a call, in order; they are taken one at a time. Presets with a track
+        branch use the authors' association, others the online tracker. The memory is fresh in each
         call.
         """
-        is_authors_video = self.preset.authors and self.preset.embedding_channels > 0
-        tracker = Tracker("youtube-vis" if is_authors_video else "online")
+        tracker = Tracker("youtube-vis" if self.preset.embedding_channels else "online")
         return (tracker.update(self(frame)) for frame in frames)
 
     def prepare(self, image: NDArray[np.uint8]) -> NetworkInput:
