@@ -106,6 +106,11 @@ class VideoAnnotations:
         )
 
 
+def has_videos(path: Path) -> bool:
+    """Whether an annotation file is of videos; InputError when it cannot be read."""
+    return Document(path).has("videos")
+
+
 def read_videos(path: Path) -> VideoAnnotations:
     """Reads and checks a YouTube-VIS file.
 
