@@ -1,0 +1,169 @@
+"""Masks for inference, each computed only where it can be: from basis maps to the image's pixels.
+
+The same pixels and values as `masks.soft_masks`, resized whole, but in two steps on small pieces:
+`assemble` makes the soft mask inside its box, `resize` brings it to the image's pixels.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+
+from sipmask_core.instances import MaskCrop
+from sipmask_core.masks import cell_bounds
+from sipmask_core.model.head import BASIS_STRIDE
+from sipmask_core.presets import Stretch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from sipmask_core.presets import Preset
+
+EMPTY = MaskCrop(0, 0, np.zeros((0, 0), bool))
+# Tables for the axes of this many image and canvas sizes are kept.
+KEPT_AXES = 32
+
+
+class MaskGrid(NamedTuple):
+    """How the basis maps lie over an image.
+
+    canvas: (H, W) of the basis maps. ratio: basis pixels per image pixel, (vertical, horizontal).
+    area: the top left part (H, W) of the image that they reach; the authors' can fall short.
+    """
+
+    canvas: tuple[int, int]
+    ratio: tuple[float, float]
+    area: tuple[int, int]
+
+
+def mask_grid(
+    preset: Preset,
+    canvas: tuple[int, int],
+    scale: tuple[float, float],
+    image_size: tuple[int, int],
+) -> MaskGrid:
+    """The grid of a preset: canvas (H, W), network pixels per image pixel (x, y), image (H, W).
+
+    The authors resize the whole canvas to the floor of its size in image pixels, and the ratio is
+    that of the rounded sizes. Both axes have one factor, the smaller, except with the 544 x 544
+    presets, where factors are float32.
+    """
+    horizontal, vertical = scale
+    if preset.authors:
+        stretched = isinstance(preset.resize, Stretch)
+        if not stretched:
+            horizontal = vertical = min(scale)
+        precise = np.float32 if stretched else np.float64
+        height, width = (
+            max(1, math.floor(size * float(precise(BASIS_STRIDE) / precise(s))))
+            for size, s in zip(canvas, (vertical, horizontal), strict=True)
+        )
+        ratio = (canvas[0] / height, canvas[1] / width)
+    else:
+        ratio = (vertical / BASIS_STRIDE, horizontal / BASIS_STRIDE)
+    height, width = (
+        min(limit, math.ceil(size / r - 1e-6))
+        for limit, size, r in zip(image_size, canvas, ratio, strict=True)
+    )
+    return MaskGrid(canvas, ratio, (height, width))
+
+
+class SoftCrop(NamedTuple):
+    """A soft mask inside its box: values (h, w) float32, whose first is basis pixel (x, y)."""
+
+    x: int
+    y: int
+    values: NDArray[np.float32]
+
+
+def assemble(basis: Tensor, coefficients: Tensor, boxes: Tensor, cells: int) -> list[SoftCrop]:
+    """The soft masks of N objects.
+
+    basis: (B, H, W), channels-last in memory at best; coefficients: (N, cells * cells * B); boxes:
+    (N, 4) in basis pixels.
+    """
+    num_bases, height, width = basis.shape
+    maps = basis.permute(1, 2, 0).float().contiguous().cpu().numpy()  # (H, W, B)
+    columns = cell_bounds(boxes[:, 0], boxes[:, 2], width, cells).tolist()
+    rows = cell_bounds(boxes[:, 1], boxes[:, 3], height, cells).tolist()
+    weights = coefficients.view(-1, cells, cells, num_bases).cpu().numpy()
+    return [_assemble_one(maps, *cuts) for cuts in zip(weights, columns, rows, strict=True)]
+
+
+def _assemble_one(
+    maps: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    columns: Sequence[int],
+    rows: Sequence[int],
+) -> SoftCrop:
+    """maps: (H, W, B); weights: (cells, cells, B); columns, rows: where each cell begins."""
+    x, y = columns[0], rows[0]
+    values = np.empty((rows[-1] - y, columns[-1] - x), np.float32)
+    for in_row, (top, bottom) in zip(weights, pairwise(rows), strict=True):
+        for weight, (left, right) in zip(in_row, pairwise(columns), strict=True):
+            values[top - y : bottom - y, left - x : right - x] = (
+                maps[top:bottom, left:right] @ weight
+            )
+    torch.from_numpy(values).sigmoid_()
+    return SoftCrop(x, y, values)
+
+
+def resize(crop: SoftCrop, grid: MaskGrid, threshold: float) -> MaskCrop:
+    """The mask in image pixels.
+
+    Equal to resizing the whole canvas bilinearly (align_corners=False), keeping the grid's area and
+    comparing with `threshold`, but computed only where the result can be non-zero.
+    """
+    x, y, values = crop
+    if values.size == 0:
+        return EMPTY
+    height, width = values.shape
+    padded = np.zeros((width + 2, height + 2), np.float32)
+    padded[1:-1, 1:-1] = values.T
+    left, wide = _interpolate(padded, x, grid.canvas[1], grid.ratio[1], grid.area[1])
+    across = np.ascontiguousarray(wide.T)
+    top, full = _interpolate(across, y, grid.canvas[0], grid.ratio[0], grid.area[0])
+    bitmap = full > threshold
+    x, y, width, height = cv2.boundingRect(bitmap.view(np.uint8))
+    if width == 0:
+        return EMPTY
+    return MaskCrop(left + x, top + y, bitmap[y : y + height, x : x + width].copy())
+
+
+def _interpolate(
+    rows: NDArray[np.float32], start: int, source: int, ratio: float, limit: int
+) -> tuple[int, NDArray[np.float32]]:
+    """Rows (n + 2, m), which stand for basis pixels start - 1 to start + n, at the image's pixels.
+
+    Returns the first image pixel that they reach, and a row for each one from there: (k, m).
+    """
+    low, weight = _axis(source, ratio, limit)
+    first, last = np.searchsorted(low, (start - 1, start + len(rows) - 2)).tolist()
+    near = low[first:last] - (start - 1)
+    # Differences of rows before they are multiplied: there are fewer.
+    result = np.diff(rows, axis=0).take(near, axis=0)
+    result *= weight[first:last, None]
+    result += rows.take(near, axis=0)
+    return first, result
+
+
+@lru_cache(KEPT_AXES)
+def _axis(source: int, ratio: float, limit: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Which basis pixels the image pixels of an axis lie between: the lower one, and the weight of
+    the other; beyond the last basis pixel's centre that is 0. `ratio`: basis pixels per image
+    pixel."""
+    pixel = np.arange(limit, dtype=np.float32)
+    position = (pixel + np.float32(0.5)) * np.float32(ratio) - np.float32(0.5)
+    position = np.maximum(position, 0)
+    low = position.astype(np.int64)
+    weight = np.where(low < source - 1, position - low.astype(np.float32), np.float32(0))
+    return low, weight
