@@ -93,19 +93,18 @@ def assemble(basis: Tensor, coefficients: Tensor, boxes: Tensor, cells: int) -> 
     """
     num_bases, height, width = basis.shape
     maps = basis.permute(1, 2, 0).float().contiguous().cpu().numpy()  # (H, W, B)
-    columns = cell_bounds(boxes[:, 0], boxes[:, 2], width, cells).tolist()
-    rows = cell_bounds(boxes[:, 1], boxes[:, 3], height, cells).tolist()
+    bounds = cell_bounds(boxes, (height, width), cells).tolist()
     weights = coefficients.view(-1, cells, cells, num_bases).cpu().numpy()
-    return [_assemble_one(maps, *cuts) for cuts in zip(weights, columns, rows, strict=True)]
+    return [_assemble_one(maps, *one) for one in zip(weights, bounds, strict=True)]
 
 
 def _assemble_one(
     maps: NDArray[np.float32],
     weights: NDArray[np.float32],
-    columns: Sequence[int],
-    rows: Sequence[int],
+    bounds: tuple[Sequence[int], Sequence[int]],
 ) -> SoftCrop:
-    """maps: (H, W, B); weights: (cells, cells, B); columns, rows: where each cell begins."""
+    """maps: (H, W, B); weights: (cells, cells, B); bounds: of the cells, in x and y."""
+    columns, rows = bounds
     x, y = columns[0], rows[0]
     values = np.empty((rows[-1] - y, columns[-1] - x), np.float32)
     for in_row, (top, bottom) in zip(weights, pairwise(rows), strict=True):
@@ -115,6 +114,14 @@ def _assemble_one(
             )
     torch.from_numpy(values).sigmoid_()
     return SoftCrop(x, y, values)
+
+
+def on_canvas(crops: Sequence[SoftCrop], canvas: tuple[int, int]) -> NDArray[np.float32]:
+    """The soft masks on the whole canvas (H, W), as `masks.soft_masks` gives them: (N, H, W)."""
+    whole = np.zeros((len(crops), *canvas), np.float32)
+    for plane, (x, y, values) in zip(whole, crops, strict=True):
+        plane[y : y + values.shape[0], x : x + values.shape[1]] = values
+    return whole
 
 
 def resize(crop: SoftCrop, grid: MaskGrid, threshold: float) -> MaskCrop:

@@ -12,8 +12,7 @@ import torch
 from sipmask_core.checkpoints import load_model
 from sipmask_core.errors import InputError
 from sipmask_core.instances import Instances
-from sipmask_core.mask_crops import assemble, mask_grid, resize
-from sipmask_core.masks import soft_masks
+from sipmask_core.mask_crops import assemble, mask_grid, on_canvas, resize
 from sipmask_core.model.backbone import DeformableConv2d
 from sipmask_core.model.head import BASIS_STRIDE, FeatureAlign, HeadOutputs, SipMaskHead
 from sipmask_core.postprocess import embeddings_at, find_objects
@@ -129,7 +128,7 @@ class Predictor:
         crops = [resize(crop, grid, preset.mask_threshold) for crop in soft_crops]
         mask_scores = found.scores
         if preset.mask_rescoring:
-            soft = soft_masks(basis.float(), found.coefficients, boxes, preset.sub_regions)
+            soft = torch.from_numpy(on_canvas(soft_crops, grid.canvas)).to(self.device)
             mask_scores = mask_scores * self.rate_masks(soft, found.labels)
         embeddings = found.boxes.new_zeros(len(boxes), 0)
         if outputs.track_features is not None:
