@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     from sipmask_core.presets import Preset
 
 EMPTY = MaskCrop(0, 0, np.zeros((0, 0), bool))
-# Tables for the axes of this many image and canvas sizes are kept.
-KEPT_AXES = 32
+# Weights for this many axes, two for each pair of image and canvas, are kept.
+KEPT_AXES = 8
+# Image pixels that are interpolated together.
+BAND = 64
 
 
 class MaskGrid(NamedTuple):
@@ -93,19 +95,18 @@ def assemble(basis: Tensor, coefficients: Tensor, boxes: Tensor, cells: int) -> 
     """
     num_bases, height, width = basis.shape
     maps = basis.permute(1, 2, 0).float().contiguous().cpu().numpy()  # (H, W, B)
-    columns = cell_bounds(boxes[:, 0], boxes[:, 2], width, cells).tolist()
-    rows = cell_bounds(boxes[:, 1], boxes[:, 3], height, cells).tolist()
+    bounds = cell_bounds(boxes, (height, width), cells).tolist()
     weights = coefficients.view(-1, cells, cells, num_bases).cpu().numpy()
-    return [_assemble_one(maps, *cuts) for cuts in zip(weights, columns, rows, strict=True)]
+    return [_assemble_one(maps, *one) for one in zip(weights, bounds, strict=True)]
 
 
 def _assemble_one(
     maps: NDArray[np.float32],
     weights: NDArray[np.float32],
-    columns: Sequence[int],
-    rows: Sequence[int],
+    bounds: tuple[Sequence[int], Sequence[int]],
 ) -> SoftCrop:
-    """maps: (H, W, B); weights: (cells, cells, B); columns, rows: where each cell begins."""
+    """maps: (H, W, B); weights: (cells, cells, B); bounds: of the cells, in x and y."""
+    columns, rows = bounds
     x, y = columns[0], rows[0]
     values = np.empty((rows[-1] - y, columns[-1] - x), np.float32)
     for in_row, (top, bottom) in zip(weights, pairwise(rows), strict=True):
@@ -117,6 +118,14 @@ def _assemble_one(
     return SoftCrop(x, y, values)
 
 
+def on_canvas(crops: Sequence[SoftCrop], canvas: tuple[int, int]) -> NDArray[np.float32]:
+    """The soft masks on the whole canvas (H, W), as `masks.soft_masks` gives them: (N, H, W)."""
+    whole = np.zeros((len(crops), *canvas), np.float32)
+    for plane, (x, y, values) in zip(whole, crops, strict=True):
+        plane[y : y + values.shape[0], x : x + values.shape[1]] = values
+    return whole
+
+
 def resize(crop: SoftCrop, grid: MaskGrid, threshold: float) -> MaskCrop:
     """The mask in image pixels.
 
@@ -126,13 +135,9 @@ def resize(crop: SoftCrop, grid: MaskGrid, threshold: float) -> MaskCrop:
     x, y, values = crop
     if values.size == 0:
         return EMPTY
-    height, width = values.shape
-    padded = np.zeros((width + 2, height + 2), np.float32)
-    padded[1:-1, 1:-1] = values.T
-    left, wide = _interpolate(padded, x, grid.canvas[1], grid.ratio[1], grid.area[1])
-    across = np.ascontiguousarray(wide.T)
-    top, full = _interpolate(across, y, grid.canvas[0], grid.ratio[0], grid.area[0])
-    bitmap = full > threshold
+    left, wide = _interpolate(values.T, x, grid.canvas[1], grid.ratio[1], grid.area[1])
+    top, full = _interpolate(wide.T, y, grid.canvas[0], grid.ratio[0], grid.area[0])
+    bitmap = full > threshold  # (image rows, image columns)
     x, y, width, height = cv2.boundingRect(bitmap.view(np.uint8))
     if width == 0:
         return EMPTY
@@ -142,28 +147,33 @@ def resize(crop: SoftCrop, grid: MaskGrid, threshold: float) -> MaskCrop:
 def _interpolate(
     rows: NDArray[np.float32], start: int, source: int, ratio: float, limit: int
 ) -> tuple[int, NDArray[np.float32]]:
-    """Rows (n + 2, m), which stand for basis pixels start - 1 to start + n, at the image's pixels.
+    """Rows (n, m) of basis pixels, from `start` on, at the image's pixels, zero beyond their ends.
 
     Returns the first image pixel that they reach, and a row for each one from there: (k, m).
     """
-    low, weight = _axis(source, ratio, limit)
-    first, last = np.searchsorted(low, (start - 1, start + len(rows) - 2)).tolist()
-    near = low[first:last] - (start - 1)
-    # Differences of rows before they are multiplied: there are fewer.
-    result = np.diff(rows, axis=0).take(near, axis=0)
-    result *= weight[first:last, None]
-    result += rows.take(near, axis=0)
+    low, weights = _axis(source, ratio, limit)
+    end = start + len(rows)
+    first, last = low.searchsorted((start - 1, end)).tolist()
+    result = np.empty((last - first, rows.shape[1]), np.float32)
+    # A product with the weights of few image pixels has few basis pixels to sum over.
+    for begin in range(first, last, BAND):
+        stop = min(begin + BAND, last)
+        near = slice(max(int(low[begin]), start), min(int(low[stop - 1]) + 2, end))
+        band = result[begin - first : stop - first]
+        np.matmul(weights[begin:stop, near], rows[near.start - start : near.stop - start], out=band)
     return first, result
 
 
 @lru_cache(KEPT_AXES)
 def _axis(source: int, ratio: float, limit: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Which basis pixels the image pixels of an axis lie between: the lower one, and the weight of
-    the other; beyond the last basis pixel's centre that is 0. `ratio`: basis pixels per image
-    pixel."""
+    """How the image pixels of an axis mix its basis pixels: the lower one of each pair, (limit,),
+    and the weights of all, (limit, source). `ratio`: basis pixels per image pixel."""
     pixel = np.arange(limit, dtype=np.float32)
     position = (pixel + np.float32(0.5)) * np.float32(ratio) - np.float32(0.5)
     position = np.maximum(position, 0)
     low = position.astype(np.int64)
-    weight = np.where(low < source - 1, position - low.astype(np.float32), np.float32(0))
-    return low, weight
+    weight = position - low.astype(np.float32)
+    weights = np.zeros((limit, source), np.float32)
+    weights[np.arange(limit), low] = 1 - weight
+    weights[np.arange(limit), np.minimum(low + 1, source - 1)] += weight
+    return low, weights

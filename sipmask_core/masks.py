@@ -15,28 +15,32 @@ CELL_MARGIN = 0.1
 
 
 def split_cells(low: Tensor, high: Tensor, length: int, cells: int) -> Tensor:
-    """Which cell of its box each pixel of an axis falls in: (N,), (N,) -> (N, length) int64.
+    """Which cell of its box each pixel of an axis falls in: (...), (...) -> (..., length) int64.
 
     -1 outside the box. The divisor is computed in double and rounded to float32, as the authors'
     kernel does.
     """
     pixel = torch.arange(length, device=low.device, dtype=torch.float32)
-    low, high = low.float()[:, None], high.float()[:, None]
+    low, high = low.float()[..., None], high.float()[..., None]
     cell_size = (((high - low).double() + CELL_MARGIN) / cells).float()
     cell = ((pixel - low) / cell_size).long()  # truncates
     return torch.where((pixel >= low) & (pixel < high), cell, -1)
 
 
-def cell_bounds(low: Tensor, high: Tensor, length: int, cells: int) -> Tensor:
-    """Where the cells of each box begin along an axis and, last, where the box ends.
+def cell_bounds(boxes: Tensor, canvas: tuple[int, int], cells: int) -> Tensor:
+    """Where the cells of boxes (N, 4) begin and, last, where the boxes end: (N, 2, cells + 1).
 
-    (N,), (N,) -> (N, cells + 1) int64, within [0, length]; equal where a cell has no pixels.
+    int64, for x and y, within the canvas (H, W); a cell without pixels ends where it begins.
     """
-    cell = split_cells(low, high, length, cells)  # (N, length)
-    start = low.float().ceil().clamp(0, length).long()
+    low, high = boxes[:, :2], boxes[:, 2:]
+    cell = split_cells(low, high, max(canvas), cells)  # (N, 2, length)
+    start = low.float().ceil().clamp(min=0).long()
     inside = cell >= 0
-    before = [(inside & (cell < k)).sum(dim=1) for k in range(1, cells)]
-    return torch.stack([start, *(start + n for n in before), start + inside.sum(dim=1)], dim=1)
+    before = [(inside & (cell < k)).sum(dim=2) for k in range(1, cells)]
+    bounds = torch.stack([start, *(start + n for n in before), start + inside.sum(dim=2)], dim=2)
+    bounds[:, 0].clamp_(max=canvas[1])
+    bounds[:, 1].clamp_(max=canvas[0])
+    return bounds
 
 
 def mask_logits(

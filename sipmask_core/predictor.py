@@ -13,8 +13,7 @@ from sipmask_core.checkpoints import load_model
 from sipmask_core.errors import InputError
 from sipmask_core.graphs import GraphedNetwork
 from sipmask_core.instances import Instances
-from sipmask_core.mask_crops import assemble, mask_grid, resize
-from sipmask_core.masks import soft_masks
+from sipmask_core.mask_crops import assemble, mask_grid, on_canvas, resize
 from sipmask_core.model.head import BASIS_STRIDE, HeadOutputs, SipMaskHead
 from sipmask_core.postprocess import embeddings_at, find_objects
 from sipmask_core.preprocess import NetworkInput, Normalise, check_image, prepare
@@ -155,7 +154,7 @@ class Predictor:
         crops = [resize(crop, grid, preset.mask_threshold) for crop in soft_crops]
         mask_scores = found.scores
         if preset.mask_rescoring:
-            soft = soft_masks(basis.float(), found.coefficients, boxes, preset.sub_regions)
+            soft = torch.from_numpy(on_canvas(soft_crops, grid.canvas)).to(self.device)
             mask_scores = mask_scores * self.rate_masks(soft, found.labels)
         embeddings = found.boxes.new_zeros(len(boxes), 0)
         if outputs.track_features is not None:

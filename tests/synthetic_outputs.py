@@ -32,6 +32,8 @@ def synthetic_outputs(
     levels = []
     for stride, size in zip(STRIDES, sizes, strict=True):
         seeds = torch.rand(1, 1, *size, generator=generator) < objects / total
+        seeds[..., prepared.size[0] // stride :, :] = False  # nothing in the padding
+        seeds[..., prepared.size[1] // stride :] = False
         seen = F.max_pool2d(seeds.float(), 3, stride=1, padding=1) > 0
         kind = torch.randint(classes, size, generator=generator)
         kind = F.one_hot(kind[::4, ::4].repeat_interleave(4, 0).repeat_interleave(4, 1), classes)

@@ -50,13 +50,14 @@ def test_each_pixel_uses_the_coefficients_of_its_cell(
 def test_cells_begin_and_end_where_their_pixels_do(
     box: tuple[float, float, float, float], cells: int
 ) -> None:
-    low, high = torch.tensor([box[0]]), torch.tensor([box[2]])
-    bounds = cell_bounds(low, high, W, cells)[0].tolist()
-    expected = torch.full((W,), -1)
-    for cell, (start, end) in enumerate(pairwise(bounds)):
-        expected[start:end] = cell
-    assert split_cells(low, high, W, cells)[0].tolist() == expected.tolist()
-    assert 0 <= bounds[0] <= bounds[-1] <= W
+    bounds = cell_bounds(torch.tensor([box]), (H, W), cells)[0]
+    for axis, length in enumerate((W, H)):
+        expected = torch.full((length,), -1)
+        for cell, (start, end) in enumerate(pairwise(bounds[axis].tolist())):
+            expected[start:end] = cell
+        low, high = torch.tensor([box[axis]]), torch.tensor([box[axis + 2]])
+        assert split_cells(low, high, length, cells)[0].tolist() == expected.tolist()
+        assert 0 <= bounds[axis][0] <= bounds[axis][-1] <= length
 
 
 def test_no_pixel_falls_in_a_cell_beyond_the_last() -> None:
