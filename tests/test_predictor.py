@@ -203,14 +203,28 @@ def test_the_shipped_model_finds_the_astronaut() -> None:
     assert mask[:150, :100].mean() < 0.15  # the flag
 
 
-def test_half_precision_agrees_with_single() -> None:
+on_gpu = (
+    pytest.mark.cuda,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU"),
+)
+
+
+@pytest.mark.parametrize(
+    ("device", "precision"),
+    [
+        ("cpu", "bf16"),
+        pytest.param("cuda", "bf16", marks=on_gpu),
+        pytest.param("cuda", "fp16", marks=on_gpu),
+    ],
+)
+def test_half_precision_agrees_with_single(device: str, precision: str) -> None:
     """On photographs that hold people of all sizes. The bound on masks is on the mean: of a small
     one, a few pixels at the edge are some per cent."""
     folder = DATA / "coco_person" / "images"
     if not folder.is_dir():
         pytest.skip(f"no {folder}; set SIPMASK_DATA_DIR")
     single = sm.Predictor.from_pretrained(device="cpu", precision="fp32", score_threshold=0.3)
-    half = sm.Predictor.from_pretrained(device="cpu", precision="bf16", score_threshold=0.2)
+    half = sm.Predictor.from_pretrained(device, precision, score_threshold=0.2)
     box_ious: list[float] = []
     mask_ious: list[float] = []
     for file in sorted(folder.iterdir())[::40]:
