@@ -136,7 +136,7 @@ def resize(crop: SoftCrop, grid: MaskGrid, threshold: float) -> MaskCrop:
     height, width = values.shape
     left, low_x, weight_x = _reach(x, width, grid.canvas[1], grid.ratio[1], grid.area[1])
     top, low_y, weight_y = _reach(y, height, grid.canvas[0], grid.ratio[0], grid.area[0])
-    if values.size == 0 or len(low_x) == 0 or len(low_y) == 0:
+    if len(low_x) == 0 or len(low_y) == 0:
         return EMPTY
     padded = np.zeros((width + 2, height + 2), np.float32)
     padded[1:-1, 1:-1] = values.T
@@ -145,7 +145,12 @@ def resize(crop: SoftCrop, grid: MaskGrid, threshold: float) -> MaskCrop:
     for start in range(0, len(low_y), BAND):
         band = slice(start, start + BAND)
         np.greater(_interpolate(wide, low_y[band], weight_y[band]), threshold, out=bitmap[band])
-    x, y, width, height = cv2.boundingRect(bitmap.view(np.uint8))
+    return trim(left, top, bitmap)
+
+
+def trim(left: int, top: int, bitmap: NDArray[np.bool_]) -> MaskCrop:
+    """The mask whose first pixel is (left, top) without its empty rows and columns, as a copy."""
+    x, y, width, height = cv2.boundingRect(bitmap.view(np.uint8)) if bitmap.size else (0, 0, 0, 0)
     if width == 0:
         return EMPTY
     return MaskCrop(left + x, top + y, bitmap[y : y + height, x : x + width].copy())
@@ -166,6 +171,13 @@ def _interpolate(
     return result
 
 
+def image_range(start: int, end: int, source: int, ratio: float, limit: int) -> tuple[int, int]:
+    """The image pixels of an axis that basis pixels start to end contribute to: first, number."""
+    low, _ = _axis(source, ratio, limit)
+    first, last = low.searchsorted((start - 1, end)).tolist() if end > start else (0, 0)
+    return first, last - first
+
+
 def _reach(
     start: int, length: int, source: int, ratio: float, limit: int
 ) -> tuple[int, NDArray[np.int64], NDArray[np.float32]]:
@@ -175,8 +187,9 @@ def _reach(
     `start` - 1, and the weight of the next.
     """
     low, weight = _axis(source, ratio, limit)
-    first, last = low.searchsorted((start - 1, start + length)).tolist()
-    return first, low[first:last] - (start - 1), weight[first:last]
+    first, number = image_range(start, start + length, source, ratio, limit)
+    where = slice(first, first + number)
+    return first, low[where] - (start - 1), weight[where]
 
 
 @lru_cache(KEPT_AXES)
