@@ -44,8 +44,8 @@ def cut_masks(
     sides = [[last - first for first, last in box] for box in ends]
     ranges = [
         [
-            image_range(*end, grid.canvas[axis], grid.ratio[axis], grid.area[axis])
-            for end, axis in zip(box, (1, 0), strict=True)
+            image_range(first, last, grid.canvas[axis], grid.ratio[axis], grid.area[axis])
+            for (first, last), axis in zip(box, (1, 0), strict=True)
         ]
         for box in ends
     ]
