@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from sipmask_core.presets import Preset
 
 EMPTY = MaskCrop(0, 0, np.zeros((0, 0), bool))
-# Weights for this many axes, two for each pair of image and canvas, are kept.
-KEPT_AXES = 8
-# Image pixels that are interpolated together.
-BAND = 64
+# Tables for the axes of this many image and canvas sizes are kept.
+KEPT_AXES = 32
+# Image rows that are interpolated together: few enough to stay in the processor's cache.
+BAND = 256
 
 
 class MaskGrid(NamedTuple):
@@ -133,47 +133,73 @@ def resize(crop: SoftCrop, grid: MaskGrid, threshold: float) -> MaskCrop:
     comparing with `threshold`, but computed only where the result can be non-zero.
     """
     x, y, values = crop
-    if values.size == 0:
+    height, width = values.shape
+    left, low_x, weight_x = _reach(x, width, grid.canvas[1], grid.ratio[1], grid.area[1])
+    top, low_y, weight_y = _reach(y, height, grid.canvas[0], grid.ratio[0], grid.area[0])
+    if len(low_x) == 0 or len(low_y) == 0:
         return EMPTY
-    left, wide = _interpolate(values.T, x, grid.canvas[1], grid.ratio[1], grid.area[1])
-    top, full = _interpolate(wide.T, y, grid.canvas[0], grid.ratio[0], grid.area[0])
-    bitmap = full > threshold  # (image rows, image columns)
-    x, y, width, height = cv2.boundingRect(bitmap.view(np.uint8))
+    padded = np.zeros((width + 2, height + 2), np.float32)
+    padded[1:-1, 1:-1] = values.T
+    wide = np.ascontiguousarray(_interpolate(padded, low_x, weight_x).T)  # (h + 2, columns)
+    bitmap = np.empty((len(low_y), len(low_x)), bool)
+    for start in range(0, len(low_y), BAND):
+        band = slice(start, start + BAND)
+        np.greater(_interpolate(wide, low_y[band], weight_y[band]), threshold, out=bitmap[band])
+    return trim(left, top, bitmap)
+
+
+def trim(left: int, top: int, bitmap: NDArray[np.bool_]) -> MaskCrop:
+    """The mask whose first pixel is (left, top) without its empty rows and columns, as a copy."""
+    x, y, width, height = cv2.boundingRect(bitmap.view(np.uint8)) if bitmap.size else (0, 0, 0, 0)
     if width == 0:
         return EMPTY
     return MaskCrop(left + x, top + y, bitmap[y : y + height, x : x + width].copy())
 
 
 def _interpolate(
-    rows: NDArray[np.float32], start: int, source: int, ratio: float, limit: int
-) -> tuple[int, NDArray[np.float32]]:
-    """Rows (n, m) of basis pixels, from `start` on, at the image's pixels, zero beyond their ends.
+    rows: NDArray[np.float32], low: NDArray[np.int64], weight: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Row `low` of (n, m) mixed with the one after it, which has this weight, for k pairs: (k, m).
 
-    Returns the first image pixel that they reach, and a row for each one from there: (k, m).
+    Neither PyTorch nor a matrix product of NumPy: on a busy machine their threads wait for cores
+    much longer than the whole takes.
     """
-    low, weights = _axis(source, ratio, limit)
-    end = start + len(rows)
-    first, last = low.searchsorted((start - 1, end)).tolist()
-    result = np.empty((last - first, rows.shape[1]), np.float32)
-    # A product with the weights of few image pixels has few basis pixels to sum over.
-    for begin in range(first, last, BAND):
-        stop = min(begin + BAND, last)
-        near = slice(max(int(low[begin]), start), min(int(low[stop - 1]) + 2, end))
-        band = result[begin - first : stop - first]
-        np.matmul(weights[begin:stop, near], rows[near.start - start : near.stop - start], out=band)
-    return first, result
+    # Differences of rows before they are multiplied: there are fewer.
+    result = np.diff(rows[low[0] : low[-1] + 2], axis=0).take(low - low[0], axis=0)
+    result *= weight[:, None]
+    result += rows.take(low, axis=0)
+    return result
+
+
+def image_range(start: int, end: int, source: int, ratio: float, limit: int) -> tuple[int, int]:
+    """The image pixels of an axis that basis pixels start to end contribute to: first, number."""
+    low, _ = _axis(source, ratio, limit)
+    first, last = low.searchsorted((start - 1, end)).tolist() if end > start else (0, 0)
+    return first, last - first
+
+
+def _reach(
+    start: int, length: int, source: int, ratio: float, limit: int
+) -> tuple[int, NDArray[np.int64], NDArray[np.float32]]:
+    """The image pixels of an axis that `length` basis pixels from `start` on contribute to.
+
+    Returns the first, and for each one from there the basis pixel below it, counted from
+    `start` - 1, and the weight of the next.
+    """
+    low, weight = _axis(source, ratio, limit)
+    first, number = image_range(start, start + length, source, ratio, limit)
+    where = slice(first, first + number)
+    return first, low[where] - (start - 1), weight[where]
 
 
 @lru_cache(KEPT_AXES)
 def _axis(source: int, ratio: float, limit: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """How the image pixels of an axis mix its basis pixels: the lower one of each pair, (limit,),
-    and the weights of all, (limit, source). `ratio`: basis pixels per image pixel."""
+    """Which basis pixels the image pixels of an axis lie between: the lower one, and the weight of
+    the other; beyond the last basis pixel's centre that is 0. `ratio`: basis pixels per image
+    pixel."""
     pixel = np.arange(limit, dtype=np.float32)
     position = (pixel + np.float32(0.5)) * np.float32(ratio) - np.float32(0.5)
     position = np.maximum(position, 0)
     low = position.astype(np.int64)
-    weight = position - low.astype(np.float32)
-    weights = np.zeros((limit, source), np.float32)
-    weights[np.arange(limit), low] = 1 - weight
-    weights[np.arange(limit), np.minimum(low + 1, source - 1)] += weight
-    return low, weights
+    weight = np.where(low < source - 1, position - low.astype(np.float32), np.float32(0))
+    return low, weight

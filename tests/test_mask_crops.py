@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sipmask_core.mask_crops import MaskGrid, SoftCrop, assemble, on_canvas, resize
+from sipmask_core.mask_crops import BAND, MaskGrid, SoftCrop, assemble, on_canvas, resize
 from sipmask_core.masks import soft_masks
 
 H, W, BASES = 24, 30, 4
@@ -60,6 +60,21 @@ def test_pasting_a_crop_equals_resizing_the_whole_canvas(
     near = np.zeros(image, bool)
     near[: area[0], : area[1]] = ((resized - 0.4).abs() < 1e-5)[: area[0], : area[1]].numpy()
     assert ((actual == expected) | near).all()
+
+
+def test_a_large_mask_made_in_several_bands_has_no_seam() -> None:
+    soft = torch.rand(1, 1, 80, 60, generator=torch.Generator().manual_seed(0))
+    resized = F.interpolate(soft, scale_factor=8, mode="bilinear", align_corners=False)[0, 0]
+    grid = MaskGrid((80, 60), (1 / 8, 1 / 8), (640, 480))
+    x, y, bitmap = resize(SoftCrop(0, 0, soft[0, 0].numpy()), grid, 0.5)
+    expected = (resized > 0.5).numpy()[y : y + bitmap.shape[0], x : x + bitmap.shape[1]]
+    assert bitmap.shape[0] > 2 * BAND
+    assert (bitmap != expected).mean() < 1e-5
+
+
+def test_a_mask_beyond_the_area_is_empty() -> None:
+    soft = SoftCrop(15, 15, np.ones((4, 4), np.float32))
+    assert resize(soft, MaskGrid((20, 20), (1.0, 1.0), (10, 10)), 0.5).bitmap.size == 0
 
 
 def test_a_mask_crop_is_as_small_as_the_mask() -> None:
