@@ -13,7 +13,9 @@ from sipmask_core.checkpoints import load_model
 from sipmask_core.errors import InputError
 from sipmask_core.graphs import GraphedNetwork
 from sipmask_core.instances import Instances
-from sipmask_core.masks import mask_grid, paste, soft_mask_crop, soft_masks
+from sipmask_core.mask_batches import cut_masks
+from sipmask_core.mask_crops import assemble, mask_grid, on_canvas, resize
+from sipmask_core.masks import soft_masks
 from sipmask_core.model.head import BASIS_STRIDE, HeadOutputs, SipMaskHead
 from sipmask_core.postprocess import embeddings_at, find_objects
 from sipmask_core.preprocess import NetworkInput, Normalise, check_image, prepare
@@ -155,16 +157,18 @@ class Predictor:
         basis = outputs.basis[0]  # (bases, H / 2, W / 2)
         grid = mask_grid(preset, (basis.shape[1], basis.shape[2]), prepared.scale, image_size)
         boxes = network_boxes / BASIS_STRIDE
-        coefficients = found.coefficients.view(len(boxes), -1, preset.num_bases)
-        crops = [
-            paste(
-                soft_mask_crop(basis, cells, box, preset.sub_regions), grid, preset.mask_threshold
-            )
-            for cells, box in zip(coefficients, boxes.tolist(), strict=True)
-        ]
+        sources = (basis, found.coefficients, boxes, preset.sub_regions)
+        if basis.is_cuda:
+            crops = cut_masks(*sources, grid, preset.mask_threshold)
+        else:
+            soft_crops = assemble(*sources)
+            crops = [resize(crop, grid, preset.mask_threshold) for crop in soft_crops]
         mask_scores = found.scores
         if preset.mask_rescoring:
-            soft = soft_masks(basis.float(), found.coefficients, boxes, preset.sub_regions)
+            if basis.is_cuda:
+                soft = soft_masks(basis.float(), *sources[1:])
+            else:
+                soft = torch.from_numpy(on_canvas(soft_crops, grid.canvas))
             mask_scores = mask_scores * self.rate_masks(soft, found.labels)
         embeddings = found.boxes.new_zeros(len(boxes), 0)
         if outputs.track_features is not None:

@@ -12,7 +12,8 @@ import torch
 from pycocotools import mask as coco_mask
 
 from sipmask_core.instances import Instances, MaskCrop
-from sipmask_core.masks import mask_grid, soft_masks
+from sipmask_core.mask_crops import mask_grid
+from sipmask_core.masks import soft_masks
 from sipmask_core.model.head import BASIS_STRIDE
 from sipmask_core.postprocess import embeddings_at, find_objects
 from sipmask_core.stopwatch import stage

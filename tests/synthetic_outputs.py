@@ -17,7 +17,8 @@ def synthetic_outputs(
 ) -> tuple[HeadOutputs, NetworkInput]:
     """What a network of the preset could say about an image (H, W), and that image's preparation.
 
-    Basis maps are smooth noise, and about `objects` locations score well, with boxes of their own.
+    Basis maps are smooth noise. About `objects` places score well for one class, each at a few
+    neighbouring locations with much the same box.
     """
     generator = torch.Generator().manual_seed(0)
 
@@ -30,11 +31,18 @@ def synthetic_outputs(
     total = sum(h * w for h, w in sizes)
     levels = []
     for stride, size in zip(STRIDES, sizes, strict=True):
-        sees = torch.rand(1, 1, *size, generator=generator) < objects / total
+        seeds = torch.rand(1, 1, *size, generator=generator) < objects / total
+        seeds[..., prepared.size[0] // stride :, :] = False  # nothing in the padding
+        seeds[..., prepared.size[1] // stride :] = False
+        seen = F.max_pool2d(seeds.float(), 3, stride=1, padding=1) > 0
+        kind = torch.randint(classes, size, generator=generator)
+        kind = F.one_hot(kind[::4, ::4].repeat_interleave(4, 0).repeat_interleave(4, 1), classes)
+        likely = seen & (kind[: size[0], : size[1]].permute(2, 0, 1)[None] > 0)
+        coarse = noise(1, 4, -(-size[0] // 4), -(-size[1] // 4))
         levels.append(
             (
-                torch.where(sees, 1.0, -7.0) + noise(1, classes, *size),
-                stride * noise(1, 4, *size).mul(1.5).add(4).exp2().clamp(max=60) / 4,
+                torch.where(likely, 1.0, -9.0) + noise(1, classes, *size),
+                stride * F.interpolate(coarse, size=size).add(1.5).exp2().clamp(1, 16),
                 noise(1, 1, *size) + 1,
                 noise(1, preset.sub_regions**2 * preset.num_bases, *size) * 0.7,
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ def peak_memory(work: Callable[[], object], device: torch.device) -> int | None:
     """Bytes that `work` takes at its peak beyond what was taken before.
 
     On a GPU these are the tensors there, on Linux the resident memory of the process; None
-    elsewhere. Memory that the process kept from earlier work and uses again is not seen.
+    elsewhere. What a library keeps from earlier work and uses again is not seen.
     """
     gc.collect()
     if device.type == "cuda":
@@ -30,11 +31,12 @@ def peak_memory(work: Callable[[], object], device: torch.device) -> int | None:
         torch.cuda.synchronize(device)
         return torch.cuda.max_memory_allocated(device) - before
     try:
+        ctypes.CDLL(None).malloc_trim(0)  # freed memory goes back, to be counted when used again
         _RESET.write_text("5")  # the peak starts again at the present size
         before = _resident("VmRSS")
         work()
         return max(0, _resident("VmHWM") - before)
-    except OSError:
+    except (OSError, AttributeError):
         return None
 
 

@@ -65,7 +65,7 @@ def benchmark_model(
         for key, contender in contenders.items()
     }
     total = (settings.warmup + settings.runs) * len(contenders)
-    with tqdm(total=total, desc=name, unit="run", leave=False) as bar:
+    with tqdm(total=total, desc=name, unit="run", leave=False, disable=None) as bar:
         results = measure(
             contenders,
             photos,

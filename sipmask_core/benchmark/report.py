@@ -92,7 +92,7 @@ def draw(record: dict[str, Any], path: Path) -> None:
             length = contender["stages"].get(stage, {"p50_ms": 0.0})["p50_ms"]
             axes.barh(place, length, left=left, color=_COLOURS[stage], height=0.75)
             left += length
-        label = f"{contender['total']['p50_ms']:.1f} ms, {contender['instances']:.0f} instances"
+        label = f"{contender['total']['p50_ms']:.1f} ms, instances: {contender['instances']:.0f}"
         axes.text(left + 0.01 * longest, place, label, va="center", fontsize=8)
         places.append(place)
         place += 1.0
