@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sipmask_core.model.sipmask import SipMask
+    from sipmask_core.postprocess import Detections
     from sipmask_core.tracking import Mode
 
 PRETRAINED = Path(__file__).parent / "weights" / "sipmask_r18_lite_person.safetensors"
@@ -62,17 +63,12 @@ class Predictor:
             if num_threads < 1:
                 raise InputError(f"num_threads is {num_threads}; it must be at least 1.")
             torch.set_num_threads(num_threads)
-        if score_threshold is not None and not 0 <= score_threshold <= 1:
-            raise InputError(f"score_threshold is {score_threshold}; it must be between 0 and 1.")
         self.device = choose_device(device)
         self.precision = _choose_precision(precision, self.device)
         self.preset = model.preset
         self.class_names = model.class_names
         self.model_name = model.preset.name
-        self.score_threshold = (
-            model.preset.score_threshold if score_threshold is None else score_threshold
-        )
-        self._asked_threshold = score_threshold
+        self.score_threshold = score_threshold
         self._dtype = PRECISIONS[self.precision]
         self._normalise = Normalise(self.preset).to(self.device)
         self._model = _for_inference(model, self.device, self._dtype)
@@ -93,11 +89,19 @@ class Predictor:
 
     def __call__(self, image: NDArray[np.uint8]) -> Instances:
         """image: (H, W, 3) uint8, BGR. Raises InputError for anything else."""
-        with stage("preprocess"):
-            prepared = self.prepare(image)
-        outputs = self.forward(prepared)
-        with stage("masks"):
-            return self.postprocess(outputs, prepared, image.shape[:2])
+        prepared = self.prepare(image)
+        return self.postprocess(self.forward(prepared), prepared, image.shape[:2])
+
+    @property
+    def score_threshold(self) -> float | None:
+        """As given, and changeable between calls."""
+        return self._score_threshold
+
+    @score_threshold.setter
+    def score_threshold(self, value: float | None) -> None:
+        if value is not None and not 0 <= value <= 1:
+            raise InputError(f"score_threshold is {value}; it must be between 0 and 1.")
+        self._score_threshold = value
 
     @property
     def model(self) -> SipMask:
@@ -120,7 +124,8 @@ class Predictor:
 
     def prepare(self, image: NDArray[np.uint8]) -> NetworkInput:
         """Resize and pad the image."""
-        return prepare(check_image(image), self.preset)
+        with stage("preprocess"):
+            return prepare(check_image(image), self.preset)
 
     def forward(self, prepared: NetworkInput) -> HeadOutputs:
         """Upload, normalise and run the network."""
@@ -146,9 +151,19 @@ class Predictor:
         self, outputs: HeadOutputs, prepared: NetworkInput, image_size: tuple[int, int]
     ) -> Instances:
         """Decode, NMS and masks at the size (H, W) of the original image."""
-        preset = self.preset
         with stage("nms"):
-            found = find_objects(outputs, prepared, preset, self._asked_threshold)
+            found = find_objects(outputs, prepared, self.preset, self.score_threshold)
+        with stage("masks"):
+            return self._with_masks(found, outputs, prepared, image_size)
+
+    def _with_masks(
+        self,
+        found: Detections,
+        outputs: HeadOutputs,
+        prepared: NetworkInput,
+        image_size: tuple[int, int],
+    ) -> Instances:
+        preset = self.preset
         height, width = image_size
         if len(found.boxes) == 0:
             return Instances.empty((height, width))

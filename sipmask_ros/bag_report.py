@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sipmask_core.drawing import colour
-from sipmask_core.evaluation.detection import distribution
+from sipmask_core.evaluation.detection import distribution, latencies
 from sipmask_core.files import atomic_path
 from sipmask_core.instances import UNTRACKED, TrackState
 from sipmask_core.stopwatch import by_stage
@@ -138,11 +138,7 @@ class TopicAccount:
 
     def _latencies(self) -> dict[str, Any]:
         """By stage and in total; empty where no model ran."""
-        stages = by_stage([seconds for seconds in self._seconds if seconds])
-        if not stages:
-            return {}
-        stages["total"] = np.sum(list(stages.values()), axis=0)
-        return {name: distribution(1e3 * seconds) for name, seconds in stages.items()}
+        return latencies([seconds for seconds in self._seconds if seconds])
 
     def draw(self, path: Path) -> None:
         """Plot rate, latency, number of instances and tracks over time."""

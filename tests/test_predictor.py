@@ -103,6 +103,16 @@ def following(seeing: sm.SipMask) -> sm.SipMask:
     return model
 
 
+def test_the_threshold_counts_from_the_next_image_on():
+    predictor = sm.Predictor.from_pretrained(device="cpu", precision="fp32", score_threshold=0.3)
+    image = np.random.default_rng(0).integers(0, 256, (96, 128, 3), np.uint8)
+    sure = len(predictor(image))
+    predictor.score_threshold = 0.0
+    assert len(predictor(image)) > sure
+    with pytest.raises(sm.InputError, match="between 0 and 1"):
+        predictor.score_threshold = 2.0
+
+
 def test_a_track_branch_gives_every_instance_an_embedding(following: sm.SipMask) -> None:
     image = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
     instances = sm.Predictor(following, device="cpu", precision="bf16")(image)

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
+import torch
 
 from sipmask_core.stopwatch import Stopwatch, stage, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-
-    import torch
 
     from sipmask_core.benchmark.contenders import Contender
     from sipmask_core.benchmark.images import Photo
