@@ -14,7 +14,13 @@ if TYPE_CHECKING:
     from sipmask_core.predictor import Predictor
 
 
-def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+def add_model_arguments(
+    parser: argparse.ArgumentParser,
+    preset_metavar: str = "NAME",
+    preset_help: str = (
+        "the network's configuration, where a .pth fits several; see `sipmask presets`"
+    ),
+) -> None:
     """Add --checkpoint, --preset, --device, --precision and --threads."""
     group = parser.add_argument_group("model (by default the one that ships with the package)")
     group.add_argument(
@@ -25,8 +31,8 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--preset",
-        metavar="NAME",
-        help="the network's configuration, where a .pth fits several; see `sipmask presets`",
+        metavar=preset_metavar,
+        help=preset_help,
     )
     group.add_argument(
         "--device", default="auto", help="auto (default), cpu, cuda or cuda:N", metavar="DEVICE"
@@ -49,19 +55,15 @@ def load_predictor(
     args: argparse.Namespace,
     *,
     score_threshold: float | None = None,
-    allow_untrained: bool = False,
 ) -> Predictor:
     """The predictor that the options ask for.
 
-    allow_untrained: accept --preset without --checkpoint, as random weights (for timing).
     Raises InputError where the options cannot be met.
     """
     import sipmask_core as sm
 
     if args.checkpoint is not None:
         model = sm.load_model(args.checkpoint, args.preset)
-    elif args.preset is not None and allow_untrained:
-        model = sm.build_model(args.preset)
     elif args.preset is not None:
         raise InputError(
             f"--preset {args.preset} names a network without weights; add --checkpoint FILE."
