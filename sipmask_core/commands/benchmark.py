@@ -15,7 +15,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sipmask_core.commands.model_arguments import add_model_arguments, load_predictor, model_files
+from sipmask_core.commands.model_arguments import (
+    add_model_arguments,
+    height_by_width,
+    load_predictor,
+    model_files,
+)
 from sipmask_core.errors import InputError
 
 if TYPE_CHECKING:
@@ -33,7 +38,7 @@ SUMMARY = "time a model on this machine"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `sipmask benchmark`."""
     parser.add_argument(
-        "--size", type=_size, metavar="HxW", help="size of the image, by default 720x1280"
+        "--size", type=height_by_width, metavar="HxW", help="size of the image, by default 720x1280"
     )
     parser.add_argument("--image", type=Path, metavar="FILE", help="the image to segment")
     parser.add_argument("--runs", type=int, default=50, metavar="N", help="counted runs (50)")
@@ -112,18 +117,6 @@ def _summary(seconds: list[float]) -> dict[str, float]:
     milliseconds = 1e3 * np.array(seconds)
     p50, p99 = np.percentile(milliseconds, (50, 99))
     return {"mean_ms": float(milliseconds.mean()), "p50_ms": float(p50), "p99_ms": float(p99)}
-
-
-def _size(text: str) -> tuple[int, int]:
-    """Read HxW; argparse names the option when this raises ValueError."""
-    height, width = (int(part) for part in text.lower().split("x"))
-    if min(height, width) < 1:
-        raise ValueError
-    return height, width
-
-
-# argparse shows this name in "invalid HxW value: '12'".
-_size.__name__ = "HxW"
 
 
 def _load_image(path: Path | None, size: tuple[int, int] | None) -> NDArray[np.uint8]:

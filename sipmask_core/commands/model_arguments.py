@@ -15,18 +15,7 @@ if TYPE_CHECKING:
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Add --checkpoint, --preset, --device, --precision and --threads."""
-    group = parser.add_argument_group("model (by default the one that ships with the package)")
-    group.add_argument(
-        "--checkpoint",
-        type=Path,
-        metavar="FILE",
-        help="weights: .safetensors of this project or the authors' .pth",
-    )
-    group.add_argument(
-        "--preset",
-        metavar="NAME",
-        help="the network's configuration, where a .pth fits several; see `sipmask presets`",
-    )
+    group = add_checkpoint_arguments(parser, "; or an .onnx file of `sipmask export`")
     group.add_argument(
         "--device", default="auto", help="auto (default), cpu, cuda or cuda:N", metavar="DEVICE"
     )
@@ -44,6 +33,25 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_checkpoint_arguments(
+    parser: argparse.ArgumentParser, other_files: str = ""
+) -> argparse._ArgumentGroup:
+    """Add --checkpoint and --preset; `other_files` ends the help of the first."""
+    group = parser.add_argument_group("model (by default the one that ships with the package)")
+    group.add_argument(
+        "--checkpoint",
+        type=Path,
+        metavar="FILE",
+        help=f"weights: .safetensors of this project or the authors' .pth{other_files}",
+    )
+    group.add_argument(
+        "--preset",
+        metavar="NAME",
+        help="the network's configuration, where a .pth fits several; see `sipmask presets`",
+    )
+    return group
+
+
 def load_predictor(
     args: argparse.Namespace,
     *,
@@ -57,34 +65,43 @@ def load_predictor(
     """
     import sipmask_core as sm
 
-    if args.checkpoint is not None:
-        model = sm.load_model(args.checkpoint, args.preset)
-    elif args.preset is not None and allow_untrained:
-        model = sm.build_model(args.preset)
-    elif args.preset is not None:
+    options = {
+        "device": args.device,
+        "precision": args.precision,
+        "score_threshold": score_threshold,
+        "num_threads": args.threads,
+    }
+    if allow_untrained and args.checkpoint is None and args.preset is not None:
+        return sm.Predictor(sm.build_model(args.preset), **options)
+    return sm.Predictor.from_file(weights_file(args), preset=args.preset, **options)
+
+
+def weights_file(args: argparse.Namespace) -> Path:
+    """The file that --checkpoint names, or the one that ships with the package.
+
+    Raises InputError for --preset without --checkpoint.
+    """
+    from sipmask_core.predictor import PRETRAINED
+
+    if args.checkpoint is None and args.preset is not None:
         raise InputError(
             f"--preset {args.preset} names a network without weights; add --checkpoint FILE."
         )
-    else:
-        return sm.Predictor.from_pretrained(
-            device=args.device,
-            precision=args.precision,
-            score_threshold=score_threshold,
-            num_threads=args.threads,
-        )
-    return sm.Predictor(
-        model,
-        device=args.device,
-        precision=args.precision,
-        score_threshold=score_threshold,
-        num_threads=args.threads,
-    )
+    return args.checkpoint or PRETRAINED
 
 
 def model_files(args: argparse.Namespace) -> list[Path]:
     """The weight file to hash beside the numbers; none where the weights are random."""
-    if args.checkpoint is not None:
-        return [args.checkpoint]
-    from sipmask_core.predictor import PRETRAINED
+    return [] if args.checkpoint is None and args.preset is not None else [weights_file(args)]
 
-    return [] if args.preset is not None else [PRETRAINED]
+
+def height_by_width(text: str) -> tuple[int, int]:
+    """Read HxW; argparse names the option when this raises ValueError."""
+    height, width = (int(part) for part in text.lower().split("x"))
+    if min(height, width) < 1:
+        raise ValueError
+    return height, width
+
+
+# argparse shows this name in "invalid HxW value: '12'".
+height_by_width.__name__ = "HxW"
