@@ -1,10 +1,13 @@
 """How well the online tracker holds ids on a video with true masks: a table and a plot.
 
 The tracker is fed with what the model sees, and with the true masks, whole and damaged: frames and
-detections left out, boxes and masks displaced, false alarms. Random damage is averaged over seeds.
+detections left out, boxes and masks displaced, false alarms. Random damage is averaged over seeds,
+and so are made-up videos of shapes that hide each other.
 
   python docs/tracking_report.py --annotations ytvis_schoolgirls.json --images JPEGImages \\
       --plot docs/tracking.png
+
+With a --checkpoint that has a track branch, its embeddings are put to the test as well.
 """
 
 from __future__ import annotations
@@ -19,6 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
+import torch
+from made_up_video import made_up_video
 from pycocotools import mask as coco_mask
 from scipy.optimize import linear_sum_assignment
 
@@ -28,6 +33,8 @@ from sipmask_core.data.youtube_vis import read_videos
 from sipmask_core.evaluation.tracking import TrackedFrame, count_tracks
 from sipmask_core.instances import UNTRACKED
 from sipmask_core.online_tracker import OnlineTracker, TrackerSettings
+from sipmask_core.postprocess import embeddings_at
+from sipmask_core.predictor import PRETRAINED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -78,9 +85,16 @@ def _xywh(boxes: Any) -> Any:
 
 
 TRACKERS: dict[str, Callable[[], Any]] = {
-    "online": lambda: OnlineTracker(TrackerSettings()),
-    "online without masks": lambda: OnlineTracker(TrackerSettings(mask_weight=0)),
+    "online": lambda: OnlineTracker(TrackerSettings(embedding_weight=0)),
+    "online without masks": lambda: OnlineTracker(
+        TrackerSettings(embedding_weight=0, mask_weight=0)
+    ),
     "plain box IoU": PlainIoU,
+}
+# For detections that have embeddings.
+EMBEDDING_TRACKERS: dict[str, Callable[[], Any]] = {
+    "youtube-vis (the authors')": lambda: sm.Tracker("youtube-vis"),
+    "online with embeddings": lambda: OnlineTracker(TrackerSettings()),
 }
 
 # How the true masks are damaged: a function of the frames and a random generator. What a tracker
@@ -88,8 +102,8 @@ TRACKERS: dict[str, Callable[[], Any]] = {
 Frames = list["Instances | None"]
 
 
-def _every(n: int) -> Callable[[Frames, Any], Frames]:
-    return lambda frames, rng: [f if i % n == 0 else None for i, f in enumerate(frames)]
+def _every(n: int, first: int = 0) -> Callable[[Frames, Any], Frames]:
+    return lambda frames, rng: [f if i % n == first else None for i, f in enumerate(frames)]
 
 
 def _dropped(share: float) -> Callable[[Frames, Any], Frames]:
@@ -155,6 +169,13 @@ DAMAGE: dict[str, Callable[[Frames, Any], Frames]] = {
     "2 false alarms a frame": _with_false_alarms(2),
 }
 RANDOM = tuple(DAMAGE)[5:]
+MADE_UP = (
+    "true masks",
+    "every 2nd frame",
+    "every 3rd frame",
+    "20 % of detections left out",
+    "2 false alarms a frame",
+)
 
 
 def main() -> int:
@@ -166,7 +187,8 @@ def main() -> int:
     add("--annotations", type=Path, required=True, help="YouTube-VIS JSON; its first video is used")
     add("--images", type=Path, required=True, help="folder of its frames")
     add("--plot", type=Path, help="PNG to draw the comparison into")
-    add("--seeds", type=int, default=5, help="runs of each random damage")
+    add("--seeds", type=int, default=5, help="runs of each random damage, and made-up videos")
+    add("--checkpoint", type=Path, help="the model to track with, by default the one that ships")
     add("--no-model", action="store_true", help="only the true masks")
     args = parser.parse_args()
     data = read_videos(args.annotations)
@@ -174,12 +196,22 @@ def main() -> int:
     rows: dict[str, dict[str, dict[str, float]]] = {}
     if not args.no_model:
         person = data.class_names.index("person")
-        rows["the model that ships, people"] = _score_model(data, args.images, truth, person)
+        people = [frame[frame.labels == person] for frame in truth]
+        images = [cv2.imread(str(args.images / name)) for name in data.videos[0].file_names]
+        model = sm.load_model(args.checkpoint or PRETRAINED)
+        rows |= _score_model(model, images, people)
     for name, damage in DAMAGE.items():
         seeds = range(args.seeds if name in RANDOM else 1)
         runs = [damage(list(truth), np.random.default_rng(seed)) for seed in seeds]
         rows[name] = {
             tracker: _mean([_score(truth, run, make()) for run in runs])
+            for tracker, make in TRACKERS.items()
+        }
+    videos = [made_up_video(seed) for seed in range(args.seeds)]
+    for name in MADE_UP:
+        runs = [DAMAGE[name](list(v), np.random.default_rng(n)) for n, v in enumerate(videos)]
+        rows[f"made-up shapes, {name}"] = {
+            tracker: _mean([_score(*pair, make()) for pair in zip(videos, runs, strict=True)])
             for tracker, make in TRACKERS.items()
         }
     print(_table(rows))
@@ -223,7 +255,10 @@ def _crop(mask: Any) -> sm.MaskCrop:
 
 def _tracked(frame: Instances) -> TrackedFrame:
     visible = np.array([crop.bitmap.any() for crop in frame.mask_crops], bool)
-    chosen = frame[visible & (frame.track_ids != UNTRACKED)]
+    tracked = np.flatnonzero(visible & (frame.track_ids != UNTRACKED))
+    # The authors' association can give an id twice in a frame; the later one counts.
+    last = {int(frame.track_ids[index]): index for index in tracked}
+    chosen = frame[np.array(list(last.values()), np.int64)]
     return TrackedFrame(chosen.track_ids.tolist(), chosen.to_rle())
 
 
@@ -243,13 +278,38 @@ def _score(truth: Sequence[Instances], frames: Frames, tracker: Any) -> dict[str
 
 
 def _score_model(
-    data: Any, folder: Path, truth: list[Instances], person: int
-) -> dict[str, dict[str, float]]:
-    predictor = sm.Predictor.from_pretrained(device="cpu", precision="fp32", score_threshold=0.3)
-    images = [cv2.imread(str(folder / name)) for name in data.videos[0].file_names]
-    frames: Frames = [predictor(image) for image in images]
-    people = [frame[frame.labels == person] for frame in truth]
-    return {name: _score(people, frames, make()) for name, make in TRACKERS.items()}
+    model: sm.SipMask, images: list[Any], people: list[Instances]
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Rows for what the model finds and, if it has a track branch, for true people as it sees them.
+
+    Every 3rd and every 10th frame are the means over all first frames.
+    """
+    predictor = sm.Predictor(model, device="cpu", precision="fp32", score_threshold=0.3)
+    found = [predictor(image) for image in images]
+    runs = {"people by the model": (found, 1), "the same, every 3rd frame": (found, 3)}
+    trackers = TRACKERS
+    if model.preset.embedding_channels:
+        trackers = EMBEDDING_TRACKERS | TRACKERS
+        known = [_with_embeddings(predictor, *pair) for pair in zip(images, people, strict=True)]
+        runs["true people, every 10th frame"] = (known, 10)
+    return {
+        name: {
+            tracker: _mean(
+                [_score(people, _every(n, first)(list(seen), None), make()) for first in range(n)]
+            )
+            for tracker, make in trackers.items()
+        }
+        for name, (seen, n) in runs.items()
+    }
+
+
+def _with_embeddings(predictor: sm.Predictor, image: Any, people: Instances) -> Instances:
+    """True objects with the model's embeddings at their places."""
+    prepared = predictor.prepare(image)
+    features = predictor.forward(prepared).track_features
+    assert features is not None
+    boxes = torch.from_numpy(people.boxes * np.float32([*prepared.scale, *prepared.scale]))
+    return replace(people, embeddings=embeddings_at(features[0], boxes).numpy())
 
 
 def _mean(runs: list[dict[str, float]]) -> dict[str, float]:
@@ -273,15 +333,22 @@ def _table(rows: dict[str, dict[str, dict[str, float]]]) -> str:
 def _draw(rows: dict[str, dict[str, dict[str, float]]], path: Path) -> None:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 5), layout="constrained")
+    figure = Figure(figsize=(11, 7), layout="constrained")
     panels = (("AssA", "association (AssA), %", 100), ("id_switches", "id switches", 1))
+    names = [*TRACKERS, *EMBEDDING_TRACKERS]
     for axes, (metric, title, scale) in zip(
         figure.subplots(1, 2, sharey=True), panels, strict=True
     ):
-        for offset, tracker in enumerate(TRACKERS):
-            values = [scale * trackers[tracker][metric] for trackers in rows.values()]
-            places = np.arange(len(rows)) + 0.27 * (offset - 1)
-            axes.barh(places, values, height=0.25, color=f"C{offset}", label=tracker)
+        for number, trackers in enumerate(rows.values()):
+            shown = [name for name in names if name in trackers]
+            for place, name in enumerate(shown):
+                axes.barh(
+                    number + 0.17 * (place - (len(shown) - 1) / 2),
+                    scale * trackers[name][metric],
+                    height=0.15,
+                    color=f"C{names.index(name)}",
+                    label=name if trackers is next(iter(rows.values())) else None,
+                )
         axes.set_yticks(range(len(rows)), list(rows))
         axes.set_xlabel(title)
         axes.grid(axis="x", alpha=0.3)

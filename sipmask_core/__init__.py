@@ -17,10 +17,10 @@ if TYPE_CHECKING:
         save_checkpoint,
     )
     from sipmask_core.errors import InputError
-    from sipmask_core.export import export_onnx
     from sipmask_core.instances import Instances, MaskCrop
     from sipmask_core.model.sipmask import SipMask, build_model
     from sipmask_core.online_tracker import TrackerSettings
+    from sipmask_core.onnx_export import export_onnx
     from sipmask_core.onnx_model import OnnxModel
     from sipmask_core.predictor import Predictor
     from sipmask_core.presets import Preset, get_preset, preset_names
@@ -38,7 +38,7 @@ _HOME = {
     "TrackerSettings": "online_tracker",
     "build_model": "model.sipmask",
     "convert_checkpoint": "checkpoints",
-    "export_onnx": "export",
+    "export_onnx": "onnx_export",
     "get_preset": "presets",
     "load_backbone": "checkpoints",
     "load_checkpoint": "checkpoints",

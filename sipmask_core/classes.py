@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sipmask_core.errors import InputError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from sipmask_core.data.coco import CocoAnnotations
+    from sipmask_core.data.youtube_vis import VideoAnnotations
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -48,3 +53,21 @@ def category_ids(class_names: Sequence[str]) -> list[int]:
     if all(name in _COCO_IDS for name in class_names):
         return [_COCO_IDS[name] for name in class_names]
     return list(range(1, len(class_names) + 1))
+
+
+def corresponding_ids(
+    class_names: Sequence[str], annotations: CocoAnnotations | VideoAnnotations
+) -> list[int | None]:
+    """For each class the id of the annotations' category of that name, None where there is none.
+
+    Raises InputError when no class has one.
+    """
+    by_name = dict(zip(annotations.class_names, annotations.category_ids, strict=True))
+    ids = [by_name.get(name) for name in class_names]
+    if all(category_id is None for category_id in ids):
+        raise InputError(
+            f"{annotations.path} has none of the model's classes: it has"
+            f" {', '.join(annotations.class_names[:5])}, the model knows"
+            f" {', '.join(class_names[:5])}."
+        )
+    return ids

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Colour = tuple[int, int, int]  # BGR, 0 to 255
 Rectangle = tuple[int, int, int, int]  # x y w h
+GREY: Colour = (150, 150, 150)
 
 _GOLDEN_RATIO = 0.618034
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -47,6 +48,7 @@ def draw_instances(
     contours: bool = True,
     boxes: bool = False,
     labels: bool = True,
+    untracked: Colour | None = None,
 ) -> NDArray[np.uint8]:
     """The image with every mask tinted, outlined and named, as a new array.
 
@@ -54,9 +56,10 @@ def draw_instances(
     class_names: the name of each label.
     alpha: opacity of the tint, 0 to 1.
     contours, boxes, labels: which lines and texts to add.
+    untracked: colour of instances without a track id; by their index where None.
 
-    Colours follow the track id, so that an object keeps its colour, or the index where untracked.
-    Higher scores lie on top. Raises ValueError when the sizes disagree.
+    Colours follow the track id, so that an object keeps its colour. Higher scores lie on top.
+    Raises ValueError when the sizes disagree.
     """
     if image.shape != (*instances.image_size, 3):
         raise ValueError(
@@ -65,7 +68,7 @@ def draw_instances(
     canvas: NDArray[np.uint8] = image.copy()
     style = _Style.of_image(image)
     colours = [
-        colour(index if track_id == UNTRACKED else int(track_id))
+        (untracked or colour(index)) if track_id == UNTRACKED else colour(int(track_id))
         for index, track_id in enumerate(instances.track_ids)
     ]
     for index in reversed(range(len(instances))):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import zipfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,3 +56,14 @@ def write_json(path: Path | str, record: Any) -> None:
     """Write `record` as indented JSON, atomically. Raises InputError when it cannot be written."""
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def write_zip(path: Path | str, name: str, content: str) -> None:
+    """Write a zip that holds one text file of that name, atomically; same content, same bytes.
+
+    Raises InputError when it cannot be written.
+    """
+    member = zipfile.ZipInfo(name)  # dated 1980
+    member.external_attr = 0o644 << 16
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        archive.writestr(member, content, zipfile.ZIP_DEFLATED)

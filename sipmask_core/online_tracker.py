@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import threading
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,8 @@ from sipmask_core.instances import UNTRACKED, TrackState
 from sipmask_core.sampled_masks import sample_masks, sampled_iou
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
     from sipmask_core.instances import Instances, MaskCrop
@@ -32,7 +35,6 @@ ON_TRIAL = 0.5  # what the affinity of a NEW track counts against that of an est
 OTHER_LABEL = 0.25  # what an affinity between different classes counts
 LABEL_MEMORY = 0.9  # of the votes for a track's class, per frame
 EMBEDDING_MEMORY = 0.8  # of a track's embedding, per frame
-NO_GROWTH = np.zeros(1, np.float32)
 FRAME_SECONDS = 1 / 30  # pass where the stamps do not say how much time did
 
 
@@ -79,13 +81,19 @@ class TrackerSettings:
 
 @dataclass(eq=False)
 class _Track:
-    """One object: where and how it was seen last; `velocity` of each side in pixels per second."""
+    """One object: where and how it was seen last.
+
+    velocity: (4,) of each side, in pixels per second; motion: (4,) pixels by which the sides should
+    have moved since.
+    """
 
     id: int
     box: NDArray[np.float32]
     velocity: NDArray[np.float32]
+    motion: NDArray[np.float32]
     mask: MaskCrop
     embedding: NDArray[np.float32]
+    label: int
     votes: dict[int, float]  # by label
     last_seen: float
     born: int
@@ -93,20 +101,24 @@ class _Track:
     missed: int = 0
     state: TrackState = TrackState.NEW
 
-    @property
-    def label(self) -> int:
-        return max(self.votes, key=lambda label: self.votes[label])
-
-    def motion(self, now: float) -> NDArray[np.float32]:
-        """How far its sides have moved since it was seen: (4,) pixels."""
-        # The way of a body that slows down by half every VELOCITY_HALF_LIFE.
-        decay = math.log(2) / VELOCITY_HALF_LIFE
-        return self.velocity * np.float32((1 - math.exp(-decay * (now - self.last_seen))) / decay)
-
     def vote(self, label: int, score: float) -> None:
         for known in self.votes:
             self.votes[known] *= LABEL_MEMORY
         self.votes[label] = self.votes.get(label, 0.0) + score
+        self.label = max(self.votes, key=self.votes.__getitem__)
+
+
+class _Frame:
+    """The detections of one frame and what is made of them once."""
+
+    def __init__(self, instances: Instances) -> None:
+        self.instances = instances
+        self.looks = _normalised(instances.embeddings)  # (N, E)
+
+    @cached_property
+    def samples(self) -> NDArray[np.float32]:
+        """(N, P), see `sample_masks`."""
+        return sample_masks(self.instances.mask_crops, self.instances.image_size)
 
 
 class OnlineTracker:
@@ -140,15 +152,17 @@ class OnlineTracker:
 
         stamp: of the frame, seconds. Where it is None or not later than the last one, FRAME_SECONDS
         are taken to have passed. Where the image size changes, all tracks are forgotten. Raises
-        InputError for a stamp that is not finite.
+        InputError for a stamp that is not finite and for embeddings of another length than before.
         """
         if stamp is not None and not math.isfinite(stamp):
             raise InputError(f"stamp is {stamp}; it must be a finite number of seconds.")
         with self._lock:
+            frame = _Frame(instances)
+            self._check_embeddings(instances)
             self._advance(instances.image_size, stamp)
-            owners = self._assign(instances)
-            self._continue(owners, instances)
-            self._start(owners, instances)
+            owners = self._assign(frame)
+            self._continue(owners, frame)
+            self._start(owners, frame)
             return replace(
                 instances,
                 track_ids=np.array([t.id if t else UNTRACKED for t in owners], np.int64),
@@ -156,8 +170,17 @@ class OnlineTracker:
                 track_ages=np.array([self._frame - t.born if t else 0 for t in owners], np.int64),
             )
 
+    def _check_embeddings(self, instances: Instances) -> None:
+        length = instances.embeddings.shape[1]
+        known = len(self._tracks[0].embedding) if self._tracks else length
+        if len(instances) and length != known:
+            raise InputError(
+                f"The embeddings have {length} numbers, but those of earlier frames had {known};"
+                " one tracker serves one model."
+            )
+
     def _advance(self, image_size: tuple[int, int], stamp: float | None) -> None:
-        """Let time pass and forget the tracks that were not seen for too long."""
+        """Let time pass, forget the tracks that were not seen for too long and move the others."""
         elapsed = 0.0
         if stamp is not None and self._stamp is not None:
             elapsed = stamp - self._stamp
@@ -168,11 +191,21 @@ class OnlineTracker:
         same_size = image_size == self._image_size
         self._image_size = image_size
         self._tracks = [t for t in self._tracks if same_size and t.last_seen >= oldest]
+        # The way of a body that slows down by half every VELOCITY_HALF_LIFE.
+        decay = math.log(2) / VELOCITY_HALF_LIFE
+        seconds = (1 - np.exp(-decay * self._unseen())) / decay  # (T,)
+        motions = _rows(t.velocity for t in self._tracks) * seconds.astype(np.float32)[:, None]
+        for track, motion in zip(self._tracks, motions, strict=True):
+            track.motion = motion
 
-    def _assign(self, instances: Instances) -> list[_Track | None]:
+    def _unseen(self) -> NDArray[np.float64]:
+        """For how long each track has not been seen: (T,) seconds."""
+        return self._now - np.array([t.last_seen for t in self._tracks], np.float64)
+
+    def _assign(self, frame: _Frame) -> list[_Track | None]:
         """The track that each detection continues, if any."""
-        owners: list[_Track | None] = [None] * len(instances)
-        affinity = self._affinity(instances)
+        owners: list[_Track | None] = [None] * len(frame.instances)
+        affinity = self._affinity(frame)
         trust = [ON_TRIAL if t.state == TrackState.NEW else 1 for t in self._tracks]
         worth = affinity * np.array(trust, np.float32)[:, None]
         for row, column in zip(*linear_sum_assignment(worth, maximize=True), strict=True):
@@ -180,27 +213,23 @@ class OnlineTracker:
                 owners[column] = self._tracks[row]
         return owners
 
-    def _affinity(self, instances: Instances) -> NDArray[np.float32]:
+    def _affinity(self, frame: _Frame) -> NDArray[np.float32]:
         """How well T tracks and N detections go together: (T, N) in [0, 1], 0 where impossible."""
-        s, tracks = self.settings, self._tracks
+        s, tracks, instances = self.settings, self._tracks, frame.instances
         if not tracks or not len(instances):
             return np.zeros((len(tracks), len(instances)), np.float32)
-        motion = np.stack([t.motion(self._now) for t in tracks])  # (T, 4)
-        unseen = np.array([self._now - t.last_seen for t in tracks], np.float32)
-        growth = SEARCH_GROWTH * np.maximum(0, unseen - 2 * FRAME_SECONDS)
-        boxes = np.stack([t.box for t in tracks]) + motion
-        box_iou = _iou(boxes, instances.boxes, np.minimum(growth, SEARCH_LIMIT))
+        motion = _rows(t.motion for t in tracks)  # (T, 4)
+        unseen = self._unseen().astype(np.float32)
+        growth = np.clip(SEARCH_GROWTH * (unseen - 2 * FRAME_SECONDS), 0, SEARCH_LIMIT)
+        box_iou = _iou(_rows(t.box for t in tracks) + motion, instances.boxes, growth)
         total, weight = s.box_weight * box_iou, s.box_weight
         if s.mask_weight:
-            size = instances.image_size
             shifts = motion.reshape(-1, 2, 2).mean(axis=1)
-            expected = sample_masks([t.mask for t in tracks], size, shifts)
-            found = sample_masks(instances.mask_crops, size)
-            total += s.mask_weight * sampled_iou(expected, found, otherwise=box_iou)
+            expected = sample_masks([t.mask for t in tracks], instances.image_size, shifts)
+            total += s.mask_weight * sampled_iou(expected, frame.samples, otherwise=box_iou)
             weight += s.mask_weight
-        if s.embedding_weight and instances.embeddings.shape[1]:
-            looks = _normalised(np.stack([t.embedding for t in tracks]))
-            cosine = looks @ _normalised(instances.embeddings).T
+        if s.embedding_weight and frame.looks.shape[1]:
+            cosine = _normalised(_rows(t.embedding for t in tracks)) @ frame.looks.T
             total += s.embedding_weight * np.maximum(0, cosine)
             weight += s.embedding_weight
         same_label = np.array([t.label for t in tracks])[:, None] == instances.labels
@@ -208,53 +237,67 @@ class OnlineTracker:
         affinity[(affinity < s.min_affinity) | (box_iou == 0)] = 0
         return affinity
 
-    def _continue(self, owners: list[_Track | None], instances: Instances) -> None:
+    def _continue(self, owners: list[_Track | None], frame: _Frame) -> None:
         """Write down what was seen of known tracks, and which of them were missed."""
         for track in self._tracks:
             track.missed += 1
-        looks = _normalised(instances.embeddings)
-        seen = [(index, track) for index, track in enumerate(owners) if track is not None]
-        for index, track in seen:
-            box = instances.boxes[index]
-            surprise = box - (track.box + track.motion(self._now))
-            # At first there is no velocity to go by, so that all of a surprise is due to it.
-            gain = max(VELOCITY_GAIN, 1 / track.seen)
-            # Stamps that nearly coincide would make a speed of any trembling.
-            gain /= max(FRAME_SECONDS, self._now - track.last_seen)
-            track.velocity = track.velocity + surprise * np.float32(gain)
-            track.box, track.mask = box.copy(), instances.mask_crops[index]
-            kept = np.float32(EMBEDDING_MEMORY)
-            track.embedding = kept * track.embedding + (1 - kept) * looks[index]
-            track.vote(int(instances.labels[index]), float(instances.scores[index]))
-            track.last_seen = self._now
-            track.seen += 1
-            track.missed -= 1
-            if track.state == TrackState.LOST or track.seen >= self.settings.confirm_after:
-                track.state = TrackState.CONFIRMED
+        self._write_down([(i, track) for i, track in enumerate(owners) if track], frame)
         for track in self._tracks:
             if track.state == TrackState.CONFIRMED and track.last_seen < self._now:
                 track.state = TrackState.LOST
         self._tracks = [t for t in self._tracks if t.state != TrackState.NEW or t.missed <= t.seen]
 
-    def _start(self, owners: list[_Track | None], instances: Instances) -> None:
-        """Begin a track for each sure detection that continues none and is nobody's double."""
-        s = self.settings
-        if None not in owners:
+    def _write_down(self, seen: list[tuple[int, _Track]], frame: _Frame) -> None:
+        """seen: the tracks that go on and which detection each is."""
+        if not seen:
             return
-        doubled = self._doubled(instances)
-        for index in range(len(instances)):
-            if owners[index] is not None or instances.scores[index] < s.new_score:
-                continue
-            doubles = doubled[index] & [track is not None for track in owners]
+        instances = frame.instances
+        indices, tracks = [list(column) for column in zip(*seen, strict=True)]
+        boxes = instances.boxes[indices]  # (S, 4)
+        surprise = boxes - (_rows(t.box for t in tracks) + _rows(t.motion for t in tracks))
+        # At first there is no velocity to go by, so that all of a surprise is due to it. Stamps
+        # that nearly coincide would make a speed of any trembling.
+        gain = [
+            max(VELOCITY_GAIN, 1 / t.seen) / max(FRAME_SECONDS, self._now - t.last_seen)
+            for t in tracks
+        ]
+        velocities = (
+            _rows(t.velocity for t in tracks) + surprise * np.array(gain, np.float32)[:, None]
+        )
+        kept = np.float32(EMBEDDING_MEMORY)
+        looks = kept * _rows(t.embedding for t in tracks) + (1 - kept) * frame.looks[indices]
+        labels, scores = instances.labels[indices].tolist(), instances.scores[indices].tolist()
+        for row, (index, track) in enumerate(seen):
+            track.box, track.velocity, track.embedding = boxes[row], velocities[row], looks[row]
+            track.mask = instances.mask_crops[index]
+            track.vote(labels[row], scores[row])
+            track.last_seen = self._now
+            track.seen += 1
+            track.missed -= 1
+            if track.state == TrackState.LOST or track.seen >= self.settings.confirm_after:
+                track.state = TrackState.CONFIRMED
+
+    def _start(self, owners: list[_Track | None], frame: _Frame) -> None:
+        """Begin a track for each sure detection that continues none and is nobody's double."""
+        s, instances = self.settings, frame.instances
+        sure = (instances.scores >= s.new_score).tolist()
+        fresh = [i for i, owner in enumerate(owners) if owner is None and sure[i]]
+        if not fresh:
+            return
+        for index, doubles in zip(fresh, self._doubles(fresh, frame), strict=True):
+            doubles &= [track is not None for track in owners]
             if doubles.any() or not self._make_room():
                 continue
+            label, score = int(instances.labels[index]), float(instances.scores[index])
             track = _Track(
                 id=self.next_id,
                 box=instances.boxes[index].copy(),
                 velocity=np.zeros(4, np.float32),
+                motion=np.zeros(4, np.float32),
                 mask=instances.mask_crops[index],
-                embedding=_normalised(instances.embeddings[index : index + 1])[0],
-                votes={int(instances.labels[index]): float(instances.scores[index])},
+                embedding=frame.looks[index],
+                label=label,
+                votes={label: score},
                 last_seen=self._now,
                 born=self._frame,
                 state=TrackState.CONFIRMED if s.confirm_after == 1 else TrackState.NEW,
@@ -263,11 +306,11 @@ class OnlineTracker:
             self._tracks.append(track)
             owners[index] = track
 
-    def _doubled(self, instances: Instances) -> NDArray[np.bool_]:
-        """Which detections of one frame are of one object: (N, N)."""
-        boxes = instances.boxes
-        samples = sample_masks(instances.mask_crops, instances.image_size)
-        overlap = sampled_iou(samples, samples, otherwise=_iou(boxes, boxes))
+    def _doubles(self, chosen: list[int], frame: _Frame) -> NDArray[np.bool_]:
+        """Which of the N detections are of the same object as each of the C chosen: (C, N)."""
+        boxes = frame.instances.boxes
+        box_iou = _iou(boxes[chosen], boxes, np.zeros(len(chosen), np.float32))
+        overlap = sampled_iou(frame.samples[chosen], frame.samples, otherwise=box_iou)
         return overlap > self.settings.duplicate_iou
 
     def _make_room(self) -> bool:
@@ -282,26 +325,37 @@ class OnlineTracker:
 
 
 def _iou(
-    a: NDArray[np.float32], b: NDArray[np.float32], growth: NDArray[np.float32] = NO_GROWTH
+    a: NDArray[np.float32], b: NDArray[np.float32], growth: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """IoU of boxes (N, 4) and (M, 4), after both grow on each side: (N, M).
 
-    growth: (N,) or (1,), by how many of a box's sides, as in Yang et al., "Hard to Track Objects
-    with Irregular Motions and Similar Appearances?", WACV 2023.
+    growth: (N,), by how many of a box's sides, as in Yang et al., "Hard to Track Objects with
+    Irregular Motions and Similar Appearances?", WACV 2023.
     """
-    a, b = _grown(a[:, None], growth), _grown(b[None], growth)  # (N, 1, 4), (N, M, 4)
-    low, high = np.maximum(a[..., :2], b[..., :2]), np.minimum(a[..., 2:], b[..., 2:])
-    common = (high - low).clip(min=0).prod(axis=2)
-    area_a, area_b = ((x[..., 2:] - x[..., :2]).clip(min=0).prod(axis=2) for x in (a, b))
-    iou: NDArray[np.float32] = common / np.maximum(
-        area_a + area_b - common, np.finfo(np.float32).tiny
-    )
+    common, area_a, area_b = (np.ones((1, 1), np.float32) for _ in range(3))
+    for axis in (0, 1):  # each by itself, for arrays (N, M, 2) are several times as slow
+        (low_a, high_a), (low_b, high_b) = (
+            _grown(box[..., axis], box[..., axis + 2], growth[:, None]) for box in (a[:, None], b)
+        )
+        common = common * (np.minimum(high_a, high_b) - np.maximum(low_a, low_b)).clip(min=0)
+        area_a = area_a * (high_a - low_a).clip(min=0)  # (N, 1)
+        area_b = area_b * (high_b - low_b).clip(min=0)  # (N, M)
+    union = area_a + area_b - common
+    iou: NDArray[np.float32] = common / np.maximum(union, np.finfo(np.float32).tiny)
     return iou
 
 
-def _grown(boxes: NDArray[np.float32], growth: NDArray[np.float32]) -> NDArray[np.float32]:
-    margin = (boxes[..., 2:] - boxes[..., :2]) * growth[:, None, None]
-    return np.concatenate([boxes[..., :2] - margin, boxes[..., 2:] + margin], axis=-1)
+def _grown(
+    low: NDArray[np.float32], high: NDArray[np.float32], growth: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    margin = (high - low) * growth
+    return low - margin, high + margin
+
+
+def _rows(vectors: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Vectors of equal length as the rows of a matrix; (0, 0) without any."""
+    rows = list(vectors)
+    return np.array(rows) if rows else np.zeros((0, 0), np.float32)
 
 
 def _normalised(rows: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sipmask_core.model.sipmask import SipMask
+    from sipmask_core.tracking import Mode
 
 PRETRAINED = Path(__file__).parent / "weights" / "sipmask_r18_lite_person.safetensors"
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -127,14 +128,18 @@ class Predictor:
         prepared = self.prepare(image)
         return self.postprocess(self.forward(prepared), prepared, image.shape[:2])
 
+    @property
+    def tracking_mode(self) -> Mode:
+        """The authors' association for presets with a track branch, the online one for others."""
+        return "youtube-vis" if self.preset.embedding_channels else "online"
+
     def track(self, frames: Iterable[NDArray[np.uint8]]) -> Iterator[Instances]:
         """The instances of each frame of one video, with track ids; see `Tracker`.
 
-        frames: images as for a call, in order; they are taken one at a time. Presets with a track
-        branch use the authors' association, others the online tracker. The memory is fresh in each
-        call.
+        frames: images as for a call, in order; they are taken one at a time. The mode is
+        `tracking_mode`, and the memory is fresh in each call.
         """
-        tracker = Tracker("youtube-vis" if self.preset.embedding_channels else "online")
+        tracker = Tracker(self.tracking_mode)
         return (tracker.update(self(frame)) for frame in frames)
 
     def prepare(self, image: NDArray[np.uint8]) -> NetworkInput:

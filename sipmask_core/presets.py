@@ -69,7 +69,7 @@ class Preset:
         feature_alignment: False replaces the deformable convolution of feature alignment by a plain
             one of the same size.
         embedding_channels: length of the vector that tells objects of a video apart
-            (SipMask-VIS); 0 without a track branch.
+            (SipMask-VIS); 0 without a track branch. `track_convs`: 3x3 convolutions before it.
         rectified_distances: box distances go through a ReLU, so that none is negative.
         batch_norm_eps: added to the variance in the backbone.
     Training
@@ -110,6 +110,7 @@ class Preset:
     mask_rescoring: bool = False
     feature_alignment: bool = True
     embedding_channels: int = 0
+    track_convs: int = 2
     rectified_distances: bool = False
     bias_with_norm: bool = False
     batch_norm_eps: float = 1e-5
@@ -144,10 +145,9 @@ class Preset:
             raise InputError(f"nms is {self.nms!r}; it must be per_class, fast or pairs.")
         if self.box_loss not in ("iou", "giou"):
             raise InputError(f"box_loss is {self.box_loss!r}; it must be iou or giou.")
-        if self.embedding_channels < 0:
-            raise InputError(
-                f"embedding_channels is {self.embedding_channels}; it must be 0 or more."
-            )
+        for name in ("embedding_channels", "track_convs"):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name} is {getattr(self, name)}; it must be 0 or more.")
         if self.iou_unit not in ("stride", "pixel"):
             raise InputError(f"iou_unit is {self.iou_unit!r}; it must be stride or pixel.")
 
@@ -218,6 +218,24 @@ def _video(name: str) -> Preset:
     )
 
 
+_LITE = Preset(
+    "sipmask_r18_lite",
+    "resnet18",
+    Letterbox(320, 320),
+    stage_widths=(64, 128, 256, 256),
+    channels=96,
+    tower_convs=2,
+    basis_channels=128,
+    mean=IMAGENET_MEAN_RGB,
+    std=IMAGENET_STD_RGB,
+    rgb=True,
+    score_threshold=0.3,
+    mask_threshold=0.5,
+    candidates_per_level=300,
+    authors=False,
+    iou_unit="pixel",
+)
+
 PRESETS: dict[str, Preset] = {
     preset.name: preset
     for preset in (
@@ -238,23 +256,8 @@ PRESETS: dict[str, Preset] = {
         _benchmark("benchmark_sipmask_R_101_FPN_ms_3x", "resnet101"),
         _video("vis_sipmask_r50_caffe_fpn_gn_1x"),
         _video("vis_sipmask_r50_caffe_fpn_gn_ms_1x"),
-        Preset(
-            "sipmask_r18_lite",
-            "resnet18",
-            Letterbox(320, 320),
-            stage_widths=(64, 128, 256, 256),
-            channels=96,
-            tower_convs=2,
-            basis_channels=128,
-            mean=IMAGENET_MEAN_RGB,
-            std=IMAGENET_STD_RGB,
-            rgb=True,
-            score_threshold=0.3,
-            mask_threshold=0.5,
-            candidates_per_level=300,
-            authors=False,
-            iou_unit="pixel",
-        ),
+        _LITE,
+        replace(_LITE, name="vis_sipmask_r18_lite", embedding_channels=64, track_convs=1),
     )
 }
 

@@ -30,7 +30,8 @@ def coco_results(
 
     A result has image_id, category_id, bbox (x, y, width, height), segmentation (compressed RLE)
     and score, by which masks are ranked. Where the model rates masks on their own (SipMask++),
-    box_score is the score of the detection, by which boxes are ranked.
+    box_score is the score of the detection, by which boxes are ranked. One that is tracked has
+    track_id.
     """
     results = []
     for index, rle in enumerate(instances.to_rle()):
@@ -48,19 +49,22 @@ def coco_results(
         }
         if score != mask_score:
             result["box_score"] = score
+        if instances.track_ids[index] != UNTRACKED:
+            result["track_id"] = int(instances.track_ids[index])
         results.append(result)
     return results
 
 
 def youtube_vis_results(
-    frames: Iterable[Instances], video_id: int, category_ids: Sequence[int]
+    frames: Iterable[Instances], video_id: int, category_ids: Sequence[int | None]
 ) -> list[Result]:
     """The tracked instances of one video as YouTube-VIS results, one per track id.
 
     frames: the instances of every frame, in order; untracked ones are left out, and the last one
-    counts where two of a frame share an id. Label i has category id i of `category_ids`. A result
-    has video_id, category_id (of the label that most frames give, the lowest on a tie), score (mean
-    over the frames that show the object) and segmentations: per frame a compressed RLE, or None.
+    counts where two of a frame share an id. Label i has category id i of `category_ids`; tracks
+    with None there are left out. A result has video_id, category_id (of the label that most frames
+    give, the lowest on a tie), score (mean over the frames that show the object) and segmentations:
+    per frame a compressed RLE, or None.
     """
     tracks: dict[int, dict[int, tuple[float, int, dict[str, Any]]]] = {}
     number = 0
@@ -80,10 +84,13 @@ def youtube_vis_results(
     results = []
     for seen in tracks.values():
         scores, labels, _ = zip(*seen.values(), strict=True)
+        category_id = category_ids[int(np.bincount(labels).argmax())]
+        if category_id is None:
+            continue
         results.append(
             {
                 "video_id": video_id,
-                "category_id": category_ids[int(np.bincount(labels).argmax())],
+                "category_id": category_id,
                 "score": sum(scores) / len(scores),
                 "segmentations": [
                     seen[frame][2] if frame in seen else None for frame in range(number)
@@ -126,9 +133,11 @@ class ResultsFile:
         self._file.write('{"annotations": [')
         return self
 
-    def add(self, file_name: str, instances: Instances) -> None:
-        """Append the instances of one image."""
-        image_id = self._new_image_id(file_name)
+    def add(self, file_name: str, instances: Instances, image_id: int | None = None) -> None:
+        """Append the instances of one image; an id that is given must be new."""
+        if image_id is None:
+            image_id = self._new_image_id(file_name)
+        self._image_ids.add(image_id)
         height, width = instances.image_size
         self.images.append(
             {"id": image_id, "file_name": file_name, "height": height, "width": width}
@@ -169,5 +178,4 @@ class ResultsFile:
         while image_id in self._image_ids:
             image_id = self._next_id
             self._next_id += 1
-        self._image_ids.add(image_id)
         return image_id

@@ -26,15 +26,19 @@ def sample_masks(
 
     shifts: (N, 2), how far each mask is moved first, in x and y; what leaves the image is cut off.
     """
-    moves = np.zeros((len(masks), 2), int) if shifts is None else np.rint(shifts).astype(int)
     step = max(1, -(-max(image_size) // GRID))
     height, width = (-(-side // step) for side in image_size)
+    places = np.array([(crop.x, crop.y) for crop in masks]).reshape(-1, 2)
+    if shifts is not None:
+        places += np.rint(shifts).astype(int)
+    # The first grid point that lies both in the mask and in the image, and where the mask has it.
+    firsts = np.maximum(0, -(-places // step))
+    offsets = firsts * step - places
     samples = np.zeros((len(masks), height, width), np.float32)
-    for sample, crop, shift in zip(samples, masks, moves.tolist(), strict=True):
-        x, y = crop.x + shift[0], crop.y + shift[1]
-        # The first grid point that lies both in the mask and in the image.
-        left, top = max(0, -(-x // step)), max(0, -(-y // step))
-        part = crop.bitmap[max(0, top * step - y) :: step, max(0, left * step - x) :: step]
+    for sample, crop, (left, top), (x, y) in zip(
+        samples, masks, firsts.tolist(), offsets.tolist(), strict=True
+    ):
+        part = crop.bitmap[y::step, x::step]
         place = sample[top : top + part.shape[0], left : left + part.shape[1]]
         place[:] = part[: place.shape[0], : place.shape[1]]
     return samples.reshape(len(masks), height * width)
@@ -48,6 +52,7 @@ def sampled_iou(
     otherwise: (N, M), what stands where one of the two masks has fewer than FEW_SAMPLES.
     """
     common = a @ b.T
-    area_a, area_b = a.sum(axis=1)[:, None], b.sum(axis=1)
+    ones = np.ones(a.shape[1], np.float32)
+    area_a, area_b = (a @ ones)[:, None], b @ ones  # several times as fast as sums
     iou = common / np.maximum(area_a + area_b - common, 1)
     return np.where(np.minimum(area_a, area_b) < FEW_SAMPLES, otherwise, iou)

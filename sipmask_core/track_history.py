@@ -120,7 +120,9 @@ class TrackHistory:
                 (first / self.fps, (last - first + 1) / self.fps)
                 for first, last in self._tracks[track_id].stretches
             ]
-            axes.broken_barh(bars, (row - 0.4, 0.8), color=(red / 255, green / 255, blue / 255))
+            tone = (red / 255, green / 255, blue / 255)
+            axes.broken_barh(bars, (row - 0.4, 0.8), color=tone)
+            axes.hlines(row, bars[0][0], sum(bars[-1]), color=tone, linewidth=1)  # over the gaps
         names = [f"{class_names[self._tracks[number].label]} #{number}" for number in rows]
         axes.set_yticks(range(len(rows)), names)
         axes.set_xlim(0, max(1, self.frame_count) / self.fps)

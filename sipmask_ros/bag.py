@@ -280,7 +280,7 @@ def _truths(task: Task, bag: Bag, topics: list[str]) -> dict[str, GroundTruth]:
     """Ground truth by image topic."""
     if task.truth_files:
         _require_as_many("--ground-truth", task.truth_files, topics)
-        return dict(zip(topics, map(read_truth, task.truth_files), strict=True))
+        return dict(zip(topics, map(read_truth, task.truth_files, topics), strict=True))
     if task.truth_topics:
         _require_as_many("--ground-truth-topic", task.truth_topics, topics)
         truths = (recorded_truth(bag, topic) for topic in task.truth_topics)

@@ -30,10 +30,8 @@ class Damage:
     total_bytes: int
 
     def __str__(self) -> str:
-        return (
-            f"{self.file} is damaged: {self.reason};"
-            f" {self.unread_bytes:,} of {self.total_bytes:,} bytes could not be read."
-        )
+        lost = f"; {self.unread_bytes:,} of {self.total_bytes:,} bytes could not be read"
+        return f"{self.file} is damaged: {self.reason}{lost if self.unread_bytes else ''}."
 
 
 class Bag:

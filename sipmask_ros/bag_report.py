@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sipmask_core.drawing import colour
+from sipmask_core.evaluation.detection import distribution
 from sipmask_core.files import atomic_path
 from sipmask_core.instances import UNTRACKED, TrackState
 from sipmask_ros.perception import STAGES
@@ -16,8 +17,6 @@ from sipmask_ros.perception import STAGES
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-
-    from numpy.typing import NDArray
 
     from sipmask_core.instances import Instances
 
@@ -114,9 +113,9 @@ class TopicAccount:
             "images_without_results": self.missing_results,
             "duration_s": duration,
             "rate_hz": (len(stamps) - 1) / duration if duration else 0.0,
-            "period_ms": _summary(1e3 * forward),
+            "period_ms": distribution(1e3 * forward),
             "stamps_not_rising": int(np.count_nonzero(periods <= 0)),
-            "recording_delay_ms": _summary((np.array(self._recorded) - stamps) * 1e-6),
+            "recording_delay_ms": distribution((np.array(self._recorded) - stamps) * 1e-6),
             "gaps": {
                 "count": len(gaps),
                 "missing_images": sum(gap["missing_images"] for gap in gaps),
@@ -144,7 +143,7 @@ class TopicAccount:
             return {}
         columns = dict(zip(STAGES, seconds.T, strict=True))
         return {
-            name: _summary(1e3 * v) for name, v in (*columns.items(), ("total", seconds.sum(1)))
+            name: distribution(1e3 * v) for name, v in (*columns.items(), ("total", seconds.sum(1)))
         }
 
     def draw(self, path: Path) -> None:
@@ -245,19 +244,6 @@ def format_account(topic: str, figures: dict[str, Any]) -> str:
             f"  id switches {t['id_switches']:.0f}"
         )
     return "\n".join(lines)
-
-
-def _summary(values: NDArray[np.floating[Any]]) -> dict[str, float]:
-    """Mean, p50, p99 and max; empty without values."""
-    if not len(values):
-        return {}
-    p50, p99 = np.percentile(values, (50, 99))
-    return {
-        "mean": float(values.mean()),
-        "p50": float(p50),
-        "p99": float(p99),
-        "max": float(values.max()),
-    }
 
 
 def _runs(indices: list[int]) -> list[tuple[int, int]]:

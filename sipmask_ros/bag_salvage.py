@@ -7,6 +7,8 @@ MCAP's records: https://mcap.dev/spec. SQLite's header: https://www.sqlite.org/f
 
 from __future__ import annotations
 
+import mmap
+import re
 import sqlite3
 import struct
 from contextlib import closing
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
 _MAGIC = b"\x89MCAP0\r\n"
 _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _DATA_END = 0x03, 0x04, 0x05, 0x06, 0x0F
 _HEAD = struct.Struct("<BQ")  # of a record: what it is and the length of what follows
+# The head of a record, of less than 4 GiB, that can come among messages; so many records in a row
+# are no chance.
+_RECORD = re.compile(rb"(?=[\x03-\x08].{4}\0{4})", re.DOTALL)
+_CHAIN = 3
 _MESSAGE_HEAD = struct.Struct("<HIQQ")  # channel, sequence, log time, publish time
 _CHUNK_HEAD = struct.Struct("<QQQII")  # start, end, size, checksum, length of the compression
 
@@ -75,18 +81,27 @@ class Salvage:
                     if stream.read() != _MAGIC:
                         self._lose(left, "its index is cut off")
                     return
-                if kind == 0:
-                    self._lose(len(head) + left, "it goes on with what are no records")
-                    return
                 if kind == _CHUNK:
                     yield from self._chunk(stream, min(length, left), channels)
-                elif kind in (_SCHEMA, _CHANNEL, _MESSAGE) and length <= left:
+                    if length > left:
+                        self._lose(0, "it is cut off in a record")
+                        return
+                elif kind == 0 or length > left:
+                    damaged = stream.tell() - len(head)
+                    with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                        found = _next_record(content, damaged + 1)
+                    if found is None:
+                        what = (
+                            "is cut off in a record" if kind else "goes on with what are no records"
+                        )
+                        self._lose(len(head) + left, f"it {what}")
+                        return
+                    self._lose(found - damaged, "a part of it is overwritten")
+                    stream.seek(found)
+                elif kind in (_SCHEMA, _CHANNEL, _MESSAGE):
                     yield from channels.read(kind, stream.read(length))
-                elif length <= left:
+                else:
                     stream.seek(length, 1)
-                if length > left:
-                    self._lose(0 if kind == _CHUNK else left, "it is cut off in a record")
-                    return
         self._lose(0, "it was not closed: its index is missing")
 
     def _chunk(self, stream: BinaryIO, length: int, channels: _Channels) -> Iterator[Message]:
@@ -105,8 +120,13 @@ class Salvage:
         end = 0
         while len(records) - end >= _HEAD.size:
             kind, n = _HEAD.unpack_from(records, end)
-            if n > len(records) - end - _HEAD.size:
-                break
+            if not 0 < kind <= _DATA_END or n > len(records) - end - _HEAD.size:
+                again = _next_record(records, end + 1)
+                if again is None:
+                    break
+                self._lose(again - end, "a chunk of it is damaged")
+                end = again
+                continue
             end += _HEAD.size + n
             found += channels.read(kind, records[end - n : end])
         if end < len(records):
@@ -146,6 +166,24 @@ class Salvage:
                     self._lose(0, str(error))
                     last += skip
                     skip *= 2
+
+
+def _next_record(content: bytes | mmap.mmap, start: int) -> int | None:
+    """Where records of MCAP begin again, from `start` on; None where they do not."""
+    for match in _RECORD.finditer(content, start):
+        at = match.start()
+        for _ in range(_CHAIN):
+            if at == len(content):
+                return match.start()
+            if at > len(content) - _HEAD.size:
+                break
+            kind, length = _HEAD.unpack_from(content, at)
+            if not 0 < kind <= _DATA_END:
+                break
+            at += _HEAD.size + length
+        else:
+            return match.start()
+    return None
 
 
 class _Channels:

@@ -4,7 +4,9 @@ Ground truth comes from an InstanceArray topic, keyed by the stamps of its heade
 in the format of COCO or YouTube-VIS. An image of such a file belongs to the recorded image that
 its entry's integer field `stamp` (header stamp in nanoseconds) or `frame` (0 is the topic's first
 image) names. Without these fields (for YouTube-VIS: lists `stamps` or `frames` of a video), the
-number that its file name ends in counts: from 16 digits on a stamp, otherwise a frame.
+number that its file name ends in counts: from 16 digits on a stamp, otherwise a frame. Where file
+names begin with the topic (`file_prefix`), as `sipmask dataset from-bag` makes them, only these
+images belong to it.
 """
 
 from __future__ import annotations
@@ -51,19 +53,33 @@ class GroundTruth:
         return self.by_stamp.get(stamp) or self.by_frame.get(frame)
 
 
-def read_truth(path: Path) -> GroundTruth:
-    """Ground truth from a COCO or YouTube-VIS file; the latter must hold one video.
+def file_prefix(topic: str) -> str:
+    """What the file names of a topic's images begin with; no two topics have the same.
+
+    For names in ROS have no dash.
+    """
+    return topic.strip("/").replace("/", "-") + "-"
+
+
+def read_truth(path: Path, topic: str) -> GroundTruth:
+    """Ground truth from a COCO or YouTube-VIS file; the latter must hold one video of the topic.
 
     Raises InputError where the file is wrong or an image belongs to no or the same recorded image.
     """
     document = Document(path)
     if not document.has("videos"):
-        entries: Sequence[Entry] = document.entries("images")
-        return _keyed(read_annotations(path), entries)
-    videos = document.entries("videos")
-    if len(videos) != 1:
-        raise InputError(f"{path} holds {len(videos)} videos; a recording needs a file with one.")
-    annotations = read_videos(path).frames()
+        images = read_annotations(path)
+        pairs = list(zip(images.images, document.entries("images"), strict=True))
+        own = [pair for pair in pairs if _is_of(topic, pair[0].file_name)] or pairs
+        images = dataclasses.replace(images, images=tuple(image for image, _ in own))
+        return _keyed(images, [entry for _, entry in own])
+    everything = read_videos(path)
+    of_topic = [v for v in everything.videos if _is_of(topic, v.file_names[0])]
+    chosen = tuple(of_topic) or everything.videos
+    if len(chosen) != 1:
+        raise InputError(f"{path} holds {len(chosen)} videos; a recording needs a file with one.")
+    annotations = dataclasses.replace(everything, videos=chosen).frames()
+    videos = [entry for entry in document.entries("videos") if entry["id"] == chosen[0].id]
     fields = {}
     for field in ("stamp", "frame"):
         values = videos[0].get(f"{field}s")
@@ -214,6 +230,11 @@ class Scorer:
         if self._has_ids:
             scores["tracking"] = count_tracks(self._true_frames, self._frames).metrics()
         return scores
+
+
+def _is_of(topic: str, file_name: str) -> bool:
+    stem = PurePosixPath(file_name).stem
+    return re.fullmatch(re.escape(file_prefix(topic)) + "[0-9]+", stem) is not None
 
 
 def _keyed(annotations: CocoAnnotations, entries: Sequence[Entry]) -> GroundTruth:

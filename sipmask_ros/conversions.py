@@ -65,6 +65,13 @@ _WITHOUT_BRIDGE = ("bgr8", "rgb8", "mono8")
 _BEYOND_BRIDGE = ("16UC1", "uyvy", "yuv422", "yuyv", "yuv422_yuy2", "nv12", "nv21")
 
 
+def to_bgr(message: Image | CompressedImage) -> NDArray[np.uint8]:
+    """The pixels of an image message, raw or compressed; see the functions for each."""
+    if isinstance(message, CompressedImage):
+        return compressed_to_bgr(message)
+    return image_to_bgr(message)
+
+
 def image_to_bgr(message: Image) -> NDArray[np.uint8]:
     """The pixels of a sensor_msgs/Image as (H, W, 3) uint8 BGR.
 

@@ -7,13 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from sensor_msgs.msg import CompressedImage, Image
 
-from sipmask_core.drawing import draw_instances
-from sipmask_ros.conversions import (
-    array_to_image,
-    compressed_to_bgr,
-    image_to_bgr,
-    instances_to_message,
-)
+from sipmask_core.drawing import GREY, draw_instances
+from sipmask_ros.conversions import array_to_image, instances_to_message, to_bgr
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,8 +53,7 @@ class Perception:
     def __call__(self, message: ImageMessage) -> Percept:
         """Raises InputError for an image that cannot be read."""
         began = time.perf_counter()
-        compressed = isinstance(message, CompressedImage)
-        image = compressed_to_bgr(message) if compressed else image_to_bgr(message)
+        image = to_bgr(message)
         decoded = time.perf_counter()
         instances = self._predictor(image)
         predicted = time.perf_counter()
@@ -81,7 +75,12 @@ class Perception:
 
     def to_overlay(self, percept: Percept) -> Image:
         """The image with the instances drawn in, as it is published."""
-        picture = draw_instances(percept.image, percept.instances, self._predictor.class_names)
+        picture = draw_instances(
+            percept.image,
+            percept.instances,
+            self._predictor.class_names,
+            untracked=None if self._tracker is None else GREY,
+        )
         return array_to_image(picture, "bgr8", percept.header)
 
 

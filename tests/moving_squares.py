@@ -1,10 +1,15 @@
-"""A small YouTube-VIS data set for tests: squares that move, come and go."""
+"""A small YouTube-VIS data set for tests: squares that move, come and go; and who finds them."""
 
 import json
+import signal
 from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
+from coco_squares import tiny_preset
+
+import sipmask_core as sm
 
 SIZE = 80
 
@@ -54,3 +59,53 @@ def write_videos(folder: Path, count: int = 3, frames: int = 4) -> tuple[Path, P
     annotations = folder / "videos.json"
     annotations.write_text(json.dumps(document))
     return annotations, images
+
+
+class SquareSpotter:
+    """A predictor that finds the squares and bars of `write_videos` by their colour.
+
+    interrupt_at: the image at which Ctrl-C comes.
+    """
+
+    class_names = ("unicorn", "bar", "square")
+    model_name = "square_spotter"
+    device = torch.device("cpu")
+    precision = "fp32"
+    preset = tiny_preset()
+    tracking_mode = "online"
+    score_threshold = 0.05
+    colours = ((2, 90), (1, 190))  # label, green
+
+    def __init__(self):
+        self.images = 0
+        self.interrupt_at = None
+
+    def __call__(self, image):
+        return self.postprocess(image, image, image.shape[:2])
+
+    def prepare(self, image):
+        return image
+
+    def forward(self, prepared):
+        return prepared
+
+    def postprocess(self, outputs, image, image_size):
+        assert outputs is image
+        self.images += 1
+        if self.images == self.interrupt_at:
+            signal.raise_signal(signal.SIGINT)
+        found = []
+        for label, green in self.colours:
+            ys, xs = np.nonzero((image[..., 2] > 200) & (image[..., 1] == green))
+            if len(ys):
+                found.append((label, xs.min(), ys.min(), xs.max() + 1, ys.max() + 1))
+        return sm.Instances(
+            boxes=np.array([box for _, *box in found], np.float32).reshape(-1, 4),
+            scores=np.float32([0.9, 0.8][: len(found)]),
+            labels=np.array([label for label, *_ in found], np.int64),
+            mask_crops=[
+                sm.MaskCrop(int(x0), int(y0), np.ones((y1 - y0, x1 - x0), bool))
+                for _, x0, y0, x1, y1 in found
+            ],
+            image_size=image_size,
+        )

@@ -45,6 +45,7 @@ def expected(image):
 class ScriptedPredictor:
     device = torch.device("cpu")
     precision = "fp32"
+    score_threshold = 0.3
     model_name = "scripted"
     class_names = CLASS_NAMES
 

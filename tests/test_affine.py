@@ -11,6 +11,7 @@ from sipmask_core.data.affine import (
     random_colour_table,
     random_placement,
     recolour,
+    seen_again,
     warp,
 )
 from sipmask_core.data.target import MIN_AREA, MIN_SIDE, Canvas, mask_bounds
@@ -38,6 +39,18 @@ def test_boxes_stay_around_their_masks_under_any_placement(scene, seed, keep_rat
     augmentation = Augmentation(scale=(0.4, 2.5), keep_ratio=keep_ratio)
     matrix = random_placement(generator(seed), image.shape[:2], INPUT, augmentation)
     assert_consistent(*warp(image, target, matrix, CANVAS))
+
+
+@given(scenes(), st.integers(0, 999))
+@settings(max_examples=100, deadline=None)
+def test_a_picture_seen_again_shows_the_same_objects_at_another_place(scene, seed):
+    image, target = scene
+    size = image.shape[:2]
+    again, seen = seen_again(generator(seed), image, target, dataclasses.replace(CANVAS, size=None))
+    assert_whole(again, seen, size)
+    assert set(seen["ids"].tolist()) <= set(target["ids"].tolist())
+    repeated, _ = seen_again(generator(seed), image, target, CANVAS)
+    assert np.array_equal(again, repeated)
 
 
 @given(scenes(), scenes(), st.integers(0, 999))

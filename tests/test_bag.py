@@ -1,4 +1,3 @@
-import dataclasses
 import json
 import signal
 import sys
@@ -14,12 +13,27 @@ pytest.importorskip("sipmask_ros.msg", reason="the messages are not built")
 pytest.importorskip("rosbags", reason="rosbags is not installed")
 
 from ament_index_python import get_package_share_directory
-from builtin_interfaces.msg import Time
 from coco_squares import tiny_model
 from rclpy.serialization import deserialize_message, serialize_message
-from rosbags.rosbag2 import CompressionFormat, CompressionMode, Reader, StoragePlugin, Writer
+from recordings import (
+    CAMERA,
+    DELAY,
+    HEIGHT,
+    PERIOD,
+    START,
+    WIDTH,
+    compressed,
+    cut,
+    header,
+    picture,
+    raw,
+    storage_file,
+    truth,
+    write,
+)
+from rosbags.rosbag2 import CompressionMode, Reader, Writer
 from scripted_node import ScriptedPredictor, expected
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import Image
 from sipmask_ros.msg import InstanceArray
 from std_msgs.msg import Header, String
 
@@ -29,79 +43,11 @@ from sipmask_core.errors import InputError
 from sipmask_core.online_tracker import OnlineTracker
 from sipmask_ros.bag import Task, evaluate, format_report
 from sipmask_ros.bag_writer import BagWriter, type_name, typestore
-from sipmask_ros.conversions import array_to_image, instances_to_message, message_to_instances
+from sipmask_ros.conversions import array_to_image, message_to_instances
 from sipmask_ros.diagnostics import Statistics
 from sipmask_ros.parameters import Parameters
 from sipmask_ros.perception import Perception
 from sipmask_ros.segmenter import Segmenter
-
-CAMERA = "/camera/image_raw"
-START = 1_700_000_000_000_000_000  # ns
-PERIOD = 50_000_000
-DELAY = 2_000_000  # from the stamp to the recording
-HEIGHT, WIDTH = 48, 64
-
-
-def header(index):
-    stamp = START + index * PERIOD
-    return Header(stamp=Time(sec=stamp // 10**9, nanosec=stamp % 10**9), frame_id="camera")
-
-
-def picture(index, height=HEIGHT, width=WIDTH):
-    """A blue and a red square, which the scripted predictor sees, on their way to the right."""
-    image = np.zeros((height, width, 3), np.uint8)
-    image[4:20, 2 + index : 18 + index, 0] = 255
-    image[24:44, 10 + index : 30 + index, 2] = 255
-    return image
-
-
-def raw(index):
-    return array_to_image(picture(index), "bgr8", header(index))
-
-
-def compressed(index):
-    _, data = cv2.imencode(".png", picture(index))
-    return CompressedImage(header=header(index), format="png", data=data.tobytes())
-
-
-def truth(index):
-    """What there is to see, with ids that stay."""
-    instances = expected(picture(index))
-    instances = dataclasses.replace(instances, track_ids=instances.labels + 7)
-    return instances_to_message(instances, header(index), ("person", "dog"), "by hand", "rle")
-
-
-def write(path, topics, storage="mcap", compression=None, indices=range(12)):
-    """A bag in the folder `path` of what `topics` make of each index, by topic name."""
-    plugin = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}[storage]
-    writer = Writer(path, version=9, storage_plugin=plugin)
-    if compression:
-        writer.set_compression(compression, CompressionFormat.ZSTD)
-    connections = {}
-    with writer:
-        for index in indices:
-            for topic, make in topics.items():
-                message = make(index)
-                if topic not in connections:
-                    name = type_name(type(message))
-                    connections[topic] = writer.add_connection(topic, name, typestore=typestore())
-                time = START + index * PERIOD + DELAY
-                writer.write(connections[topic], time, serialize_message(message))
-    return path
-
-
-def storage_file(path):
-    (file,) = (f for f in path.iterdir() if f.suffix in (".mcap", ".db3"))
-    return file
-
-
-def cut(path, share):
-    """Leave only the first part of a bag's storage file."""
-    file = storage_file(path)
-    size = file.stat().st_size
-    with file.open("rb+") as stream:
-        stream.truncate(int(size * share))
-    return file
 
 
 def look(recording, output, predictor=True, **options):
@@ -281,6 +227,20 @@ def test_a_damaged_chunk_costs_only_its_own_images(tmp_path):
     found = [message.header for _, message in arrays(tmp_path / "seen" / "bag")]
     assert found == [header(i) for i in (0, 1, 3, 4)]
     assert report["lost_messages"] == {CAMERA: 1}
+    assert "a chunk of it is damaged" in failures[0]
+
+
+def test_an_overwritten_part_costs_only_its_own_images(tmp_path):
+    recording = write(tmp_path / "drive", {CAMERA: raw}, indices=range(30))
+    file = storage_file(recording)
+    size = file.stat().st_size
+    with file.open("rb+") as stream:
+        stream.seek(size // 3)
+        stream.write(b"\xaa" * (size // 10))
+    report, failures = look(recording, tmp_path / "seen")
+    found = [message.header for _, message in arrays(tmp_path / "seen" / "bag")]
+    assert 24 <= len(found) <= 27 and header(0) in found and header(29) in found
+    assert report["lost_messages"] == {CAMERA: 30 - report["images"]}
     assert "a chunk of it is damaged" in failures[0]
 
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+
 from sipmask_core.classes import (
     COCO_CLASSES,
     YOUTUBE_VIS_2019_CLASSES,
     YOUTUBE_VIS_2021_CLASSES,
     category_ids,
+    corresponding_ids,
 )
+from sipmask_core.data.coco import CocoAnnotations
+from sipmask_core.errors import InputError
 
 
 def test_cocos_classes_have_cocos_gapped_ids() -> None:
@@ -29,3 +36,10 @@ def test_youtube_viss_classes_have_its_ids() -> None:
     assert YOUTUBE_VIS_2019_CLASSES[0] == "person"
     assert YOUTUBE_VIS_2019_CLASSES[39] == "tennis_racket"
     assert list(YOUTUBE_VIS_2021_CLASSES) == sorted(YOUTUBE_VIS_2021_CLASSES)
+
+
+def test_classes_correspond_to_categories_by_name() -> None:
+    annotations = CocoAnnotations(Path("a.json"), "", "", ("cat", "dog"), (17, 18), ())
+    assert corresponding_ids(["dog", "unicorn"], annotations) == [18, None]
+    with pytest.raises(InputError, match=r"a\.json has none of the model's classes: it has cat, d"):
+        corresponding_ids(["unicorn"], annotations)

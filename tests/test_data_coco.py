@@ -50,6 +50,20 @@ def test_missing_box_and_area_come_from_the_mask(tmp_path):
     assert coco_object.area == 600
 
 
+@pytest.mark.parametrize(
+    ("fields", "track_id"),
+    [
+        ({}, None),
+        ({"track_id": 4}, 4),
+        ({"attributes": {"track_id": 4, "occluded": False}}, 4),
+        ({"track_id": "left", "attributes": None}, None),
+    ],
+)
+def test_a_track_id_is_read_where_trackers_and_cvat_write_it(tmp_path, fields, track_id):
+    (coco_object,) = read(tmp_path, document(**fields)).images[0].objects
+    assert coco_object.track_id == track_id
+
+
 BROKEN = {
     "no JSON": ("{", "not valid JSON"),
     "a list": ([], "'categories' is missing or not a list of objects"),
@@ -60,6 +74,7 @@ BROKEN = {
     "text for a number": (document(image_id="1"), r"\.image_id is '1', expected an integer"),
     "a box of three": (document(bbox=[1, 2, 3]), r"annotations\[id=5\]\.bbox is \[1, 2, 3\]"),
     "a box with NaN": (document(bbox=[1, 2, 3, float("nan")]), "expected four finite numbers"),
+    "a box too large for a float": (document(bbox=[1, 2, 3, 10**400]), "expected four finite"),
     "a negative box": (document(bbox=[1, 2, -3, 4]), "negative size"),
     "a text box": (document(bbox="1234"), r"\.bbox is '1234'"),
     "an odd polygon": (document(segmentation=[[1, 2, 3, 4, 5, 6, 7]]), r"\.segmentation is "),
@@ -68,6 +83,10 @@ BROKEN = {
     "an RLE of another size": (
         document(segmentation={"size": [80, 60], "counts": [4800]}),
         r"\.segmentation\.size is \[80, 60\], expected \[60, 80\]",
+    ),
+    "two categories of one name": (
+        {**document(), "categories": [{"id": 7, "name": "cat"}, {"id": 2, "name": "cat"}]},
+        r"categories\[id=7\]\.name is 'cat', which another category has, too",
     ),
     "a crowd of two": (document(iscrowd=2), r"\.iscrowd is 2, expected 0 or 1"),
 }
@@ -86,6 +105,16 @@ def test_an_entry_that_is_listed_twice_is_refused(tmp_path, section):
     content[section].append(copy.deepcopy(content[section][0]))
     with pytest.raises(InputError, match="listed twice"):
         read(tmp_path, content)
+
+
+def test_a_list_of_images_is_read_where_no_truth_is_needed(tmp_path):
+    content = document()
+    assert read(tmp_path, content).has_truth
+    del content["annotations"]
+    with pytest.raises(InputError, match="'annotations' is missing"):
+        read(tmp_path, content)
+    annotations = read_annotations(tmp_path / "instances.json", need_truth=False)
+    assert not annotations.has_truth and annotations.images[0].objects == ()
 
 
 def test_a_missing_annotation_file_is_named(tmp_path):

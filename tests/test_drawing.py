@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sipmask_core.drawing import colour, contact_sheet, draw_instances
+from sipmask_core.drawing import GREY, colour, contact_sheet, draw_instances
 from sipmask_core.instances import Instances, MaskCrop
 
 NAMES = ("person", "dog")
@@ -67,6 +67,16 @@ def test_the_colour_follows_the_track_id_not_the_order():
     swapped = plain(image, make_instances((40, 40), rectangles[::-1], track_ids=[3, 7]), alpha=1.0)
     assert np.array_equal(first, swapped)
     assert tuple(first[5, 5]) == colour(7)
+
+
+def test_what_is_not_tracked_can_have_a_colour_that_no_track_has():
+    image = np.zeros((40, 40, 3), np.uint8)
+    instances = make_instances((40, 40), [(0, 0, 10, 10), (20, 20, 10, 10)], track_ids=[1, -1])
+    picture = plain(image, instances, alpha=1.0)
+    assert tuple(picture[25, 25]) == colour(1) == tuple(picture[5, 5])
+    picture = plain(image, instances, alpha=1.0, untracked=GREY)
+    assert tuple(picture[25, 25]) == GREY != tuple(picture[5, 5])
+    assert GREY not in {colour(identity) for identity in range(1000)}
 
 
 def test_neighbouring_identities_differ_clearly():

@@ -1,73 +1,18 @@
-import dataclasses
+import contextlib
+import copy
+import io
 import json
-from itertools import chain
 
-import cv2
 import numpy as np
 import pytest
-import torch
-from coco_squares import tiny_preset, write_squares
+from coco_cases import FIRST, SECOND, SIZE, entry, ground_truth, result
 from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
-from sipmask_core.cli import main
-from sipmask_core.commands import evaluate as evaluate_command
 from sipmask_core.data.coco import read_annotations
 from sipmask_core.errors import InputError
-from sipmask_core.evaluation.coco import METRICS, detect, read_results, score
-from sipmask_core.instances import Instances, MaskCrop
-from sipmask_core.results import ResultsFile
-
-SIZE = (100, 100)
-
-
-def rle(x0, y0, x1, y1):
-    mask = np.zeros(SIZE, np.uint8, order="F")
-    mask[y0:y1, x0:x1] = 1
-    encoded = coco_mask.encode(mask)
-    return {"size": list(SIZE), "counts": encoded["counts"].decode()}
-
-
-def entry(number, image_id, box, **more):
-    x0, y0, x1, y1 = box
-    return {
-        "id": number,
-        "image_id": image_id,
-        "category_id": 4,
-        "bbox": [x0, y0, x1 - x0, y1 - y0],
-        "area": (x1 - x0) * (y1 - y0),
-        "iscrowd": 0,
-        "segmentation": rle(*box),
-        **more,
-    }
-
-
-def result(image_id, box, confidence, **more):
-    x0, y0, x1, y1 = box
-    return {
-        "image_id": image_id,
-        "category_id": 4,
-        "bbox": [x0, y0, x1 - x0, y1 - y0],
-        "segmentation": rle(*box),
-        "score": confidence,
-        **more,
-    }
-
-
-def ground_truth(folder, entries, images=2):
-    path = folder / "truth.json"
-    document = {
-        "images": [
-            {"id": i + 1, "file_name": f"{i + 1}.png", "height": SIZE[0], "width": SIZE[1]}
-            for i in range(images)
-        ],
-        "categories": [{"id": 4, "name": "square"}],
-        "annotations": entries,
-    }
-    path.write_text(json.dumps(document))
-    return read_annotations(path)
-
-
-FIRST, SECOND = (10, 10, 60, 60), (20, 30, 70, 80)
+from sipmask_core.evaluation.coco import METRICS, evaluate, format_classes, score
 
 
 def test_perfect_results_score_one(tmp_path):
@@ -144,217 +89,168 @@ def test_box_results_are_scored_as_boxes_alone(tmp_path):
     assert scores["bbox"]["AP"] == pytest.approx(1.0)
 
 
-class FakePredictor:
-    """Finds the bright square of each picture, and something the data set has no name for."""
-
-    class_names = ("unicorn", "square")
-    device = torch.device("cpu")
-    preset = tiny_preset()
-
-    def __call__(self, image):
-        y, x = np.nonzero(image[..., 2] > 200)
-        if not len(x):
-            return Instances.empty(image.shape[:2])
-        box = (x.min(), y.min(), x.max() + 1, y.max() + 1)
-        full = np.ones((box[3] - box[1], box[2] - box[0]), bool)
-        return Instances(
-            boxes=np.float32([box, box]),
-            scores=np.float32([0.9, 0.8]),
-            labels=np.array([1, 0]),
-            mask_crops=[MaskCrop(int(box[0]), int(box[1]), full)] * 2,
-            image_size=image.shape[:2],
-        )
-
-
-def detections(predictor, annotations, images):
-    return list(chain.from_iterable(detect(predictor, annotations, images, progress=False)))
-
-
-def test_a_predictor_that_sees_everything_scores_one(tmp_path):
-    path, images = write_squares(tmp_path)
-    annotations = read_annotations(path)
-    results = detections(FakePredictor(), annotations, images)
-    assert [r["image_id"] for r in results] == [1, 2, 3, 4, 5]  # the sixth image is empty
-    assert {r["category_id"] for r in results} == {3}
-    assert json.loads(json.dumps(results)) == results
-    assert score(annotations, results)["segm"]["AP"] == pytest.approx(1.0)
-
-
-def test_a_model_without_the_classes_of_the_file_is_refused(tmp_path):
-    path, images = write_squares(tmp_path)
-    annotations = dataclasses.replace(read_annotations(path), class_names=("circle",))
-    with pytest.raises(InputError, match="none of the model's classes: it has circle"):
-        detections(FakePredictor(), annotations, images)
-
-
-def test_an_image_of_another_size_than_annotated_is_refused(tmp_path):
-    path, images = write_squares(tmp_path)
-    cv2.imwrite(str(images / "001.png"), np.zeros((40, 60, 3), np.uint8))
-    complaint = r"001\.png has 40 x 60 pixels, the annotations say 80 x 80"
-    with pytest.raises(InputError, match=complaint):
-        detections(FakePredictor(), read_annotations(path), images)
-
-
-def evaluate(*arguments):
-    return main(["evaluate", "coco", *map(str, arguments)])
-
-
-def test_the_command_scores_existing_results(tmp_path, capsys):
+def test_results_that_share_no_kind_of_shape_are_refused(tmp_path):
     truth = ground_truth(tmp_path, [entry(1, 1, FIRST)])
-    results = tmp_path / "results.json"
-    results.write_text(json.dumps([result(1, FIRST, 0.9)]))
-    record = tmp_path / "scores.json"
-    assert evaluate("--annotations", truth.path, "--results", results, "--json", record) == 0
-    assert "2 images, 1 results" in capsys.readouterr().out
-    scores = json.loads(record.read_text())
-    assert scores["segm"]["AP"] == pytest.approx(1.0)
-    assert scores["bbox"]["AP50"] == pytest.approx(1.0)
-    assert set(scores["provenance"]["inputs"]) == {str(truth.path), str(results)}
+    box, mask = result(1, FIRST, 0.9), result(1, FIRST, 0.9)
+    del box["segmentation"], mask["bbox"]
+    with pytest.raises(InputError, match="no kind has all"):
+        score(truth, [box, mask])
 
 
-@pytest.mark.parametrize("option", ["--limit", "--hold-out"])
-def test_no_images_at_all_cannot_be_asked_for(tmp_path, capsys, option):
-    truth = ground_truth(tmp_path, [entry(1, 1, FIRST)])
-    assert evaluate("--annotations", truth.path, "--images", tmp_path, option, 0) == 2
-    assert f"{option} is 0; it must be 1 or more" in capsys.readouterr().err
+def random_data(seed):
+    """Ground truth and results in COCO's form that meet every rule of the protocol.
+
+    Sizes on the borders of the area ranges, crowds, scores that tie, boxes that match exactly or
+    hardly, images and categories without truth, without results or without either.
+    """
+    rng = np.random.default_rng(seed)
+    sides = np.array([8, 16, 31, 32, 33, 64, 95, 96, 97, 120])
+    size = 150
+    categories = [7, 3, 90, 12]  # 12 has no truth
+    truth, results = [], []
+    for image_id in (9, 2, 5, 40, 11):  # 40 has no truth
+        for category_id in categories:
+            boxes = []
+            for _ in range(rng.poisson(3) if image_id != 40 and category_id != 12 else 0):
+                w, h = (int(side) for side in rng.choice(sides, 2))
+                x, y = (int(rng.integers(0, size - side)) for side in (w, h))
+                boxes.append((x, y, x + w, y + h))
+                crowd = int(rng.random() < 0.2)
+                truth.append(true_object(len(truth) + 1, image_id, category_id, boxes[-1], crowd))
+            moved = [
+                np.clip(np.array(box) + rng.integers(-3, 4, 4) * rng.integers(0, 4), 0, size)
+                for box in boxes * int(rng.integers(0, 3))
+                if rng.random() < 0.8
+            ]
+            for _ in range(rng.poisson(2)):
+                corners = np.sort(rng.integers(0, size, (2, 2)), axis=0)
+                moved.append(np.array([*corners[0], *corners[1]]))
+            for x0, y0, x1, y1 in np.array(moved, int).reshape(-1, 4).tolist():
+                score = float(rng.random()) if seed % 2 else round(float(rng.random()), 1)
+                results.append(found(image_id, category_id, (x0, y0, x1 + 1, y1 + 1), score))
+    return size + 1, categories, truth, results
 
 
-def test_a_limit_ignores_the_results_of_other_images(tmp_path, capsys):
-    truth = ground_truth(tmp_path, [entry(1, 1, FIRST), entry(2, 2, SECOND)])
-    results = tmp_path / "results.json"
-    results.write_text(json.dumps([result(1, FIRST, 0.5), result(2, FIRST, 0.9)]))
-    record = tmp_path / "scores.json"
-    arguments = ("--annotations", truth.path, "--results", results, "--json", record)
-    assert evaluate(*arguments, "--limit", 1) == 0
-    assert "1 images, 1 results" in capsys.readouterr().out
-    assert json.loads(record.read_text())["segm"]["AP"] == pytest.approx(1.0)
+def mask_of(box, size=151):
+    mask = np.zeros((size, size), np.uint8, order="F")
+    mask[box[1] : box[3], box[0] : box[2]] = 1
+    encoded = coco_mask.encode(mask)
+    return {"size": [size, size], "counts": encoded["counts"].decode()}
 
 
-@pytest.fixture
-def fake_model(monkeypatch):
-    monkeypatch.setattr(evaluate_command, "load_predictor", lambda *_, **__: FakePredictor())
+def true_object(number, image_id, category_id, box, crowd):
+    x0, y0, x1, y1 = box
+    return {
+        "id": number,
+        "image_id": image_id,
+        "category_id": category_id,
+        "bbox": [x0, y0, x1 - x0, y1 - y0],
+        "area": (x1 - x0) * (y1 - y0),
+        "iscrowd": crowd,
+        "segmentation": mask_of(box),
+    }
 
 
-@pytest.mark.usefixtures("fake_model")
-def test_what_was_found_before_a_damaged_image_is_kept_and_can_be_scored(tmp_path, capsys):
-    path, images = write_squares(tmp_path)
-    (images / "003.png").write_bytes(b"nonsense")
-    saved = tmp_path / "results.json"
-    arguments = ("--annotations", path)
-    assert evaluate(*arguments, "--images", images, "--save-results", saved) == 2
-    errors = capsys.readouterr().err
-    assert "results.json has the results of the first 3 of 6 images" in errors
-    assert "003.png cannot be decoded" in errors.splitlines()[-1]
-    assert [r["image_id"] for r in json.loads(saved.read_text())] == [1, 2, 3]
-    record = tmp_path / "scores.json"
-    assert evaluate(*arguments, "--results", saved, "--limit", 3, "--json", record) == 0
-    assert json.loads(record.read_text())["segm"]["AP"] == pytest.approx(1.0)
+def found(image_id, category_id, box, confidence):
+    x0, y0, x1, y1 = box
+    return {
+        "image_id": image_id,
+        "category_id": category_id,
+        "bbox": [float(v) for v in (x0, y0, x1 - x0, y1 - y0)],
+        "segmentation": mask_of(box),
+        "score": confidence,
+    }
 
 
-@pytest.mark.usefixtures("fake_model")
-def test_the_images_that_were_evaluated_and_no_others_are_in_the_record(tmp_path):
-    path, images = write_squares(tmp_path)
-    hashes = []
-    for limit, changed in ((3, None), (3, "004.png"), (3, "000.png"), (6, None)):
-        if changed:
-            cv2.imwrite(str(images / changed), np.zeros((80, 80, 3), np.uint8))
-        arguments = ("--annotations", path, "--images", images, "--limit", limit)
-        assert evaluate(*arguments, "--json", tmp_path / "record.json") == 0
-        record = json.loads((tmp_path / "record.json").read_text())
-        hashes.append(record["provenance"]["inputs"][str(images)])
-    assert hashes[0] == hashes[1] and len(set(hashes)) == 3
+def by_pycocotools(document, results, kind):
+    """The twelve figures, and precision of all areas, (T, R, K), by the reference."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth, detections = COCO(), COCO()
+        truth.dataset = copy.deepcopy(document)
+        areas = [
+            float(coco_mask.area(r["segmentation"]))
+            if kind == "segm"
+            else r["bbox"][2] * r["bbox"][3]
+            for r in results
+        ]
+        detections.dataset = {
+            **copy.deepcopy(document),
+            "annotations": [
+                {**r, "id": number, "iscrowd": 0, "area": area}
+                for number, (r, area) in enumerate(zip(results, areas, strict=True), start=1)
+            ],
+        }
+        for coco in (truth, detections):
+            coco.createIndex()
+        evaluation = COCOeval(truth, detections, kind)
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return evaluation.stats.tolist(), evaluation.eval["precision"][:, :, :, 0, -1]
 
 
-@pytest.mark.usefixtures("fake_model")
-def test_what_was_found_before_ctrl_c_is_kept(tmp_path, capsys, monkeypatch):
-    path, images = write_squares(tmp_path)
-    seen = []
-
-    def interrupted(self, image):
-        seen.append(image)
-        if len(seen) == 3:
-            raise KeyboardInterrupt
-        return Instances.empty(image.shape[:2])
-
-    monkeypatch.setattr(FakePredictor, "__call__", interrupted)
-    saved = tmp_path / "results.json"
-    assert evaluate("--annotations", path, "--images", images, "--save-results", saved) == 130
-    assert "first 2 of 6 images" in capsys.readouterr().err
-    assert json.loads(saved.read_text()) == []
-
-
-@pytest.mark.parametrize("option", ["--json", "--save-results"])
-def test_a_file_that_cannot_be_written_is_refused_before_the_model_runs(
-    tmp_path, capsys, monkeypatch, option
-):
-    def too_early(*_, **__):
-        raise AssertionError("the model is there already")
-
-    monkeypatch.setattr(evaluate_command, "load_predictor", too_early)
-    path, images = write_squares(tmp_path)
-    assert evaluate("--annotations", path, "--images", images, option, path / "x.json") == 2
-    assert f"Cannot make the folder {path}" in capsys.readouterr().err
+def assert_equal_to_pycocotools(folder, size, categories, truth, results, images):
+    document = {
+        "images": [
+            {"id": i, "file_name": f"{i}.png", "height": size, "width": size} for i in images
+        ],
+        "categories": [{"id": i, "name": f"class {i}"} for i in categories],
+        "annotations": truth,
+    }
+    path = folder / "truth.json"
+    path.write_text(json.dumps(document))
+    evaluations = evaluate(read_annotations(path), results)
+    for kind in ("segm", "bbox"):
+        figures, precision = by_pycocotools(document, results, kind)
+        scores = evaluations[kind].scores
+        assert list(scores.overall.values()) == figures
+        assert np.array_equal(scores.precision, precision)
+        for k, by_class in enumerate(scores.by_class.values()):
+            of_class = precision[:, :, k][precision[:, :, k] > -1]
+            assert by_class["AP"] == (np.mean(of_class) if len(of_class) else -1)
 
 
-def test_the_results_of_predict_rank_boxes_and_masks_each_by_their_score(tmp_path):
-    truth = ground_truth(tmp_path, [entry(1, 1, FIRST)])
-    truth = dataclasses.replace(truth, category_ids=(1,))
-
-    def instances(box, score, mask_score):
-        x0, y0, x1, y1 = box
-        return Instances(
-            boxes=np.float32([box]),
-            scores=np.float32([score]),
-            labels=np.array([0]),
-            mask_crops=[MaskCrop(x0, y0, np.ones((y1 - y0, x1 - x0), bool))],
-            image_size=SIZE,
-            mask_scores=np.float32([mask_score]),
-        )
-
-    path = tmp_path / "results.json"
-    with ResultsFile(path, ("square",)) as results:
-        results.add("1.png", instances(FIRST, 0.5, 0.4))
-        results.add("2.png", instances(SECOND, 0.7, 0.1))
-        results.finish({})
-    scores = score(truth, read_results(path, truth))
-    assert scores["segm"]["AP"] == pytest.approx(1.0)
-    assert scores["bbox"]["AP"] == pytest.approx(0.5)
+@pytest.mark.parametrize("seed", range(12))
+def test_random_data_give_the_figures_of_pycocotools_to_the_last_bit(tmp_path, seed):
+    assert_equal_to_pycocotools(tmp_path, *random_data(seed), (9, 2, 5, 40, 11, 77))
 
 
-def test_the_command_wants_images_or_results(tmp_path, capsys):
-    truth = ground_truth(tmp_path, [entry(1, 1, FIRST)])
-    assert evaluate("--annotations", truth.path) == 2
-    assert "either --images" in capsys.readouterr().err
+def test_of_more_than_100_results_in_an_image_the_first_of_equal_scores_count(tmp_path):
+    rng = np.random.default_rng(0)
+    truth, results = [], []
+    for number in range(1, 131):
+        x, y = (int(v) for v in rng.integers(0, 120, 2))
+        box = (x, y, x + 30, y + 30)
+        truth.append(true_object(number, 1 + number % 2, 1, box, 0))
+        results.append(found(1, 1, box, round(float(rng.random()), 1)))
+    assert_equal_to_pycocotools(tmp_path, 151, [1], truth, results, (1, 2))
 
 
-@pytest.mark.parametrize(
-    ("change", "complaint"),
-    [
-        ({"image_id": 77}, "result 0.image_id is 77, not in the annotations"),
-        ({"category_id": "4"}, "result 0.category_id is '4'"),
-        ({"score": None}, "result 0.score is None, expected a finite number"),
-        ({"score": float("inf")}, "result 0.score is inf"),
-        ({"bbox": [1, 2, 3]}, "result 0.bbox is"),
-        ({"segmentation": [[1, 2, 3, 4, 5, 6]]}, "result 0.segmentation is not an RLE"),
-        ({"segmentation": {"size": [5, 5], "counts": [25]}}, "result 0.segmentation.size"),
-    ],
-)
-def test_malformed_results_are_named_by_entry_and_field(tmp_path, change, complaint):
-    truth = ground_truth(tmp_path, [entry(1, 1, FIRST)])
-    path = tmp_path / "results.json"
-    path.write_text(json.dumps([result(1, FIRST, 0.9) | change]))
-    with pytest.raises(InputError) as caught:
-        read_results(path, truth)
-    assert complaint in str(caught.value)
-    assert "results.json" in str(caught.value)
+def test_a_single_result_that_is_right_scores_what_pycocotools_gives_it(tmp_path):
+    # Its precision is 1 / (1 + 2**-52), less than 1.
+    truth = [true_object(1, 1, 1, FIRST, 0), true_object(2, 1, 1, SECOND, 0)]
+    results = [found(1, 1, FIRST, 0.9)]
+    assert_equal_to_pycocotools(tmp_path, 151, [1], truth, results, (1,))
 
 
-def test_results_without_any_shape_are_refused(tmp_path):
-    truth = ground_truth(tmp_path, [])
-    path = tmp_path / "results.json"
-    path.write_text(json.dumps([{"image_id": 1, "category_id": 4, "score": 0.5}]))
-    with pytest.raises(InputError, match="neither 'bbox' nor 'segmentation'"):
-        read_results(path, truth)
-    path.write_text('"text"')
-    with pytest.raises(InputError, match="neither a list of results"):
-        read_results(path, truth)
+def test_without_results_the_figures_are_those_of_pycocotools(tmp_path):
+    size, categories, truth, _ = random_data(3)
+    assert_equal_to_pycocotools(tmp_path, size, categories, truth, [], (9, 2, 5, 40, 11))
+
+
+def test_without_ground_truth_every_figure_says_so(tmp_path):
+    size, categories, _, results = random_data(3)
+    assert_equal_to_pycocotools(tmp_path, size, categories, [], results, (9, 2, 5, 40, 11))
+
+
+def test_the_table_of_classes_leaves_out_those_without_ground_truth():
+    figures = dict.fromkeys(METRICS, 0.5)
+    by_class = {"cat": figures, "giraffe": dict.fromkeys(METRICS, -1.0), "dog": figures}
+    lines = format_classes({"segm": by_class, "bbox": by_class}).splitlines()
+    assert lines[0].split() == ["segm", "bbox"]
+    assert lines[1].split() == ["AP", "AP50", "AP75", "AR100"] * 2
+    assert [line.split() for line in lines[2:4]] == [
+        ["cat", *["0.500"] * 8],
+        ["dog", *["0.500"] * 8],
+    ]
+    assert lines[4] == "(1 classes without ground truth)"

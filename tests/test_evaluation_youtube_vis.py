@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from itertools import pairwise
 from pathlib import Path
@@ -309,6 +310,47 @@ def test_random_cases_agree_with_the_definition_read_word_by_word(seed):
     assert score(annotations, results).overall == pytest.approx(expected, abs=1e-12)
 
 
+def edge_case(seed):
+    """IoUs that lie on the thresholds, areas on the ends of their ranges, stated areas that differ.
+
+    Masks are absent, or empty, in some frames or in all; every score comes several times.
+    """
+    rng = np.random.default_rng(seed)
+    twentieths = [(0, 0, 14 * k, 240) for k in range(8, 21)]  # of the last one
+    corners = [(0, 0, 128, 128), (0, 0, 256, 256), (0, 0, 128, 129), (20, 20, 276, 276), BOX]
+
+    def some(count, boxes, absent):
+        return [
+            None if rng.random() < absent else boxes[rng.integers(len(boxes))] for _ in range(count)
+        ]
+
+    videos, results = [], []
+    for video_id in range(1, 5):
+        frames = int(rng.integers(1, 4))
+        tracks = []
+        for _ in range(rng.integers(1, 5)):
+            boxes = some(frames, twentieths[-1:] if rng.random() < 0.6 else corners, 0.3)
+            of_track = track(len(tracks) + 1, boxes, int(rng.integers(2)), bool(rng.random() < 0.2))
+            stated = [None, 0.0, 128.0**2, 128.0**2 + 0.5, 256.0**2, 1e10][rng.integers(6)]
+            if stated is not None:
+                shapes = (s and dataclasses.replace(s, area=stated) for s in of_track.shapes)
+                of_track = dataclasses.replace(of_track, shapes=tuple(shapes))
+            tracks.append(of_track)
+        for _ in range(rng.integers(0, 13)):
+            boxes = some(frames, [*twentieths, *corners, (5, 5, 5, 5)], rng.choice([0, 0.4, 1]))
+            category = 10 * int(rng.integers(1, 3))
+            results.append(result(boxes, float(rng.integers(1, 4)) / 4, video_id, category))
+        videos.append((frames, tracks))
+    return truth(*videos, classes=3), results
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_cases_on_every_edge_agree_with_the_definition_read_word_by_word(seed):
+    annotations, results = edge_case(seed)
+    expected = plain_figures(annotations, results)
+    assert score(annotations, results).overall == pytest.approx(expected, abs=1e-12)
+
+
 def test_results_beyond_the_hundredth_of_a_video_and_class_do_not_count():
     annotations, results = random_case(100, crowded=True)
     expected = plain_figures(annotations, results)
@@ -344,7 +386,7 @@ def test_a_crowd_takes_several_results_at_its_plain_iou():
         result([inside], 0.7),
     ]
     figures = score(truth((1, tracks)), results).overall
-    assert figures["AP50"] == 1
+    assert figures["AP50"] == pytest.approx(1)
     assert figures["AP75"] == pytest.approx(0.5)
 
 
@@ -352,7 +394,7 @@ def test_a_result_on_a_track_of_another_size_is_no_false_alarm_of_this_one():
     small, medium = track(1, [BOX]), track(2, [(100, 0, 300, 200)])
     results = [result([(100, 0, 300, 200)], 0.9), result([BOX], 0.5)]
     figures = score(truth((1, [small, medium])), results).overall
-    assert (figures["APs"], figures["APm"], figures["APl"]) == (1, 1, -1)
+    assert (figures["APs"], figures["APm"], figures["APl"]) == pytest.approx((1, 1, -1))
     assert (figures["ARs"], figures["ARm"], figures["ARl"]) == (1, 1, -1)
 
 
@@ -401,8 +443,8 @@ def test_without_results_the_figures_are_zero_and_without_ground_truth_minus_one
 def test_classes_without_ground_truth_are_left_out_of_the_mean():
     annotations = truth((1, [track(1, [BOX])]), classes=2)
     scores = score(annotations, [result([BOX], 0.9), result([BOX], 0.9, category_id=20)])
-    assert scores.overall["AP"] == 1
-    assert [figures["AP"] for figures in scores.by_class.values()] == [1, -1]
+    assert scores.overall["AP"] == pytest.approx(1)
+    assert [figures["AP"] for figures in scores.by_class.values()] == pytest.approx([1, -1])
 
 
 def test_a_result_finds_nothing_in_another_video_or_class():

@@ -1,9 +1,10 @@
 import json
+import zipfile
 
 import pytest
 
 from sipmask_core.errors import InputError
-from sipmask_core.files import atomic_path, require_writable, write_json
+from sipmask_core.files import atomic_path, require_writable, write_json, write_zip
 
 
 def test_the_file_appears_when_the_block_ends(tmp_path):
@@ -57,3 +58,11 @@ def test_a_target_is_tried_without_being_touched(tmp_path):
     for path in (old / "record.json", tmp_path):
         with pytest.raises(InputError, match="Cannot"):
             require_writable(path)
+
+
+def test_a_zip_has_the_one_file_and_the_same_bytes_for_the_same_content(tmp_path):
+    for name in ("a.zip", "b.zip"):
+        write_zip(tmp_path / name, "results.json", "[]")
+    assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        assert archive.namelist() == ["results.json"] and archive.read("results.json") == b"[]"

@@ -227,6 +227,26 @@ def test_matching_objects_between_frames_is_learnt(
     assert history[-1] < history[0] / 2
 
 
+def test_objects_of_other_references_are_told_apart_unless_they_are_the_same(
+    small_video_model: sm.SipMask, video_target: dict[str, torch.Tensor]
+) -> None:
+    images = torch.randn(1, 3, 128, 128).expand(2, 3, 128, 128)
+
+    def loss(model: sm.SipMask, **ids: torch.Tensor) -> float:
+        with torch.no_grad():
+            return model.losses(images, [{**video_target, **ids}] * 2)["loss_match"].item()
+
+    alone = loss(small_video_model)
+    ids, one = torch.tensor([7, 8]), torch.tensor([8])
+    assert loss(small_video_model, ids=ids, reference_ids=torch.tensor([9])) > alone
+    # The other image shows object 8 as well, and object 7 has one more that it is not.
+    same = loss(small_video_model, ids=torch.tensor([8, 8]), reference_ids=one)
+    assert same == pytest.approx(alone)
+    small_video_model.preset = replace(small_video_model.preset, authors=True)
+    authors = loss(small_video_model)
+    assert loss(small_video_model, ids=ids, reference_ids=torch.tensor([9])) == authors
+
+
 def test_a_reference_without_objects_leaves_nothing_to_match(
     small_video_model: sm.SipMask, video_target: dict[str, torch.Tensor]
 ) -> None:

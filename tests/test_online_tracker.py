@@ -241,6 +241,14 @@ def test_a_label_that_flickers_keeps_the_id() -> None:
         assert ids(online.update(seen(Thing(10 + 2 * step, label=int(step % 4 == 3))))) == [0]
 
 
+def test_a_class_that_changes_for_good_keeps_the_id_and_becomes_the_tracks_own() -> None:
+    online = tracker()
+    assert follow(online, *[seen(Thing(100))] * 10)[-1] == [0]
+    assert follow(online, *[seen(Thing(100, label=1))] * 20) == [[0]] * 20
+    # By now one of the new class continues the track, and one of the old class is another object.
+    assert ids(online.update(seen(Thing(104), Thing(96, label=1)))) == [1, 0]
+
+
 def test_of_two_objects_at_one_place_each_keeps_its_class() -> None:
     online = tracker()
     # Two boxes that overlap much, such as a rider and a horse; they change places in the list.
@@ -344,6 +352,45 @@ def test_a_setting_out_of_range_is_refused_by_name(field: str, value: float) -> 
 def test_masks_and_boxes_cannot_both_be_left_out() -> None:
     with pytest.raises(sm.InputError, match="both 0"):
         tracker(mask_weight=0, box_weight=0)
+
+
+def test_embeddings_of_another_length_are_refused() -> None:
+    online = tracker()
+    follow(online, *[seen(Thing(10, looks=(1.0, 0.0)))] * 2, seen())
+    with pytest.raises(sm.InputError, match="have 3 numbers, but those of earlier frames had 2"):
+        online.update(seen(Thing(10, looks=(1.0, 0.0, 0.0))))
+    assert ids(online.update(seen(Thing(10, looks=(1.0, 0.0))))) == [0]
+
+
+def test_a_long_run_of_chance_stays_within_its_bounds_and_never_uses_an_id_again() -> None:
+    rng = np.random.default_rng(0)
+    online = tracker(max_tracks=12, max_lost_seconds=1.0)
+    known: set[int] = set()
+    gone: set[int] = set()
+    stamp, size, newest = 0.0, SIZE, -1
+    for number in range(2000):
+        stamp += rng.choice([0.03, 0.03, 0.03, 0.2, 3.0, -1.0, 0.0])
+        if number % 500 == 499:
+            online.reset()
+        if number % 700 == 699:
+            size = size[::-1]
+        shown = [
+            Thing(*rng.integers(0, 8, 2) * 30.0, int(rng.integers(3)), rng.uniform(0.1, 1))
+            for _ in range(rng.integers(0, 8))
+        ]
+        if number % 500 == 499 or number % 700 == 699:
+            gone |= known
+        found = online.update(seen(*shown, size=size), stamp if number % 7 else None)
+        now = [i for i in ids(found) if i >= 0]
+        assert len(set(now)) == len(now) and not gone & set(now)
+        assert all(i > newest for i in now if i not in known), "new ids only count up"
+        newest = max([newest, *now])
+        known.update(now)
+        assert online.next_id == newest + 1
+        assert len(online._tracks) <= 12
+        assert all(len(track.votes) <= 3 for track in online._tracks)
+        gone = known - {track.id for track in online._tracks}
+    assert newest > 300
 
 
 things = st.builds(

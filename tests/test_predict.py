@@ -17,7 +17,7 @@ from sipmask_core.data.video import Frames, VideoWriter
 @pytest.fixture(autouse=True)
 def predictor(monkeypatch):
     instance = BrightSpotPredictor()
-    monkeypatch.setattr(sm.Predictor, "from_file", lambda *_, **options: instance)
+    monkeypatch.setattr(sm.Predictor, "from_pretrained", lambda **options: instance)
     return instance
 
 

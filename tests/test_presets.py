@@ -42,6 +42,7 @@ def test_a_preset_survives_json(name: str) -> None:
         {"box_loss": "l1"},
         {"iou_unit": "mile"},
         {"embedding_channels": -1},
+        {"track_convs": -1},
     ],
 )
 def test_a_record_that_makes_no_sense_is_refused(change: dict) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sipmask_core.instances import Instances, MaskCrop
-from sipmask_core.results import ResultsFile, youtube_vis_results
+from sipmask_core.results import ResultsFile, coco_results, youtube_vis_results
 
 
 def make_instances(score, mask_score):
@@ -61,6 +61,12 @@ def tracked(scores, labels, track_ids):
     )
 
 
+def test_a_tracked_instance_has_its_id_in_coco_results_and_others_have_none():
+    first, second = coco_results(tracked([0.9, 0.8], [0, 1], [7, -1]), 3, (1, 2))
+    assert first["track_id"] == 7
+    assert "track_id" not in second
+
+
 def test_a_youtube_vis_result_is_a_track_with_one_mask_or_none_per_frame():
     frames = [
         tracked([0.75, 0.5], [2, 0], [0, 1]),
@@ -73,6 +79,15 @@ def test_a_youtube_vis_result_is_a_track_with_one_mask_or_none_per_frame():
     assert [s is None for s in first["segmentations"]] == [False, True, False]
     assert first["segmentations"][0] == frames[0].to_rle()[0]
     assert second["category_id"] == 10 and second["segmentations"][1:] == [None, None]
+
+
+def test_tracks_of_a_class_without_a_category_are_left_out():
+    frames = [tracked([0.9, 0.8], [0, 1], [0, 1]), tracked([0.9, 0.8], [1, 1], [0, 1])]
+    (result,) = youtube_vis_results(frames, 1, (None, 4))  # a tie goes to label 0
+    assert result["category_id"] == 4
+    assert result["segmentations"][0] == frames[0].to_rle()[1]
+    (result,) = youtube_vis_results(frames, 1, (3, None))
+    assert result["category_id"] == 3
 
 
 def test_untracked_instances_are_no_youtube_vis_result_and_the_last_of_an_id_counts():

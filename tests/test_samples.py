@@ -7,6 +7,7 @@ from coco_squares import tiny_preset, tiny_recipe, write_squares
 from moving_squares import write_videos
 
 import sipmask_core as sm
+from sipmask_core.data.affine import Augmentation
 from sipmask_core.data.coco import read_annotations
 from sipmask_core.data.dataset import CocoDataset
 from sipmask_core.data.resize import ResizeAugmentation
@@ -205,6 +206,37 @@ def test_reference_frames_depend_on_seed_epoch_and_index_alone(videos):
     _ = samples[0, 0]
     assert torch.equal(flat(samples[1, 5]), first)
     assert not torch.equal(flat(samples[2, 5])[:64], first[:64])
+
+
+@pytest.mark.parametrize("copy_paste", [0.0, 1.0])
+def test_a_photograph_is_its_own_reference_seen_from_elsewhere(tmp_path, copy_paste):
+    annotations, images = write_squares(tmp_path / "photographs")
+    dataset = CocoDataset(read_annotations(annotations), images)
+    augmentation = Augmentation(scale=(0.8, 1.2), copy_paste=copy_paste)
+    preset = dataclasses.replace(tiny_preset(), embedding_channels=16)
+    recipe = dataclasses.replace(tiny_recipe(), augmentation=augmentation)
+    samples = AugmentedSamples(dataset, recipe, preset)
+    matched = pasted = 0
+    for epoch in range(12):
+        image, target = samples[epoch, epoch % 6]
+        assert not torch.equal(target["reference_image"], image)
+        own, theirs = target["ids"].tolist(), target["reference_ids"].tolist()
+        assert len(set(own)) == len(own) and len(set(theirs)) == len(theirs)
+        for track, match in zip(own, target["reference_match"].tolist(), strict=True):
+            assert theirs[match - 1] == track if match else track not in theirs
+        matched += sum(target["reference_match"].tolist()) > 0
+        pasted += len(own) > 1
+    assert matched > 6
+    assert (pasted > 0) == (copy_paste > 0)
+
+
+def test_the_authors_video_presets_learn_from_photographs_too(dataset):
+    preset = dataclasses.replace(tiny_preset(), embedding_channels=16, authors=True)
+    samples = AugmentedSamples(dataset, RESIZING, preset)
+    for index in range(5):
+        image, target = samples[0, index]
+        assert target["reference_image"].shape == image.shape
+        assert len(target["reference_match"]) == 1
 
 
 def test_reference_boxes_are_moved_and_resized_by_up_to_a_twentieth():

@@ -131,6 +131,16 @@ def test_class_names_of_video_presets_default_to_youtube_viss() -> None:
     assert names[:3] == ("person", "giant_panda", "lizard")
 
 
+def test_the_track_branch_has_as_many_convolutions_as_the_preset_says() -> None:
+    for convs in (0, 1, 2):
+        preset = replace(sm.get_preset("vis_sipmask_r18_lite"), channels=32, track_convs=convs)
+        model = sm.build_model(preset, num_classes=1)
+        assert len(model.bbox_head.track_convs) == convs
+        with torch.no_grad():
+            features = model.track_features(torch.zeros(1, 3, 96, 96))
+        assert features.shape == (1, 64, 12, 12)
+
+
 def test_the_track_branch_is_there_where_the_preset_asks_for_it() -> None:
     preset = replace(sm.get_preset("sipmask_r18_lite"), channels=32, embedding_channels=16)
     model = sm.build_model(preset, num_classes=3)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from bright_spot import BrightSpotPredictor, spot_image
 from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
 
 import sipmask_core as sm
 from sipmask_core.cli import main
@@ -17,7 +18,7 @@ from sipmask_core.data.video import Frames, VideoWriter
 @pytest.fixture(autouse=True)
 def predictor(monkeypatch):
     instance = BrightSpotPredictor()
-    monkeypatch.setattr(sm.Predictor, "from_file", lambda *_, **options: instance)
+    monkeypatch.setattr(sm.Predictor, "from_pretrained", lambda **options: instance)
     return instance
 
 
@@ -60,6 +61,19 @@ def test_a_video_gives_video_timeline_results_and_report(clip, tmp_path, capsys)
     shown = [index for index, rle in enumerate(result["segmentations"]) if rle is not None]
     assert shown == [0, 1, 2, 3, 4, 5, 9, 10, 11, 12, 13]
     assert coco_mask.area(result["segmentations"][0]) == pytest.approx(30 * 16, rel=0.2)
+
+
+def test_coco_results_have_the_track_and_the_number_of_the_frame(clip, tmp_path):
+    path = tmp_path / "coco.json"
+    assert main(["track", str(clip), "--output", str(tmp_path / "out"), "--coco", str(path)]) == 0
+    coco = COCO(str(path))
+    assert sorted(coco.imgs) == list(range(14))
+    assert coco.imgs[13]["file_name"] == "clip.mp4:13"
+    (found,) = coco.loadAnns(coco.getAnnIds(imgIds=[10]))
+    assert (found["track_id"], found["category_id"]) == (0, 1)
+    assert coco.annToMask(found).sum() == found["area"] == pytest.approx(30 * 16, rel=0.2)
+    assert [len(coco.getAnnIds(imgIds=[i])) for i in range(14)] == [1] * 6 + [0] * 3 + [1] * 5
+    assert str(clip) in json.loads(path.read_text())["provenance"]["inputs"]
 
 
 def test_the_same_video_gives_the_same_bytes(clip, tmp_path):

@@ -463,6 +463,30 @@ def test_frozen_parameters_are_left_to_the_model(dataset):
     assert trained.isdisjoint(id(p) for p in model.backbone.parameters())
 
 
+def test_only_the_named_part_is_trained_and_all_else_stays_bit_for_bit(dataset, tmp_path):
+    recipe = dataclasses.replace(tiny_recipe(), train_only="fcos_cls")
+    trainer = make_trainer(dataset, tmp_path / "run", recipe)
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    trainer.run()
+    published = sm.load_model(tmp_path / "run" / "best.safetensors").state_dict()
+    for weights in (trainer.model.state_dict(), published):
+        changed = {name for name, value in weights.items() if not torch.equal(value, before[name])}
+        assert changed == {"bbox_head.fcos_cls.weight", "bbox_head.fcos_cls.bias"}
+
+
+@pytest.mark.parametrize("part", ["trak", "backbone.layer1"])
+def test_a_part_without_anything_to_train_is_refused(dataset, tmp_path, part):
+    recipe = dataclasses.replace(tiny_recipe(), train_only=part)
+    with pytest.raises(InputError, match=f"no trainable parameter with '{part}' in its name"):
+        make_trainer(dataset, tmp_path / "run", recipe)
+
+
+def test_of_equally_good_validations_the_latest_is_published(dataset, tmp_path):
+    make_trainer(dataset, tmp_path, validate=fake_validation([0.5, 0.5, 0.4])).run()
+    metadata = sm.load_checkpoint(tiny_model(), tmp_path / "best.safetensors")
+    assert metadata["step"] == "4"
+
+
 def test_pretrained_weights_have_their_own_learning_rate():
     model = tiny_model()
     names = {name for name, p in model.backbone.named_parameters(prefix="backbone") if p.ndim > 1}
@@ -720,6 +744,24 @@ def test_the_command_trains_and_reports_the_held_out_images(tmp_path):
     assert "holds a run already; add --resume" in errors
 
 
+def test_a_track_branch_is_taught_by_photographs_and_detection_stays_as_it_was(
+    tmp_path, monkeypatch
+):
+    image_preset = dataclasses.replace(tiny_preset(), name="tiny")
+    preset = dataclasses.replace(image_preset, name="tiny_video", embedding_channels=16)
+    monkeypatch.setitem(PRESETS, "tiny_video", preset)
+    write_squares(tmp_path / "data")
+    seeing = sm.build_model(image_preset, class_names=("square",))
+    sm.save_checkpoint(seeing, tmp_path / "seeing.safetensors")
+    arguments = [*train_arguments(tmp_path, epochs=1), "--preset", "tiny_video", "--hold-out", 0]
+    arguments += ["--checkpoint", tmp_path / "seeing.safetensors", "--remake-heads"]
+    assert main([*map(str, arguments), "--train-only", "track"]) == 0
+    assert all(step["losses"]["loss_match"] > 0 for step in steps(tmp_path / "run"))
+    taught = sm.load_model(tmp_path / "run" / "best.safetensors")
+    for name, value in seeing.state_dict().items():
+        assert torch.equal(taught.state_dict()[name], value), name
+
+
 def test_a_video_preset_trains_on_videos_and_validates_on_frames_of_others(
     tmp_path, monkeypatch, capsys
 ):
@@ -734,4 +776,8 @@ def test_a_video_preset_trains_on_videos_and_validates_on_frames_of_others(
     assert step["losses"]["loss_match"] > 0
     assert "2 videos cannot be held out of 2" in refusal(
         [*arguments, "--hold-out", 2, "--output", tmp_path / "other"]
+    )
+    annotations.write_text(json.dumps(json.loads(annotations.read_text()) | {"annotations": []}))
+    assert "has no annotated tracks to learn from" in refusal(
+        [*arguments, "--output", tmp_path / "other"]
     )

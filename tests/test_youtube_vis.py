@@ -57,6 +57,60 @@ def test_both_rle_forms_are_read(videos, form):
     assert np.array_equal(target["masks"][0], mask)
 
 
+def rle(box, size):
+    """An uncompressed RLE of a rectangle x, y, width, height, as the official files have them."""
+    x, y, w, h = box
+    height, width = size
+    gaps = [height - h] * (w - 1)
+    runs = [x * height + y, *(n for gap in gaps for n in (h, gap)), h]
+    return {"counts": [*runs, height * width - sum(runs)], "size": [height, width]}
+
+
+@pytest.mark.parametrize("year", [2019, 2021])
+def test_the_official_layouts_are_read(tmp_path, year):
+    # Three frames, of which the second does not show the object. The file of 2021 has more
+    # categories than tracks, sizes beside each track, and a "length" of 1 there.
+    box = [3, 4, 5, 6]
+    of_year = {"height": 36, "width": 64, "length": 1} if year == 2021 else {}
+    names = [f"0043f083b5/{number:05}.jpg" for number in (0, 5, 10)]
+    video = {"id": 7, "width": 64, "height": 36, "length": 3, "file_names": names}
+    video |= {"date_captured": "2019-04-11 00:55:41.903902", "license": 1, "flickr_url": ""}
+    track = {
+        "id": 41,
+        "video_id": 7,
+        "category_id": 6,
+        "iscrowd": 0,
+        "segmentations": [rle(box, (36, 64)), None, rle(box, (36, 64))],
+        "bboxes": [[3.0, 4.0, 5.0, 6.0], None, [3.0, 4.0, 5.0, 6.0]],
+        "areas": [30, None, 30],
+        **of_year,
+    }
+    categories = [{"supercategory": "object", "id": i, "name": f"thing {i}"} for i in range(1, 41)]
+    document = {"info": {}, "licenses": [{}], "videos": [video], "categories": categories}
+    path = tmp_path / "train.json"
+    path.write_text(json.dumps(document | {"annotations": [track]}))
+    annotations = read_videos(path)
+    (read,) = annotations.videos
+    assert (read.id, read.height, read.width, read.file_names) == (7, 36, 64, tuple(names))
+    assert annotations.class_names[read.tracks[0].label] == "thing 6"
+    first, second, third = read.tracks[0].shapes
+    assert second is None
+    assert first == third
+    assert (first.bbox, first.area) == (tuple(box), 30)
+    assert coco_mask.toBbox(first.segmentation).tolist() == box
+
+
+@pytest.mark.parametrize("truth", [{}, {"annotations": None}, {"annotations": []}])
+def test_a_file_whose_truth_only_the_server_has_is_one_without_tracks(videos, truth):
+    document = json.loads(videos[0].read_text())
+    assert read_videos(videos[0]).has_tracks
+    del document["annotations"]
+    videos[0].write_text(json.dumps(document | truth))
+    annotations = read_videos(videos[0])
+    assert not annotations.has_tracks
+    assert [len(video.file_names) for video in annotations.videos] == [4, 4, 4]
+
+
 def test_frames_are_photographs_whose_objects_know_their_track(videos):
     frames = read_videos(videos[0]).frames()
     assert len(frames.images) == 12

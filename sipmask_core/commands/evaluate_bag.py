@@ -26,7 +26,8 @@ Ctrl-C keeps what is done. Options for a topic are repeated for several, in the 
 An image of a ground truth file belongs to the recorded image that its integer field `stamp`
 (nanoseconds) or `frame` (0 is the topic's first image) names; for YouTube-VIS, lists `stamps` or
 `frames` of the video. Without these, the number that its file name ends in counts: a stamp from 16
-digits on, otherwise a frame.
+digits on, otherwise a frame. `sipmask dataset from-bag` makes such files, also for several topics
+at once: give that file once for each.
 
 examples:
   sipmask evaluate bag drive.mcap --output seen/
@@ -103,7 +104,7 @@ def add_arguments(kinds: Any) -> None:
 
 def _evaluate(args: argparse.Namespace) -> int:
     try:
-        from sipmask_ros.bag import Task, evaluate, format_report
+        from sipmask_ros.bag import Task, evaluate, format_report, image_topics
         from sipmask_ros.bag_reader import Bag
     except ImportError as error:
         raise InputError(
@@ -127,10 +128,12 @@ def _evaluate(args: argparse.Namespace) -> int:
         results=args.results,
         results_topics=tuple(args.results_topic),
     )
+    bag = Bag(task.recording)
+    image_topics(bag, task.topics)  # refuses the task before a folder is made for it
     places = [task.report, *([args.json] if args.json else [])]
     for place in places:
         require_writable(place)
-    inputs = [*Bag(task.recording).files, *task.truth_files]
+    inputs = [*bag.files, *task.truth_files]
     predictor = None
     if args.results is None:
         predictor = load_predictor(args, score_threshold=args.score_threshold)

@@ -62,8 +62,8 @@ def run(args: argparse.Namespace) -> int:
 
     import sipmask_core as sm
     from sipmask_core.checkpoints import read_checkpoint
-    from sipmask_core.export import compare, with_input_size
     from sipmask_core.files import require_writable, write_json
+    from sipmask_core.onnx_export import compare, with_input_size
     from sipmask_core.provenance import provenance
 
     image = _picture(args.image)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sipmask_core.errors import InputError
 
@@ -73,6 +74,8 @@ def load_predictor(
     }
     if allow_untrained and args.checkpoint is None and args.preset is not None:
         return sm.Predictor(sm.build_model(args.preset), **options)
+    if args.checkpoint is None and args.preset is None:
+        return sm.Predictor.from_pretrained(**options)
     return sm.Predictor.from_file(weights_file(args), preset=args.preset, **options)
 
 
@@ -93,6 +96,23 @@ def weights_file(args: argparse.Namespace) -> Path:
 def model_files(args: argparse.Namespace) -> list[Path]:
     """The weight file to hash beside the numbers; none where the weights are random."""
     return [] if args.checkpoint is None and args.preset is not None else [weights_file(args)]
+
+
+def made_by(args: argparse.Namespace, predictor: Predictor) -> dict[str, Any]:
+    """What decides the results of the model on given images, for `PartialResults`.
+
+    args: with --score-threshold beside the options of `add_model_arguments`.
+    """
+    from sipmask_core.provenance import package_versions, sha256
+
+    return {
+        "weights": [sha256(path) for path in model_files(args)],
+        "preset": asdict(predictor.preset),
+        "score_threshold": args.score_threshold,
+        "precision": predictor.precision,
+        "device": predictor.device.type,
+        **package_versions(),
+    }
 
 
 def height_by_width(text: str) -> tuple[int, int]:

@@ -4,9 +4,14 @@ Writes into the output folder a video with masks in colours that stay with the i
 trail of where it was, and a plot of when each track was seen. Ctrl-C stops after the current frame
 and keeps what is done.
 
+--results has an entry per track, with a mask or null for each frame that could be read, as
+YouTube-VIS's server takes them; --coco one per object and frame, with track_id, in a file that
+pycocotools opens and whose image ids are frame numbers from 0 on.
+
 examples:
   sipmask track street.mp4 --output tracked/
   sipmask track frames/ --fps 30 --output tracked/ --results tracked/results.json
+  sipmask track street.mp4 --output tracked/ --coco tracked/instances.json
   sipmask track /dev/video0 --output tracked/ --json tracked/report.json --lost-seconds 3
 """
 
@@ -37,6 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="write the tracks in YouTube-VIS's results format there (.json or .zip)",
     )
+    add(
+        "--coco",
+        type=Path,
+        metavar="FILE",
+        help="write each frame's objects in COCO's format there, with track ids",
+    )
     add("--json", type=Path, metavar="FILE", help="write counts, tracks and provenance there")
     add("--fps", type=float, help="frames per second, where the input does not say; else 30")
     add("--score-threshold", type=float, metavar="S", help="see `sipmask predict`")
@@ -62,12 +73,13 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from sipmask_core.data.video import FPS_WHERE_UNKNOWN, Frames, VideoWriter, source_sha256
-    from sipmask_core.drawing import draw_instances
+    from sipmask_core.drawing import GREY, draw_instances
     from sipmask_core.evaluation.video_results import write_results
     from sipmask_core.files import require_writable, write_json
     from sipmask_core.interruption import Interruption
     from sipmask_core.online_tracker import TrackerSettings
     from sipmask_core.provenance import provenance
+    from sipmask_core.results import ResultsFile
     from sipmask_core.track_history import TrackHistory
     from sipmask_core.tracking import Tracker
 
@@ -75,7 +87,8 @@ def run(args: argparse.Namespace) -> int:
     if args.lost_seconds is not None:
         settings = TrackerSettings(max_lost_seconds=args.lost_seconds)
     tracker = Tracker(args.mode, settings)
-    for path in filter(None, (args.results, args.json)):
+    files = [path for path in (args.results, args.coco, args.json) if path]
+    for path in files:
         require_writable(path)
     predictor = load_predictor(args, score_threshold=args.score_threshold)
     with ExitStack() as stack:
@@ -85,16 +98,26 @@ def run(args: argparse.Namespace) -> int:
         name = Path(frames.name).stem or "tracks"
         video = stack.enter_context(VideoWriter(args.output / f"{name}.mp4", fps))
         history = TrackHistory(fps, keep_masks=args.results is not None)
+        coco = None
+        if args.coco:
+            coco = stack.enter_context(ResultsFile(args.coco, predictor.class_names))
         bar = stack.enter_context(tqdm(total=frames.count, unit="frame", disable=None))
         for frame in frames:
             instances = tracker.update(predictor(frame.image), frame.index / fps)
             history.add(instances)
-            picture = draw_instances(frame.image, instances, predictor.class_names)
+            if coco:
+                coco.add(frame.name, instances, image_id=frame.index)
+            # In colour, one that is not followed would look like another's track.
+            picture = draw_instances(frame.image, instances, predictor.class_names, untracked=GREY)
             history.draw_trails(picture)
             video.write(picture)
             bar.update()
             if interruption.requested:
                 break
+        origin = provenance(model_files(args), predictor.device)
+        origin["inputs"][args.input] = source_sha256(args.input)
+        if coco:
+            coco.finish(origin)
     timeline = args.output / f"{name}_timeline.png"
     history.draw_timeline(timeline, predictor.class_names)
     if args.results:
@@ -107,13 +130,12 @@ def run(args: argparse.Namespace) -> int:
             "tracks": history.tracks(predictor.class_names),
             "model": predictor.model_name,
             "mode": args.mode,
-            "provenance": provenance(model_files(args), predictor.device),
+            "provenance": origin,
         }
-        record["provenance"]["inputs"][args.input] = source_sha256(args.input)
         write_json(args.json, record)
     for failure in frames.unreadable:
         print(f"sipmask: {failure}", file=sys.stderr)
-    written = [video.path, timeline, *filter(None, (args.results, args.json))]
+    written = [video.path, timeline, *files]
     print(
         f"{'Interrupted after' if interruption.requested else 'Tracked'} {history.frame_count} "
         f"frames: {len(history)} tracks, {len(frames.unreadable)} unreadable. "

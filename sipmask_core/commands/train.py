@@ -20,6 +20,11 @@ Fine-tuning a whole model, the authors' or one of your own, on your classes:
   Backbone and FPN are kept, and all of the head that fits; what is made anew is named. Without
   --remake-heads every key has to fit.
 
+Giving a detector embeddings, by which a tracker tells objects apart, and nothing else:
+  sipmask train --checkpoint lite.safetensors --preset vis_sipmask_r18_lite --remake-heads \\
+      --train-only track --annotations instances.json --images photos/ --output runs/track
+  Of a COCO file, each photograph is its own reference, seen from elsewhere.
+
 Going on after Ctrl-C or a power cut, or departing from the preset's recipe:
   sipmask train ... --output runs/first --resume
   sipmask train ... --epochs 100 --batch 32 --precision bf16 --ema 0.998
@@ -66,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         type=Path,
         metavar="FILE",
-        help="COCO instances JSON; for a video preset, YouTube-VIS JSON",
+        help="COCO instances JSON; for a video preset also YouTube-VIS JSON",
     )
     required.add_argument(
         "--images", required=True, type=Path, metavar="DIR", help="folder of its images"
@@ -111,7 +116,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=200,
         metavar="N",
-        help="images (for a video preset: videos) kept from training for validation, those whose"
+        help="images (of a YouTube-VIS file: videos) kept from training for validation, those whose"
         " file name has the smallest SHA-256; 0 trains on all (default: 200)",
     )
     validation.add_argument(
@@ -160,6 +165,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("global", "local"),
         help="divide losses by counts over the whole batch, so that the number of processes does"
         " not matter, or over each process's share, as the authors' code does",
+    )
+
+    recipe.add_argument(
+        "--train-only",
+        metavar="PART",
+        help="let only parameters learn that have PART in their name, such as bbox_head or track,"
+        " and keep all others bit for bit",
     )
 
     machine = parser.add_argument_group("machine")
@@ -287,16 +299,19 @@ def _train(args: argparse.Namespace, device: torch.device) -> int:
 def _data(
     args: argparse.Namespace, preset: Preset, recipe: Recipe
 ) -> tuple[CocoDataset, CocoAnnotations]:
-    """What is trained on, and the held-out images; for a video preset, frames of whole videos."""
+    """What is trained on, and the held-out images, of a file of videos frames of whole ones."""
     from sipmask_core.data.coco import read_annotations, require_images
     from sipmask_core.data.dataset import CACHE_BYTES, CocoDataset
-    from sipmask_core.data.youtube_vis import VideoDataset, read_videos
+    from sipmask_core.data.youtube_vis import VideoDataset, has_videos, read_videos
     from sipmask_core.distributed import world_size
 
     room = CACHE_BYTES // world_size()
     dataset: CocoDataset
-    if preset.embedding_channels:
-        videos, held_out_videos = read_videos(args.annotations).split(args.hold_out)
+    if preset.embedding_channels and has_videos(args.annotations):
+        everything = read_videos(args.annotations)
+        if not everything.has_tracks:
+            raise InputError(f"{args.annotations} has no annotated tracks to learn from.")
+        videos, held_out_videos = everything.split(args.hold_out)
         held_out = held_out_videos.frames()
         dataset = VideoDataset(videos, args.images, recipe.source_side, room)
     else:
@@ -346,6 +361,7 @@ def _changed(recipe: Recipe, args: argparse.Namespace) -> Recipe:
         "clip_norm": args.clip_norm,
         "ema_decay": args.ema,
         "normalise": args.normalise,
+        "train_only": args.train_only,
     }
     if args.batch is not None:
         recipe = recipe.scaled_to(args.batch)

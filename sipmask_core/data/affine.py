@@ -18,6 +18,10 @@ from sipmask_core.data.target import Canvas, Target, visible
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from sipmask_core.data.target import Picture
+
+CAMERA_MOVE = 0.3  # of the sides, between a photograph and the same as its own reference
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -137,6 +141,22 @@ def warp(
         ignore=warped_planes[-1],
     )
     return np.asarray(warped, np.uint8), visible(moved)
+
+
+def seen_again(
+    rng: np.random.Generator, image: NDArray[np.uint8], target: Target, canvas: Canvas
+) -> Picture:
+    """The picture as the same camera would see it after a move, at the same size.
+
+    Nearer or farther, and shifted, by up to CAMERA_MOVE of its sides.
+    """
+    height, width = image.shape[:2]
+    zoom = 1 + rng.uniform(-CAMERA_MOVE, CAMERA_MOVE)
+    x, y = rng.uniform(-CAMERA_MOVE, CAMERA_MOVE, 2)
+    # About the middle of the picture.
+    shift = [(0.5 + x - zoom / 2) * width, (0.5 + y - zoom / 2) * height]
+    matrix = np.array([[zoom, 0, shift[0]], [0, zoom, shift[1]]])
+    return warp(image, target, matrix, replace(canvas, size=(height, width)))
 
 
 def paste(

@@ -54,6 +54,7 @@ class CocoAnnotations:
     """A COCO instance file. Label i is `class_names[i]`, in the file `category_ids[i]`.
 
     `description` is the file's own word about itself, licence included, "" without one.
+    `has_truth` is false for a list of images only, as a benchmark's server keeps the annotations.
     """
 
     path: Path
@@ -62,6 +63,7 @@ class CocoAnnotations:
     class_names: tuple[str, ...]
     category_ids: tuple[int, ...]
     images: tuple[CocoImage, ...]
+    has_truth: bool = True
 
     @property
     def image_names_sha256(self) -> str:
@@ -102,8 +104,8 @@ def _name_digest(file_name: str) -> str:
     return hashlib.sha256(PurePosixPath(file_name).name.encode()).hexdigest()
 
 
-def read_annotations(path: Path) -> CocoAnnotations:
-    """Reads and checks a COCO instance file.
+def read_annotations(path: Path, *, need_truth: bool = True) -> CocoAnnotations:
+    """Reads and checks a COCO instance file; without need_truth it may lack "annotations".
 
     Polygons, uncompressed and compressed RLE are read; images without objects are kept; labels
     follow the category ids in rising order; a box or area that is missing comes from the mask.
@@ -127,7 +129,8 @@ def read_annotations(path: Path) -> CocoAnnotations:
         images[image.id] = image
         names.add(image.file_name)
     objects: dict[int, list[CocoObject]] = {image_id: [] for image_id in images}
-    for entry in document.entries("annotations", may_be_empty=True):
+    has_truth = need_truth or document.has("annotations")
+    for entry in document.entries("annotations", may_be_empty=True) if has_truth else ():
         image_id = document.reference(entry, "image_id", images, "images")
         category_id = document.reference(entry, "category_id", labels, "categories")
         objects[image_id].append(_object(document, entry, images[image_id], labels[category_id]))
@@ -138,6 +141,7 @@ def read_annotations(path: Path) -> CocoAnnotations:
         class_names=tuple(categories.values()),
         category_ids=tuple(categories),
         images=tuple(replace(i, objects=tuple(objects[i.id])) for i in images.values()),
+        has_truth=has_truth,
     )
 
 
@@ -152,7 +156,17 @@ def _object(document: Document, entry: Entry, image: CocoImage, label: int) -> C
         area=shape.area,
         segmentation=shape.segmentation,
         is_crowd=document.is_crowd(entry),
+        track_id=_track_id(entry),
     )
+
+
+def _track_id(entry: Entry) -> int | None:
+    """The field `track_id`, also among CVAT's attributes; what is no number there tells nothing."""
+    attributes = entry.get("attributes")
+    for fields in (entry, attributes if isinstance(attributes, dict) else {}):
+        if type(track_id := fields.get("track_id")) is int:
+            return track_id
+    return None
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:

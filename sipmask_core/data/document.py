@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,8 +56,8 @@ class Document:
         self.description = description if isinstance(description, str) else ""
 
     def has(self, section: str) -> bool:
-        """Whether the document has this section."""
-        return isinstance(self._content, dict) and section in self._content
+        """Whether the document has this section, and more in it than null."""
+        return isinstance(self._content, dict) and self._content.get(section) is not None
 
     def entries(self, section: str, may_be_empty: bool = False) -> list[Entry]:
         """The objects of one of the document's lists, each with an id of its own."""
@@ -75,9 +75,17 @@ class Document:
         return value
 
     def categories(self) -> dict[int, str]:
-        """Names by category id, ids rising: label i is the i-th."""
-        names = {e["id"]: self.text(e, "name", "categories") for e in self.entries("categories")}
-        return dict(sorted(names.items()))
+        """Names by category id, ids rising: label i is the i-th. No name is there twice."""
+        names: dict[int, str] = {}
+        for entry in sorted(self.entries("categories"), key=lambda entry: entry["id"]):
+            name = self.text(entry, "name", "categories")
+            if name in names.values():
+                raise InputError(
+                    f"{self.where(entry, 'categories', 'name')} is {name!r}, which another category"
+                    " has, too; names must differ, because classes correspond by name."
+                )
+            names[entry["id"]] = name
+        return names
 
     def where(self, entry: Entry, section: str, field: str) -> str:
         """How messages name a field."""
@@ -159,9 +167,14 @@ def _box(value: Any, where: str) -> tuple[float, float, float, float]:
 
 
 def _numbers(value: Any, where: str, count: str, ok: bool) -> list[float]:
-    if not ok or not all(type(x) in (int, float) and math.isfinite(x) for x in value):
+    if not ok or not all(is_finite_number(x) for x in value):
         raise InputError(f"{where} is {_brief(value)}, expected {count} finite numbers.")
     return [float(x) for x in value]
+
+
+def is_finite_number(value: Any) -> bool:
+    """Whether this, from a JSON file, is a number that a float can hold: neither true nor NaN."""
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max
 
 
 def _brief(value: Any) -> str:

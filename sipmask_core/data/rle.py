@@ -2,9 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from sipmask_core.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    Entry = tuple[Any, tuple[int, int], str]  # what `checked_rle` takes
+
+# Characters of one run length: 30 bits. pycocotools shifts 32-bit numbers, and reads longer ones as
+# something else than they say.
+LONGEST = 6
+BATCH = 256  # RLEs that are looked at together
+
+
+def checked_rles(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """What `checked_rle` gives for each (value, size, where), many times as fast for many.
+
+    Raises InputError for the first one that it refuses.
+    """
+    checked: list[dict[str, Any]] = []
+    for start in range(0, len(entries), BATCH):
+        batch = entries[start : start + BATCH]
+        if all(_is_compressed(value, size) for value, size, _ in batch) and _all_fill(
+            [value["counts"] for value, _, _ in batch], [h * w for _, (h, w), _ in batch]
+        ):
+            checked += [{"size": [*size], "counts": value["counts"]} for value, size, _ in batch]
+        else:
+            checked += [checked_rle(*entry) for entry in batch]
+    return checked
 
 
 def checked_rle(value: dict[str, Any], size: tuple[int, int], where: str) -> dict[str, Any]:
@@ -25,11 +56,11 @@ def checked_rle(value: dict[str, Any], size: tuple[int, int], where: str) -> dic
         counts = counts.decode("latin-1")
     if isinstance(counts, str):
         runs = _decompress(counts, where)
-    elif isinstance(counts, list) and all(type(run) is int for run in counts):
+    elif isinstance(counts, list) and set(map(type, counts)) <= {int}:
         runs = counts
     else:
         raise InputError(f"{where}.counts is neither a list of integers nor a compressed string.")
-    if any(run < 0 for run in runs) or sum(runs) != height * width:
+    if min(runs, default=0) < 0 or sum(runs) != height * width:
         raise InputError(
             f"{where}.counts has runs that sum to {sum(runs)}, expected non-negative runs that"
             f" fill {height} x {width} = {height * width} pixels."
@@ -50,7 +81,7 @@ def _decompress(counts: str, where: str) -> list[int]:
     value = shift = 0
     for character in counts:
         code = ord(character) - 48
-        if not 0 <= code < 64 or shift > 30:
+        if not 0 <= code < 64 or shift == 5 * LONGEST:
             raise InputError(f"{where}.counts is not a compressed run-length string.")
         value |= (code & 31) << shift
         shift += 5
@@ -63,3 +94,51 @@ def _decompress(counts: str, where: str) -> list[int]:
     if shift:
         raise InputError(f"{where}.counts ends in the middle of a run.")
     return runs
+
+
+def _is_compressed(value: Any, size: tuple[int, int]) -> bool:
+    return (
+        isinstance(value, dict)
+        and value.get("size") == [*size]
+        and isinstance(value.get("counts"), str)
+    )
+
+
+def _all_fill(texts: list[str], pixels: list[int]) -> bool:
+    """Whether each of T compressed strings is well formed and fills as many pixels as it should.
+
+    They are decoded all at once, C characters and R runs; see `_decompress` for the format.
+    """
+    joined = "".join(texts)
+    if not all(texts) or not joined.isascii():
+        return False
+    codes = np.frombuffer(joined.encode(), np.uint8) - np.uint8(48)  # (C,), wraps below "0"
+    text_ends = np.cumsum([len(text) for text in texts])  # (T,)
+    ends = np.flatnonzero(codes < 32)  # (R,) the last character of each run
+    if codes.max() >= 64 or codes[text_ends - 1].max() >= 32:
+        return False
+    lengths = np.diff(ends, prepend=-1)  # (R,)
+    if lengths.max() > LONGEST:
+        return False
+
+    runs = codes[ends].astype(np.int64)
+    runs -= (runs & 16) << 1  # the sign
+    longer, place = np.flatnonzero(lengths > 1), 1
+    while len(longer):
+        runs[longer] = (runs[longer] << 5) + (codes[ends[longer] - place] & 31)
+        place += 1
+        longer = longer[lengths[longer] > place]
+
+    first = np.searchsorted(ends, np.r_[0, text_ends[:-1]])  # (T,) runs that begin a string
+    absolute = np.zeros(len(runs) + 2, bool)
+    absolute[np.add.outer(first, range(3))] = True
+    for parity in (0, 1):
+        runs[parity::2] = _sums(runs[parity::2], absolute[: len(runs)][parity::2])
+    return bool(runs.min() >= 0 and (np.add.reduceat(runs, first) == pixels).all())
+
+
+def _sums(values: NDArray[np.int64], begins: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Running sums (N,) of values (N,) that begin anew where `begins` says; it does so at first."""
+    sums = values.cumsum()
+    before = (sums - values)[begins]
+    return sums - before[begins.cumsum() - 1]

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils.data import Dataset, Sampler
 
-from sipmask_core.data.affine import AffineView, paste
+from sipmask_core.data.affine import AffineView, paste, seen_again
 from sipmask_core.data.target import Canvas
 from sipmask_core.data.youtube_vis import VideoDataset
 from sipmask_core.errors import InputError
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sipmask_core.data.dataset import CocoDataset
-    from sipmask_core.data.target import Target
+    from sipmask_core.data.target import Picture, Target
     from sipmask_core.preprocess import Normalise
     from sipmask_core.presets import Preset
     from sipmask_core.training.recipe import Recipe
@@ -40,9 +40,11 @@ class AugmentedSamples(Dataset[tuple[torch.Tensor, Tensors]]):
     comes from (seed, epoch, index), so a sample does not depend on which worker makes it, in which
     order or after which resume.
 
-    Frames of a `VideoDataset` come with a reference frame under the same augmentation, copy-paste
-    aside: reference_image uint8 (H, W, 3), reference_boxes (m, 4), jittered, and reference_match
-    (n,) int64, 1 + the index of the same object there, 0 where it is not to be seen.
+    For presets with a track branch there is a reference, too: reference_image uint8 (H, W, 3),
+    reference_boxes (m, 4), jittered, reference_match (n,) int64, 1 + the index of the same object
+    there, 0 where it is not to be seen, ids (n,) and reference_ids (m,) int64. It is another frame
+    of a `VideoDataset` under the same augmentation, without copy-paste, or a photograph once more,
+    as a camera sees it that has moved; what is pasted lies elsewhere there.
 
     The authors' presets learn from images with objects only: there, a sample without any gives way
     to another image's; InputError when MAX_DRAWS images in a row have none. They also take crowds
@@ -57,6 +59,7 @@ class AugmentedSamples(Dataset[tuple[torch.Tensor, Tensors]]):
         self.seed = recipe.seed
         self.rgb = preset.rgb
         self.authors = preset.authors
+        self.has_track_branch = preset.embedding_channels > 0
         first, green, last = (round(value) for value in preset.mean)
         fill = (last, green, first) if preset.rgb else (first, green, last)  # BGR
         self.canvas = Canvas(recipe.input_size, fill, inclusive=preset.authors)
@@ -88,28 +91,34 @@ class AugmentedSamples(Dataset[tuple[torch.Tensor, Tensors]]):
         image, target = self.dataset[index]
         size = image.shape[0], image.shape[1]
         view = self.augmentation.view(rng, size, target["boxes"], self.canvas)
-        image, target = view(image, target)
+        pictures = [view(image, target)]  # and, second, the reference
         if isinstance(self.dataset, VideoDataset):
-            reference = self.dataset[self.dataset.reference(rng, index)]
-            extra = self._reference_tensors(rng, target, *view(*reference))
+            pictures.append(view(*self.dataset[self.dataset.reference(rng, index)]))
         else:
-            extra = {}
+            if self.has_track_branch:
+                pictures.append(seen_again(rng, *pictures[0], self.canvas))
             if isinstance(view, AffineView):
-                image, target = self._pasted(rng, view, image, target)
+                pictures = self._pasted(rng, view, pictures, index)
+        (image, target), *reference = pictures
         tensors = {name: torch.from_numpy(target[name]) for name in ("boxes", "labels", "masks")}
         if not self.authors:
             tensors["ignore"] = torch.from_numpy(target["ignore"])
-        return self._channels(image), {**tensors, **extra}
+        if reference:
+            tensors |= self._reference_tensors(rng, target, *reference[0])
+        return self._channels(image), tensors
 
     def _pasted(
-        self, rng: np.random.Generator, view: AffineView, image: NDArray[np.uint8], target: Target
-    ) -> tuple[NDArray[np.uint8], Target]:
+        self, rng: np.random.Generator, view: AffineView, pictures: list[Picture], index: int
+    ) -> list[Picture]:
         """With the recipe's probability, the objects of another image on top, in like colours."""
         if rng.random() >= view.augmentation.copy_paste:
-            return image, target
-        other, its_target = self.dataset[self._any(rng)]
-        other_view = view.elsewhere(rng, (other.shape[0], other.shape[1]))
-        return paste(image, target, *other_view(other, its_target))
+            return pictures
+        other = self._any(rng)
+        if len(pictures) > 1 and other == index:  # the reference cannot show an object twice
+            return pictures
+        image, target = self.dataset[other]
+        size = image.shape[0], image.shape[1]
+        return [paste(*picture, *view.elsewhere(rng, size)(image, target)) for picture in pictures]
 
     def _reference_tensors(
         self,
@@ -122,8 +131,10 @@ class AugmentedSamples(Dataset[tuple[torch.Tensor, Tensors]]):
         same = target["ids"][:, None] == reference_target["ids"]  # (n, m)
         match = (same * np.arange(1, same.shape[1] + 1)).sum(axis=1)
         return {
+            "ids": torch.from_numpy(target["ids"]),
             "reference_image": self._channels(reference),
             "reference_boxes": torch.from_numpy(boxes),
+            "reference_ids": torch.from_numpy(reference_target["ids"]),
             "reference_match": torch.from_numpy(match.astype(np.int64)),
         }
 

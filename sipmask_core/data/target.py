@@ -31,7 +31,10 @@ class Target(TypedDict):
     ignore: NDArray[np.uint8]
 
 
-View = Callable[["NDArray[np.uint8]", Target], tuple["NDArray[np.uint8]", Target]]
+Picture = tuple["NDArray[np.uint8]", Target]
+"""(H, W, 3) uint8 BGR and the objects in it."""
+
+View = Callable[["NDArray[np.uint8]", Target], Picture]
 """One drawn augmentation: (H, W, 3) uint8 BGR and its target -> the same as the network sees them.
 
 It can be repeated: frames of one video get the same view.

@@ -52,6 +52,11 @@ class VideoAnnotations:
     category_ids: tuple[int, ...]
     videos: tuple[Video, ...]
 
+    @property
+    def has_tracks(self) -> bool:
+        """Whether there is anything to compare results with; only the server has all truth."""
+        return any(video.tracks for video in self.videos)
+
     def split(self, count: int) -> tuple[VideoAnnotations, VideoAnnotations]:
         """Training and validation part; the latter holds `count` whole videos.
 
@@ -101,11 +106,17 @@ class VideoAnnotations:
         )
 
 
+def has_videos(path: Path) -> bool:
+    """Whether an annotation file is of videos; InputError when it cannot be read."""
+    return Document(path).has("videos")
+
+
 def read_videos(path: Path) -> VideoAnnotations:
     """Reads and checks a YouTube-VIS file.
 
     Shapes are polygons or either form of RLE, null where an object is not visible; boxes and areas
-    that are missing come from the masks. Raises InputError naming file, entry id and field.
+    that are missing come from the masks. Files of which only the benchmark's server knows the truth
+    lack "annotations", or have null there. Raises InputError naming file, entry id and field.
     """
     document = Document(path)
     categories = document.categories()
@@ -118,7 +129,8 @@ def read_videos(path: Path) -> VideoAnnotations:
                 raise InputError(f"{path}: videos[id={video.id}].file_names has {name} once more.")
             seen.add(name)
     tracks: dict[int, list[Track]] = {video_id: [] for video_id in videos}
-    for entry in document.entries("annotations", may_be_empty=True):
+    known = document.has("annotations")
+    for entry in document.entries("annotations", may_be_empty=True) if known else ():
         video_id = document.reference(entry, "video_id", videos, "videos")
         category_id = document.reference(entry, "category_id", labels, "categories")
         tracks[video_id].append(_track(document, entry, videos[video_id], labels[category_id]))

@@ -125,7 +125,8 @@ def count_tracks(
     true_tracks, true_lengths = _numbered(truth, "the ground truth")
     result_tracks, result_lengths = _numbered(results, "the results")
     ious = [_ious(n, *pair) for n, pair in enumerate(zip(truth, results, strict=True))]
-    frames = [_Frame(*f) for f in zip(true_tracks, result_tracks, ious, strict=True)]
+    # Frames without a pair add nothing and, by TrackEval's rule, do not interrupt MOTA's stretches.
+    frames = [_Frame(*f) for f in zip(true_tracks, result_tracks, ious, strict=True) if f[2].size]
     hits, association, overlap = _count_hota(frames, true_lengths, result_lengths)
     frame_hits, id_switches, fragmentations = _count_mota(frames, len(true_lengths))
     return TrackingCounts(
@@ -220,8 +221,6 @@ def _count_mota(frames: list[_Frame], true_tracks: int) -> tuple[int, int, int]:
     stretches = np.zeros(true_tracks, np.int64)
     hits = switches = 0
     for truth, results, ious in frames:
-        if not ious.size:
-            continue  # TrackEval's rule: a frame without any result interrupts no stretch
         kept = before[truth][:, None] == results
         worth = np.where(ious >= MATCH_THRESHOLD, 1000 * kept + ious, 0)
         g, p = linear_sum_assignment(worth, maximize=True)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
 import zipfile
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sipmask_core.data.rle import checked_rle
+from sipmask_core.data.document import is_finite_number
+from sipmask_core.data.rle import checked_rles
 from sipmask_core.errors import InputError
-from sipmask_core.files import atomic_path
+from sipmask_core.files import atomic_path, write_zip
 
 if TYPE_CHECKING:
     from sipmask_core.data.youtube_vis import Video, VideoAnnotations
@@ -44,14 +44,11 @@ def write_results(path: Path, results: list[Result]) -> None:
     The same results give the same bytes. Raises InputError when the file cannot be written.
     """
     content = json.dumps(results)
+    if Path(path).suffix == ".zip":
+        write_zip(path, MEMBER, content)
+        return
     with atomic_path(path) as temporary:
-        if Path(path).suffix != ".zip":
-            temporary.write_text(content, encoding="utf-8")
-            return
-        member = zipfile.ZipInfo(MEMBER)  # dated 1980
-        member.external_attr = 0o644 << 16
-        with zipfile.ZipFile(temporary, "w") as archive:
-            archive.writestr(member, content, zipfile.ZIP_DEFLATED)
+        temporary.write_text(content, encoding="utf-8")
 
 
 def _read_json(path: Path) -> Any:
@@ -89,7 +86,7 @@ def _checked_result(
             raise InputError(f"{where}.{field} is {entry.get(field)!r}, not in the annotations.")
     video = videos[entry["video_id"]]
     confidence: Any = entry.get("score")
-    if type(confidence) not in (int, float) or not abs(confidence) <= sys.float_info.max:
+    if not is_finite_number(confidence):
         raise InputError(f"{where}.score is {confidence!r}, expected a finite number.")
     masks, count = entry.get("segmentations"), len(video.file_names)
     if not isinstance(masks, list) or len(masks) != count:
@@ -98,15 +95,16 @@ def _checked_result(
             f"{where}.segmentations {given}, expected one for each of the {count} frames of"
             f" video {video.id}."
         )
-    checked: list[dict[str, Any] | None] = []
-    for frame, mask in enumerate(masks):
-        place = f"{where}.segmentations[{frame}]"
-        if isinstance(mask, dict):
-            checked.append(checked_rle(mask, (video.height, video.width), place))
-        elif mask is None:
-            checked.append(None)
-        else:
+    size = (video.height, video.width)
+    places = [f"{where}.segmentations[{frame}]" for frame in range(count)]
+    for mask, place in zip(masks, places, strict=True):
+        if mask is not None and not isinstance(mask, dict):
             raise InputError(f"{place} is neither an RLE with 'size' and 'counts' nor null.")
+    seen = [frame for frame, mask in enumerate(masks) if mask is not None]
+    checked: list[dict[str, Any] | None] = [None] * count
+    rles = checked_rles([(masks[frame], size, places[frame]) for frame in seen])
+    for frame, rle in zip(seen, rles, strict=True):
+        checked[frame] = rle
     return {
         "video_id": video.id,
         "category_id": entry["category_id"],

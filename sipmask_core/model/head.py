@@ -26,7 +26,6 @@ BASIS_STRIDE = 2
 TRACK_STRIDE = 8
 NORM_GROUPS = 32
 ALIGN_GROUPS = 4
-TRACK_CONVS = 2
 CLASS_PRIOR = 0.01
 # First guess of a box side, in strides: boxes must overlap their objects for the IoU loss to learn.
 INITIAL_DISTANCE = 4.0
@@ -135,7 +134,7 @@ class SipMaskHead(nn.Module):
             self.mask_scoring = nn.Conv2d(128, num_classes, 1)
         self.has_track_branch = preset.embedding_channels > 0
         if self.has_track_branch:
-            self.track_convs = tower(TRACK_CONVS)
+            self.track_convs = tower(preset.track_convs)
             self.sipmask_track = nn.Conv2d(3 * c, preset.embedding_channels, 1)
         self._initialise(preset.coefficient_std, zero_distances=preset.authors)
 

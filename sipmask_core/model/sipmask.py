@@ -62,7 +62,8 @@ class SipMask(nn.Module):
         Presets with a track branch also need another frame of the same video: `reference_image`
         (3, H, W) float, normalised; `reference_boxes` (m, 4) of the objects in it; and
         `reference_match` (n,) int64: 1 + the index in `reference_boxes` of the same object, 0 for
-        an object that the reference does not show.
+        an object that the reference does not show. With `ids` (n,) and `reference_ids` (m,) int64,
+        our own presets learn to tell objects from those of the batch's other references as well.
         normalise: what sums are divided by where several processes share a batch.
         Raises InputError when an image of the authors' presets has no object: their loss is
         undefined there, and when what a track branch needs is missing.

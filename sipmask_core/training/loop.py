@@ -26,7 +26,7 @@ from sipmask_core.preprocess import Normalise
 from sipmask_core.training.ema import WeightAverage
 from sipmask_core.training.journal import Journal
 from sipmask_core.training.normaliser import Normaliser
-from sipmask_core.training.optimizer import make_optimizer
+from sipmask_core.training.optimizer import freeze_all_but, make_optimizer
 from sipmask_core.training.run_checkpoint import read_run, write_run
 from sipmask_core.training.schedule import lr_factor
 
@@ -66,8 +66,8 @@ class _Objective(nn.Module):
 class Trainer:
     """Trains a model into a folder.
 
-    output: folder for `last.pth` (to go on from), `best.safetensors` (highest validation mask AP;
-        the latest weights without a validation) and what `Journal` writes.
+    output: folder for `last.pth` (to go on from), `best.safetensors` (highest validation mask AP,
+        of equals the latest; the latest weights without a validation) and what `Journal` writes.
     validate: takes a model in eval mode, returns {"segm": {...}, "bbox": {...}} metrics.
     draw: takes the same model, returns a picture of what it finds, (H, W, 3) uint8 BGR.
     metadata: written into `best.safetensors`, beside step and metrics.
@@ -112,6 +112,8 @@ class Trainer:
         self.model = model.to(self.device).to(memory_format=torch.channels_last)
         self.average = WeightAverage(model, recipe.ema_decay) if recipe.ema_decay else None
         self.pretrained = sorted(pretrained)
+        if recipe.train_only:
+            freeze_all_but(model, recipe.train_only)
         self.optimizer = make_optimizer(model, recipe, self.pretrained)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.precision == "fp16")
         self.validate = validate
@@ -300,7 +302,8 @@ class Trainer:
         epoch = last // self.steps_per_epoch
         if self._journal is not None:
             self._journal.write({"step": last, "epoch": epoch, "validation": metrics})
-        if metrics["segm"]["AP"] > self.best:
+        # The later of two equals: where detection is frozen, all are equal.
+        if metrics["segm"]["AP"] >= self.best:
             self.best = metrics["segm"]["AP"]
             self._publish(published, metrics)
         self.save()

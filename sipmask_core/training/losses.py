@@ -8,6 +8,7 @@ each object is). All have weight 1.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -272,18 +273,45 @@ def _match_losses(
     track_features: (N, E, H / 8, W / 8); seen: per image predicted boxes (n, 4) in network pixels
     and the index (n,) of their objects. The cross entropy of a softmax over the reference's objects
     and, with logit 0, none of them (Yang et al., "Video Instance Segmentation", ICCV 2019).
+    Presets of our own tell them from the objects of the batch's other references, too.
     """
     references = model.track_features(torch.stack([t["reference_image"] for t in targets]))
+    known = [
+        embeddings_at(reference, target["reference_boxes"].float())  # (m, E)
+        for reference, target in zip(references, targets, strict=True)
+    ]
     losses = []
-    for features, (boxes, objects), reference, target in zip(
-        track_features, seen, references, targets, strict=True
+    for image, (features, (boxes, objects), target) in enumerate(
+        zip(track_features, seen, targets, strict=True)
     ):
         embeddings = embeddings_at(features, boxes)  # (n, E)
-        known = embeddings_at(reference, target["reference_boxes"].float())  # (m, E)
-        logits = F.pad(embeddings @ known.t(), (1, 0))  # (n, 1 + m)
+        logits = F.pad(embeddings @ known[image].t(), (1, 0))  # (n, 1 + m)
+        if not model.preset.authors and "ids" in target:
+            others = _logits_of_others(embeddings, target["ids"][objects], image, known, targets)
+            logits = torch.cat((logits, others), dim=1)
         loss = F.cross_entropy(logits, target["reference_match"][objects], reduction="sum")
         losses.append(loss / max(len(objects), 1))
     return torch.stack(losses)
+
+
+def _logits_of_others(
+    embeddings: Tensor,
+    ids: Tensor,
+    image: int,
+    known: Sequence[Tensor],
+    targets: Sequence[dict[str, Tensor]],
+) -> Tensor:
+    """How alike the objects of an image are to those of the other images' references: (n, M).
+
+    embeddings: (n, E) of objects ids (n,); known: per image (m, E). Where another image shows the
+    same object, it is not one to tell apart: -inf.
+    """
+    rest = [i for i in range(len(known)) if i != image]
+    if not rest:
+        return embeddings.new_zeros(len(embeddings), 0)
+    logits = embeddings @ torch.cat([known[i] for i in rest]).t()  # (n, M)
+    their_ids = torch.cat([targets[i]["reference_ids"] for i in rest])  # (M,)
+    return logits.masked_fill(ids[:, None] == their_ids, -math.inf)
 
 
 def half_size_masks(masks: Tensor, size: torch.Size) -> Tensor:

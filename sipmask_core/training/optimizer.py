@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from sipmask_core.errors import InputError
+
 if TYPE_CHECKING:
     from collections.abc import Collection
 
@@ -14,6 +16,20 @@ if TYPE_CHECKING:
 
 # The authors know norms by these names; feature alignment's has another, so its bias is a bias.
 _GROUP_NORM = re.compile(r"(bn|gn)\d*\.bias$")
+
+
+def freeze_all_but(model: torch.nn.Module, part: str) -> None:
+    """Let only those parameters learn that have `part` in their name, and not all that could.
+
+    Raises InputError when there is none.
+    """
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(parameter.requires_grad and part in name)
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise InputError(
+            f"The model has no trainable parameter with {part!r} in its name; names begin with"
+            " backbone, neck or bbox_head, and those of a track branch contain track."
+        )
 
 
 def make_optimizer(

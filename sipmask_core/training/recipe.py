@@ -43,6 +43,7 @@ class Recipe:
     bias_lr_factor: learning rate of biases relative to `lr`; they are what "all_but_biases" means
         by them, and every bias otherwise.
     pretrained_lr_factor: learning rate, relative to `lr`, of weights that do not start at random.
+    train_only: only parameters with this in their name learn, others keep their values; "": all.
     clip_norm: gradients are scaled down to this norm; 0 leaves them.
     ema_decay: of the running average of the weights that is validated and published; 0: none.
     precision: "bf16" and "fp16" run the forward pass under autocast; weights stay float32. With
@@ -76,6 +77,7 @@ class Recipe:
     )
     accumulate: int = 1
     normalise: Literal["global", "local"] = "global"
+    train_only: str = ""
 
     def __post_init__(self) -> None:
         keeps_sizes = isinstance(self.augmentation, ResizeAugmentation)
@@ -231,4 +233,5 @@ RECIPES: dict[str, Recipe] = {
     "benchmark_sipmask_R_50_FPN_1x": _BENCHMARK_1X,
     "benchmark_sipmask_R_101_FPN_ms_3x": _BENCHMARK_3X,
     "sipmask_r18_lite": LITE,
+    "vis_sipmask_r18_lite": LITE,
 }

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from pycocotools import mask as coco_mask
+from tqdm import tqdm
 
 from sipmask_core.data.coco import read_annotated_image
 from sipmask_core.data.document import merged_rle
 from sipmask_core.distributed import from_main, gathered, is_main
 from sipmask_core.drawing import contact_sheet, draw_instances
-from sipmask_core.evaluation.coco import detect, evaluation_threshold, own_share, score
+from sipmask_core.evaluation.coco import score
+from sipmask_core.evaluation.detection import detect, evaluation_threshold, own_share
 from sipmask_core.instances import Instances, MaskCrop
 from sipmask_core.predictor import Predictor
 
@@ -46,8 +48,15 @@ class Validation:
         """
         predictor = Predictor(model, self.device)
         predictor.score_threshold = evaluation_threshold(model.preset)
-        share = list(detect(predictor, own_share(self.annotations), self.image_dir, is_main()))
-        found = gathered(share, len(self.annotations.images))
+        share = own_share(self.annotations)
+        bar = tqdm(
+            detect(predictor, share, self.image_dir),
+            total=len(share.images),
+            unit="image",
+            disable=not is_main(),
+            leave=False,
+        )
+        found = gathered([image.results for image in bar], len(self.annotations.images))
         return from_main(score(self.annotations, list(chain(*found))) if is_main() else {})
 
     def draw(self, model: SipMask) -> NDArray[np.uint8]:

@@ -1,0 +1,159 @@
+"""A model over the images of a data set: results and latencies, one image after the other."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+
+from sipmask_core.classes import corresponding_ids
+from sipmask_core.data.coco import read_annotated_image, require_images
+from sipmask_core.distributed import rank, world_size
+from sipmask_core.results import coco_results
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from concurrent.futures import Future
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from sipmask_core.data.coco import CocoAnnotations, CocoImage
+    from sipmask_core.instances import Instances
+    from sipmask_core.predictor import Predictor
+    from sipmask_core.preprocess import NetworkInput
+    from sipmask_core.presets import Preset
+    from sipmask_core.results import Result
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+SCORE_THRESHOLD = 0.05  # AP wants the uncertain detections too
+WORKERS = 4
+STAGES = ("decode", "prepare", "network", "postprocess")
+
+
+class Segmented(NamedTuple):
+    """The instances of one image; seconds: what each of STAGES took."""
+
+    image: CocoImage
+    instances: Instances
+    seconds: tuple[float, ...]
+
+
+class Detected(NamedTuple):
+    """The results of one image; seconds: what each of STAGES took."""
+
+    image_id: int
+    results: list[Result]
+    seconds: tuple[float, ...]
+
+
+def evaluation_threshold(preset: Preset) -> float:
+    """The score below which evaluation drops detections; the authors' presets keep their own."""
+    return preset.score_threshold if preset.authors else SCORE_THRESHOLD
+
+
+def own_share(annotations: CocoAnnotations) -> CocoAnnotations:
+    """The images that this process is to look at: every n-th, with n processes."""
+    return dataclasses.replace(annotations, images=annotations.images[rank() :: world_size()])
+
+
+def detect(
+    predictor: Predictor, annotations: CocoAnnotations, image_dir: Path, workers: int = WORKERS
+) -> Iterator[Detected]:
+    """Run the predictor over the images of a COCO file, in order.
+
+    Results are those of `coco_results`. Classes correspond by name; those that the file lacks are
+    left out. Otherwise like `segment`. Raises InputError also when no class is in common or, before
+    the first one, an image is missing.
+    """
+    category_ids = corresponding_ids(predictor.class_names, annotations)
+    require_images(annotations, image_dir)
+    for image, instances, seconds in segment(predictor, annotations.images, image_dir, workers):
+        yield Detected(image.id, coco_results(instances, image.id, category_ids), seconds)
+
+
+def segment(
+    predictor: Predictor, images: Iterable[CocoImage], image_dir: Path, workers: int = WORKERS
+) -> Iterator[Segmented]:
+    """Run the predictor over images, in order.
+
+    So many workers decode and prepare images ahead; nothing else depends on their number. The first
+    image is also a warm-up: it is timed the second time. Raises InputError when the turn comes to
+    an image that is damaged or not of the annotated size.
+    """
+
+    def load(record: CocoImage) -> tuple[CocoImage, NetworkInput, list[float]]:
+        clock = [time.perf_counter()]
+        image = read_annotated_image(image_dir, record)
+        clock.append(time.perf_counter())
+        prepared = predictor.prepare(image)
+        clock.append(time.perf_counter())
+        return record, prepared, clock
+
+    warm = False
+    for record, prepared, loading in ahead(load, images, workers):
+        size = (record.height, record.width)
+        if not warm:
+            predictor.postprocess(predictor.forward(prepared), prepared, size)
+            warm = True
+        clock = [time.perf_counter()]
+        outputs = predictor.forward(prepared)
+        if predictor.device.type == "cuda":
+            torch.cuda.synchronize(predictor.device)
+        clock.append(time.perf_counter())
+        instances = predictor.postprocess(outputs, prepared, size)
+        clock.append(time.perf_counter())
+        seconds = (*np.diff(loading).tolist(), *np.diff(clock).tolist())
+        yield Segmented(record, instances, seconds)
+
+
+def ahead(function: Callable[[T], U], items: Iterable[T], workers: int) -> Iterator[U]:
+    """function(item) for each item, in order, computed by threads, up to two per worker ahead."""
+    pool = ThreadPoolExecutor(workers)
+    waiting: deque[Future[U]] = deque()  # up to 2 * workers
+    try:
+        for item in items:
+            if len(waiting) == 2 * workers:
+                yield waiting.popleft().result()
+            waiting.append(pool.submit(function, item))
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def latencies(
+    seconds: Sequence[Sequence[float]], stages: Sequence[str] = STAGES
+) -> dict[str, dict[str, float]]:
+    """Mean, p50, p99 and max in ms of each stage and of their sum, from what images took."""
+    if not seconds:
+        return {}
+    table = 1e3 * np.array(seconds).T  # (stages, images)
+    columns = {**dict(zip(stages, table, strict=True)), "total": table.sum(0)}
+    return {name: distribution(column) for name, column in columns.items()}
+
+
+def distribution(values: NDArray[np.floating[Any]]) -> dict[str, float]:
+    """Mean, p50, p99 and max; empty without values."""
+    if not len(values):
+        return {}
+    p50, p99 = np.percentile(values, (50, 99))
+    return {
+        "mean": float(values.mean()),
+        "p50": float(p50),
+        "p99": float(p99),
+        "max": float(values.max()),
+    }
+
+
+def format_latencies(latency: dict[str, dict[str, float]]) -> str:
+    """A line for the terminal."""
+    parts = (f"{name} {v['p50']:.1f} / {v['p99']:.1f}" for name, v in latency.items())
+    return f"ms an image (p50 / p99): {', '.join(parts)}"

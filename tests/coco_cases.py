@@ -1,0 +1,93 @@
+"""A hand-made COCO file and results for it, and a predictor that finds bright squares."""
+
+import json
+
+import numpy as np
+import torch
+from coco_squares import tiny_preset
+from pycocotools import mask as coco_mask
+
+from sipmask_core.data.coco import read_annotations
+from sipmask_core.instances import Instances, MaskCrop
+
+SIZE = (100, 100)
+FIRST, SECOND = (10, 10, 60, 60), (20, 30, 70, 80)  # boxes x0, y0, x1, y1
+
+
+def rle(x0, y0, x1, y1):
+    mask = np.zeros(SIZE, np.uint8, order="F")
+    mask[y0:y1, x0:x1] = 1
+    encoded = coco_mask.encode(mask)
+    return {"size": list(SIZE), "counts": encoded["counts"].decode()}
+
+
+def entry(number, image_id, box, **more):
+    x0, y0, x1, y1 = box
+    return {
+        "id": number,
+        "image_id": image_id,
+        "category_id": 4,
+        "bbox": [x0, y0, x1 - x0, y1 - y0],
+        "area": (x1 - x0) * (y1 - y0),
+        "iscrowd": 0,
+        "segmentation": rle(*box),
+        **more,
+    }
+
+
+def result(image_id, box, confidence, **more):
+    x0, y0, x1, y1 = box
+    return {
+        "image_id": image_id,
+        "category_id": 4,
+        "bbox": [x0, y0, x1 - x0, y1 - y0],
+        "segmentation": rle(*box),
+        "score": confidence,
+        **more,
+    }
+
+
+def ground_truth(folder, entries, images=2):
+    path = folder / "truth.json"
+    document = {
+        "images": [
+            {"id": i + 1, "file_name": f"{i + 1}.png", "height": SIZE[0], "width": SIZE[1]}
+            for i in range(images)
+        ],
+        "categories": [{"id": 4, "name": "square"}],
+        "annotations": entries,
+    }
+    path.write_text(json.dumps(document))
+    return read_annotations(path)
+
+
+class FakePredictor:
+    """Finds the bright square of each picture, and something the data set has no name for."""
+
+    class_names = ("unicorn", "square")
+    device = torch.device("cpu")
+    preset = tiny_preset()
+    precision = "fp32"
+    model_name = "fake"
+    score_threshold = None
+
+    def prepare(self, image):
+        return image
+
+    def forward(self, prepared):
+        return prepared
+
+    def postprocess(self, outputs, prepared, image_size):
+        assert outputs is prepared
+        y, x = np.nonzero(prepared[..., 2] > 200)
+        if not len(x):
+            return Instances.empty(image_size)
+        box = (x.min(), y.min(), x.max() + 1, y.max() + 1)
+        full = np.ones((box[3] - box[1], box[2] - box[0]), bool)
+        return Instances(
+            boxes=np.float32([box, box]),
+            scores=np.float32([0.9, 0.8]),
+            labels=np.array([1, 0]),
+            mask_crops=[MaskCrop(int(box[0]), int(box[1]), full)] * 2,
+            image_size=image_size,
+        )
