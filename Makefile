@@ -37,7 +37,7 @@ lint: $(BUILT) ## ruff and mypy
 	@$(IN_ENV) ruff check . && ruff format --check . && mypy
 
 .PHONY: bench
-bench: $(BUILT) ## how fast the shipped model is on this machine
+bench: $(BUILT) ## how fast the models are on this machine, stage by stage
 	@$(IN_ENV) sipmask benchmark
 
 .PHONY: constraints

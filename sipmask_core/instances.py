@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from sipmask_core import run_lengths
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -136,14 +138,6 @@ class Instances:
 
     def to_rle(self) -> list[dict[str, Any]]:
         """Each mask as a COCO compressed RLE: {"size": [H, W], "counts": str}."""
-        from pycocotools import mask as coco_mask
-
-        canvas = np.zeros(self.image_size, np.uint8, order="F")
-        rles = []
-        for x, y, bitmap in self.mask_crops:
-            h, w = bitmap.shape
-            canvas[y : y + h, x : x + w] = bitmap
-            rle = coco_mask.encode(canvas)
-            canvas[y : y + h, x : x + w] = 0
-            rles.append({"size": list(rle["size"]), "counts": rle["counts"].decode("ascii")})
-        return rles
+        size = list(self.image_size)
+        counts = run_lengths.encode(self.mask_crops, self.image_size)
+        return [{"size": size.copy(), "counts": text} for text in counts]

@@ -7,38 +7,40 @@ basis maps combined by that cell's own coefficients. All boxes here are in pixel
 
 from __future__ import annotations
 
-import math
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from sipmask_core.instances import MaskCrop
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-EMPTY = MaskCrop(0, 0, np.zeros((0, 0), bool))
 # Keeps the last pixel of a box in the last cell.
 CELL_MARGIN = 0.1
 
 
 def split_cells(low: Tensor, high: Tensor, length: int, cells: int) -> Tensor:
-    """Which cell of its box each pixel of an axis falls in: (N,), (N,) -> (N, length) int64.
+    """Which cell of its box each pixel of an axis falls in: (...), (...) -> (..., length) int64.
 
     -1 outside the box. The divisor is computed in double and rounded to float32, as the authors'
     kernel does.
     """
     pixel = torch.arange(length, device=low.device, dtype=torch.float32)
-    low, high = low.float()[:, None], high.float()[:, None]
+    low, high = low.float()[..., None], high.float()[..., None]
     cell_size = (((high - low).double() + CELL_MARGIN) / cells).float()
     cell = ((pixel - low) / cell_size).long()  # truncates
     return torch.where((pixel >= low) & (pixel < high), cell, -1)
+
+
+def cell_bounds(boxes: Tensor, canvas: tuple[int, int], cells: int) -> Tensor:
+    """Where the cells of boxes (N, 4) begin and, last, where the boxes end: (N, 2, cells + 1).
+
+    int64, for x and y, within the canvas (H, W); a cell without pixels ends where it begins.
+    """
+    low, high = boxes[:, :2], boxes[:, 2:]
+    cell = split_cells(low, high, max(canvas), cells)  # (N, 2, length)
+    start = low.float().ceil().clamp(min=0).long()
+    inside = cell >= 0
+    before = [(inside & (cell < k)).sum(dim=2) for k in range(1, cells)]
+    bounds = torch.stack([start, *(start + n for n in before), start + inside.sum(dim=2)], dim=2)
+    bounds[:, 0].clamp_(max=canvas[1])
+    bounds[:, 1].clamp_(max=canvas[0])
+    return bounds
 
 
 def mask_logits(
@@ -65,96 +67,3 @@ def soft_masks(basis: Tensor, coefficients: Tensor, boxes: Tensor, cells: int) -
     """Soft masks (N, H, W) in [0, 1] on the whole basis canvas, zero outside the boxes."""
     logits, inside = mask_logits(basis, coefficients, boxes, cells)
     return logits.sigmoid() * inside
-
-
-def soft_mask_crop(
-    basis: Tensor, coefficients: Tensor, box: Sequence[float], cells: int
-) -> tuple[int, int, Tensor]:
-    """One soft mask, computed only inside its box: (x, y, (h, w)); the form for inference.
-
-    basis: (B, H, W); coefficients: (cells * cells, B); box: 4 numbers in basis pixels. The same
-    pixels and values as `soft_masks`, which computes every cell's map on the whole canvas.
-    """
-    _, height, width = basis.shape
-    columns = _cell_ranges(box[0], box[2], width, cells)
-    rows = _cell_ranges(box[1], box[3], height, cells)
-    x, y = columns[0], rows[0]
-    crop = basis.new_zeros(rows[-1] - y, columns[-1] - x, dtype=torch.float32)
-    for r, (top, bottom) in enumerate(pairwise(rows)):
-        for c, (left, right) in enumerate(pairwise(columns)):
-            part = basis[:, top:bottom, left:right].float()
-            logits = torch.tensordot(coefficients[r * cells + c], part, dims=1)
-            crop[top - y : bottom - y, left - x : right - x] = logits.sigmoid()
-    return x, y, crop
-
-
-def _cell_ranges(low: float, high: float, length: int, cells: int) -> list[int]:
-    """First pixel of each cell along an axis and, last, the end of the box, within [0, length]."""
-    start, end = max(math.ceil(low), 0), min(math.ceil(high), length)
-    end = max(end, start)
-    low32 = np.float32(low)
-    cell_size = np.float32((float(np.float32(high) - low32) + CELL_MARGIN) / cells)
-    cell = ((np.arange(start, end, dtype=np.float32) - low32) / cell_size).astype(np.int64)
-    return [start + int(np.searchsorted(cell, k)) for k in range(cells)] + [end]
-
-
-def paste(
-    crop: tuple[int, int, Tensor],
-    canvas: tuple[int, int],
-    ratio: tuple[float, float],
-    image: tuple[int, int],
-    threshold: float,
-) -> MaskCrop:
-    """A soft-mask crop -> the binary mask in image pixels.
-
-    crop: (x, y, (h, w)) within a canvas of (H, W) basis pixels that is zero elsewhere. ratio: basis
-    pixels per image pixel, (vertical, horizontal). Equal to resizing the whole canvas bilinearly
-    (align_corners=False), keeping the top-left `image` (H, W) part and comparing with `threshold`,
-    but computed only where the result can be non-zero.
-    """
-    x, y, soft = crop
-    if soft.numel() == 0:
-        return EMPTY
-    height, width = soft.shape
-    top, y_low, y_high, y_weight = _axis_samples(y, height, canvas[0], ratio[0], image[0])
-    left, x_low, x_high, x_weight = _axis_samples(x, width, canvas[1], ratio[1], image[1])
-
-    def tensor(array: NDArray[Any]) -> Tensor:
-        return torch.from_numpy(array).to(soft.device)
-
-    soft = F.pad(soft, (1, 1, 1, 1))
-    soft = torch.lerp(soft[tensor(y_low)], soft[tensor(y_high)], tensor(y_weight)[:, None])
-    soft = soft.t()  # (w + 2, out_h): the second gather is along rows, too
-    soft = torch.lerp(soft[tensor(x_low)], soft[tensor(x_high)], tensor(x_weight)[:, None])
-    return _trim(left, top, (soft > threshold).t().cpu().numpy())
-
-
-def _axis_samples(
-    start: int, length: int, source: int, ratio: float, limit: int
-) -> tuple[int, NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-    """Where along one axis the image pixels lie that a crop can reach.
-
-    The crop covers `length` of the `source` basis pixels, from `start`; only image pixels below
-    `limit` count. Returns the first image pixel and, for each one from there, the two samples to
-    mix, as indices into the crop with one zero added at either end, and the weight of the second.
-    """
-    first = max(0, math.floor((start - 0.5) / ratio - 0.5))
-    last = max(first, min(limit, math.ceil((start + length + 0.5) / ratio)))
-    pixel = np.arange(first, last, dtype=np.float32)
-    position = (pixel + np.float32(0.5)) * np.float32(ratio) - np.float32(0.5)
-    position = np.maximum(position, 0)
-    low = position.astype(np.int64)
-    high = np.minimum(low + 1, source - 1)
-    weight = position - low.astype(np.float32)
-    ends = (0, length + 1)
-    return first, np.clip(low - start + 1, *ends), np.clip(high - start + 1, *ends), weight
-
-
-def _trim(x: int, y: int, bitmap: NDArray[np.bool_]) -> MaskCrop:
-    """Cut empty rows and columns off."""
-    rows = np.flatnonzero(bitmap.any(axis=1))
-    if len(rows) == 0:
-        return EMPTY
-    columns = np.flatnonzero(bitmap.any(axis=0))
-    y0, y1, x0, x1 = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
-    return MaskCrop(x + x0, y + y0, np.ascontiguousarray(bitmap[y0:y1, x0:x1]))

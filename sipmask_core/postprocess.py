@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -11,9 +12,12 @@ from torchvision.ops import batched_nms, box_iou, nms
 from sipmask_core.model.head import STRIDES, TRACK_STRIDE, HeadOutputs
 
 if TYPE_CHECKING:
+    from sipmask_core.preprocess import NetworkInput
     from sipmask_core.presets import Preset
 
 FAST_NMS_PER_CLASS = 200
+# Grids of locations kept: five levels of a dozen input sizes.
+KEPT_GRIDS = 64
 
 
 class Candidates(NamedTuple):
@@ -39,8 +43,38 @@ class Detections(NamedTuple):
     coefficients: Tensor
 
 
+def find_objects(
+    outputs: HeadOutputs, prepared: NetworkInput, preset: Preset, score_threshold: float | None
+) -> Detections:
+    """The objects of the first image of the batch, boxes in pixels of the image before its resize.
+
+    score_threshold: lowest score to report; where None, the preset's own rule, which for the
+    authors' accurate presets is on the class score alone, so that scores can be lower.
+    """
+    threshold = preset.score_threshold if score_threshold is None else score_threshold
+    edge = 1 if preset.authors else 0
+    limit = (prepared.size[0] - edge, prepared.size[1] - edge)
+    scale = outputs.distances[0].new_tensor([*prepared.scale, *prepared.scale])  # (4,)
+    if preset.nms == "pairs":
+        found = detect_pairs(outputs, 0, limit, preset, threshold)
+        found = found._replace(boxes=found.boxes / scale)
+    else:
+        candidates = select_candidates(outputs, 0, limit, preset.candidates_per_level)
+        # The authors suppress in the coordinates of the original image.
+        candidates = candidates._replace(boxes=candidates.boxes / scale)
+        found = detect(candidates, preset, threshold)
+    if score_threshold is None:
+        return found
+    return _pick(found, found.scores >= score_threshold)
+
+
+@lru_cache(KEPT_GRIDS)
+@torch.inference_mode(False)  # training may be the next to ask for it
 def locations(height: int, width: int, stride: int, device: torch.device) -> Tensor:
-    """Centres of the cells of one level, row by row: (height * width, 2) x, y in pixels."""
+    """Centres of the cells of one level, row by row: (height * width, 2) x, y in pixels.
+
+    The same tensor for every caller: not to be changed.
+    """
     y = torch.arange(height, device=device, dtype=torch.float32) * stride + stride // 2
     x = torch.arange(width, device=device, dtype=torch.float32) * stride + stride // 2
     yy, xx = torch.meshgrid(y, x, indexing="ij")
@@ -68,36 +102,44 @@ def select_candidates(
 
     A level with more than `per_level` locations keeps those of highest class score x centerness.
     """
-    levels = []
+    levels: list[tuple[Tensor, ...]] = []
     for level in range(len(STRIDES)):
-        scores, centerness = _scores(outputs, image, level)
-        keep: Tensor | slice = slice(None)
-        if len(scores) > per_level:
-            keep = (scores.amax(dim=1) * centerness).topk(per_level).indices
-        boxes, coefficients = _boxes_at(outputs, image, level, keep, limit)
-        levels.append(Candidates(boxes, scores[keep], centerness[keep], coefficients))
-    return Candidates(*(torch.cat(parts) for parts in zip(*levels, strict=True)))
+        logits, centerness = _logits(outputs, image, level)
+        where: Tensor | slice = slice(None)
+        if len(logits) > per_level:
+            where = (logits.amax(dim=1).sigmoid() * centerness).topk(per_level).indices
+        levels.append((logits[where], centerness[where], *_raw_at(outputs, image, level, where)))
+    logits, centerness, points, distances, coefficients = _concatenate(levels)
+    boxes = _decode(points, distances, limit)
+    return Candidates(boxes, logits.sigmoid(), centerness, coefficients)
 
 
-def _scores(outputs: HeadOutputs, image: int, level: int) -> tuple[Tensor, Tensor]:
-    """Class scores (H_l * W_l, classes) and centerness (H_l * W_l,) of one level."""
-    scores = outputs.class_logits[level][image].flatten(1).t().float().sigmoid()
-    centerness = outputs.centerness[level][image].flatten().float().sigmoid()
-    return scores, centerness
+def _logits(outputs: HeadOutputs, image: int, level: int) -> tuple[Tensor, Tensor]:
+    """Class logits (H_l * W_l, classes) and centerness (H_l * W_l,) of one level."""
+    logits = outputs.class_logits[level][image].flatten(1).t().float()
+    return logits, outputs.centerness[level][image].flatten().float().sigmoid()
 
 
-def _boxes_at(
-    outputs: HeadOutputs, image: int, level: int, where: Tensor | slice, limit: tuple[float, float]
-) -> tuple[Tensor, Tensor]:
-    """Boxes (M, 4), clipped to `limit` (y, x), and coefficients (M, cells * num_bases)."""
+def _raw_at(
+    outputs: HeadOutputs, image: int, level: int, where: Tensor | slice
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Points (M, 2), distances (M, 4) and coefficients (M, cells * num_bases) of a level."""
     distances = outputs.distances[level][image]  # (4, H, W)
-    height, width = distances.shape[-2:]
-    points = locations(height, width, STRIDES[level], distances.device)[where]
-    boxes = distances_to_boxes(points, distances.flatten(1).t().float()[where])
+    points = locations(*distances.shape[-2:], STRIDES[level], distances.device)
+    coefficients = outputs.coefficients[level][image].flatten(1).t()
+    return points[where], distances.flatten(1).t()[where], coefficients[where]
+
+
+def _concatenate(levels: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+    return tuple(torch.cat(parts) for parts in zip(*levels, strict=True))
+
+
+def _decode(points: Tensor, distances: Tensor, limit: tuple[float, float]) -> Tensor:
+    """Boxes (M, 4), clipped to `limit` (y, x)."""
+    boxes = distances_to_boxes(points, distances.float())
     boxes[:, 0::2].clamp_(0, limit[1])
     boxes[:, 1::2].clamp_(0, limit[0])
-    coefficients = outputs.coefficients[level][image].flatten(1).t()[where]
-    return boxes, coefficients.float()
+    return boxes
 
 
 def detect_pairs(
@@ -118,65 +160,53 @@ def detect_pairs(
     not apply to class scores.
     """
     threshold = min(score_threshold, preset.score_threshold)
-    levels = []
+    levels: list[tuple[Tensor, ...]] = []
     for level in range(len(STRIDES)):
-        class_scores, centerness = _scores(outputs, image, level)
+        logits, centerness = _logits(outputs, image, level)
+        class_scores = logits.sigmoid()
         where, labels = (class_scores > threshold).nonzero(as_tuple=True)
         scores = class_scores[where, labels] * centerness[where]
         if len(scores) > preset.candidates_per_level:
             scores, best = scores.topk(preset.candidates_per_level)
             where, labels = where[best], labels[best]
-        boxes, coefficients = _boxes_at(outputs, image, level, where, limit)
-        levels.append(Detections(boxes, scores.sqrt(), labels, coefficients))
-    pairs = Detections(*(torch.cat(parts) for parts in zip(*levels, strict=True)))
+        levels.append((scores, labels, *_raw_at(outputs, image, level, where)))
+    scores, labels, points, distances, coefficients = _concatenate(levels)
+    pairs = Detections(_decode(points, distances, limit), scores.sqrt(), labels, coefficients)
     keep = _inclusive_nms(pairs.boxes, pairs.scores, pairs.labels, preset.nms_threshold)
     scores, order = pairs.scores[keep].sort(descending=True, stable=True)
     last = scores[: preset.max_detections][-1:]  # empty where nothing is found
     keep = keep[order[: int((scores >= last).sum())]]
-    return Detections(*(values[keep] for values in pairs))
+    found = _pick(pairs, keep)
+    return found._replace(coefficients=found.coefficients.float())
+
+
+def _pick(found: Detections, keep: Tensor) -> Detections:
+    return Detections(*(values[keep] for values in found))
 
 
 def detect(candidates: Candidates, preset: Preset, score_threshold: float) -> Detections:
     """Threshold, NMS and top-k, by the rules of the preset."""
-    if preset.nms == "fast":
-        suppress = _fast_nms
-    else:
-        suppress = _authors_greedy_nms if preset.authors else _greedy_nms
-    location, labels, scores = suppress(candidates, preset, score_threshold)
-    scores, order = scores.sort(descending=True, stable=True)
-    order = order[: preset.max_detections]
-    location = location[order]
-    return Detections(
-        candidates.boxes[location],
-        scores[: preset.max_detections],
-        labels[order],
-        candidates.coefficients[location],
-    )
-
-
-def _greedy_nms(
-    candidates: Candidates, preset: Preset, score_threshold: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Greedy NMS class by class: (location, label, score) of the survivors."""
     scores = candidates.class_scores * candidates.centerness[:, None]  # (M, classes)
-    location, labels = (scores > score_threshold).nonzero(as_tuple=True)
-    found = scores[location, labels]
-    keep = batched_nms(candidates.boxes[location], found, labels, preset.nms_threshold)
-    return location[keep], labels[keep], found[keep]
+    # The authors' greedy form looks at the class score alone, before centerness lowers it.
+    by_class_score = preset.authors and preset.nms == "per_class"
+    compared = candidates.class_scores if by_class_score else scores
+    location, labels = (compared > score_threshold).nonzero(as_tuple=True)
+    boxes, scores = candidates.boxes[location], scores[location, labels]
+    if preset.nms == "fast":
+        keep = _fast_nms(boxes, scores, labels, preset.nms_threshold)
+    elif preset.authors:
+        keep = _inclusive_nms(boxes, scores, labels, preset.nms_threshold)
+    else:
+        keep = batched_nms(boxes, scores, labels, preset.nms_threshold)
+    keep = keep[scores[keep].argsort(descending=True, stable=True)[: preset.max_detections]]
+    coefficients = candidates.coefficients[location[keep]].float()
+    return Detections(boxes[keep], scores[keep], labels[keep], coefficients)
 
 
-def _authors_greedy_nms(
-    candidates: Candidates, preset: Preset, score_threshold: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Greedy NMS as the authors have it: (location, label, score) of the survivors.
-
-    The threshold is on the class score alone, before centerness lowers it, and boxes are measured
-    with inclusive pixels.
-    """
-    location, labels = (candidates.class_scores > score_threshold).nonzero(as_tuple=True)
-    scores = candidates.class_scores[location, labels] * candidates.centerness[location]
-    keep = _inclusive_nms(candidates.boxes[location], scores, labels, preset.nms_threshold)
-    return location[keep], labels[keep], scores[keep]
+def _members(labels: Tensor) -> list[Tensor]:
+    """For each class that occurs, the indices of its entries in labels (N,), in their order."""
+    by_class = labels.argsort(stable=True).split(labels.bincount().tolist())
+    return [members for members in by_class if len(members)]
 
 
 def _inclusive_nms(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) -> Tensor:
@@ -187,25 +217,20 @@ def _inclusive_nms(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: flo
     """
     longer = boxes + boxes.new_tensor([0, 0, 1, 1])
     kept = [labels.new_zeros(0)]
-    for label in labels.unique():
-        members = (labels == label).nonzero()[:, 0]
+    for members in _members(labels):
         kept.append(members[nms(longer[members], scores[members], threshold)])
     return torch.cat(kept)
 
 
-def _fast_nms(
-    candidates: Candidates, preset: Preset, score_threshold: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Fast NMS (Bolya et al., "YOLACT", ICCV 2019): (location, label, score) of the survivors.
+def _fast_nms(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) -> Tensor:
+    """Fast NMS (Bolya et al., "YOLACT", ICCV 2019): indices of the survivors.
 
-    One matrix operation for all classes; a suppressed box, or one under the threshold, still
-    suppresses others.
+    One matrix per class instead of a loop over its boxes: a suppressed box still suppresses others.
     """
-    scores = (candidates.class_scores * candidates.centerness[:, None]).t()  # (classes, M)
-    scores, order = scores.sort(dim=1, descending=True)
-    scores, order = scores[:, :FAST_NMS_PER_CLASS], order[:, :FAST_NMS_PER_CLASS]
-    boxes = candidates.boxes[order]  # (classes, K, 4)
-    overlap = torch.stack([box_iou(b, b) for b in boxes]).triu_(diagonal=1)  # (classes, K, K)
-    keep = (overlap.amax(dim=1) <= preset.nms_threshold) & (scores > score_threshold)
-    labels = torch.arange(len(scores), device=scores.device)[:, None].expand_as(order)
-    return order[keep], labels[keep], scores[keep]
+    order = scores.argsort(descending=True, stable=True)
+    kept = [labels.new_zeros(0)]
+    for members in _members(labels[order]):
+        best = order[members[:FAST_NMS_PER_CLASS]]
+        overlap = box_iou(boxes[best], boxes[best]).triu_(diagonal=1)
+        kept.append(best[overlap.amax(dim=0) <= threshold])
+    return torch.cat(kept)

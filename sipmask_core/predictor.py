@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,20 +11,16 @@ import torch
 
 from sipmask_core.checkpoints import load_model
 from sipmask_core.errors import InputError
+from sipmask_core.graphs import GraphedNetwork
 from sipmask_core.instances import Instances
-from sipmask_core.masks import paste, soft_mask_crop, soft_masks
-from sipmask_core.model.backbone import DeformableConv2d
-from sipmask_core.model.head import BASIS_STRIDE, FeatureAlign, HeadOutputs, SipMaskHead
+from sipmask_core.mask_batches import cut_masks
+from sipmask_core.mask_crops import assemble, mask_grid, on_canvas, resize
+from sipmask_core.masks import soft_masks
+from sipmask_core.model.head import BASIS_STRIDE, HeadOutputs, SipMaskHead
 from sipmask_core.onnx_model import ONNX_SUFFIX, OnnxModel, OnnxNetwork, default_device
-from sipmask_core.postprocess import (
-    Detections,
-    detect,
-    detect_pairs,
-    embeddings_at,
-    select_candidates,
-)
+from sipmask_core.postprocess import embeddings_at, find_objects
 from sipmask_core.preprocess import NetworkInput, Normalise, check_image, prepare
-from sipmask_core.presets import Stretch
+from sipmask_core.stopwatch import stage
 from sipmask_core.tracking import Tracker
 
 if TYPE_CHECKING:
@@ -33,8 +28,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from sipmask_core.model.sipmask import SipMask
+    from sipmask_core.postprocess import Detections
     from sipmask_core.tracking import Mode
 
 PRETRAINED = Path(__file__).parent / "weights" / "sipmask_r18_lite_person.safetensors"
@@ -69,8 +66,6 @@ class Predictor:
             if num_threads < 1:
                 raise InputError(f"num_threads is {num_threads}; it must be at least 1.")
             torch.set_num_threads(num_threads)
-        if score_threshold is not None and not 0 <= score_threshold <= 1:
-            raise InputError(f"score_threshold is {score_threshold}; it must be between 0 and 1.")
         if isinstance(model, OnnxModel):
             self.device = choose_device(default_device() if device == "auto" else device)
             self.precision = _onnx_precision(precision)
@@ -82,12 +77,12 @@ class Predictor:
         self.preset = model.preset
         self.class_names = model.class_names
         self.model_name = model.preset.name
-        self.score_threshold = (
-            model.preset.score_threshold if score_threshold is None else score_threshold
-        )
-        self._cut_scores = score_threshold is not None
+        self.score_threshold = score_threshold
         self._dtype = PRECISIONS[self.precision]
         self._normalise = Normalise(self.preset).to(self.device)
+        self._graphed = None
+        if self.device.type == "cuda" and not isinstance(model, OnnxModel):
+            self._graphed = GraphedNetwork(self._network, self.device)
 
     @classmethod
     def from_file(
@@ -129,6 +124,24 @@ class Predictor:
         return self.postprocess(self.forward(prepared), prepared, image.shape[:2])
 
     @property
+    def score_threshold(self) -> float | None:
+        """As given, and changeable between calls."""
+        return self._score_threshold
+
+    @score_threshold.setter
+    def score_threshold(self, value: float | None) -> None:
+        if value is not None and not 0 <= value <= 1:
+            raise InputError(f"score_threshold is {value}; it must be between 0 and 1.")
+        self._score_threshold = value
+
+    @property
+    def model(self) -> SipMask:
+        """The copy that runs: folded, on the device, in the precision; TypeError for ONNX files."""
+        if isinstance(self._model, OnnxNetwork):
+            raise TypeError("The network of an ONNX file is no torch module.")
+        return self._model
+
+    @property
     def tracking_mode(self) -> Mode:
         """The authors' association for presets with a track branch, the online one for others."""
         return "youtube-vis" if self.preset.embedding_channels else "online"
@@ -144,60 +157,67 @@ class Predictor:
 
     def prepare(self, image: NDArray[np.uint8]) -> NetworkInput:
         """Resize and pad the image."""
-        return prepare(check_image(image), self.preset)
+        with stage("preprocess"):
+            return prepare(check_image(image), self.preset)
 
-    @torch.inference_mode()
     def forward(self, prepared: NetworkInput) -> HeadOutputs:
         """Upload, normalise and run the network."""
-        pixels = torch.from_numpy(prepared.pixels).to(self.device)[None]
-        return self._model(self._normalise(pixels, prepared.size, self._dtype))
+        return self.forward_batch(torch.from_numpy(prepared.pixels)[None], prepared.size)
+
+    @torch.inference_mode()
+    def forward_batch(self, pixels: Tensor, size: tuple[int, int]) -> HeadOutputs:
+        """As `forward` for N prepared images of one size: (N, H, W, 3) uint8 on the CPU.
+
+        size: (h, w) of the images within, at the top left.
+        """
+        with stage("network"):
+            return self._graphed(pixels, size) if self._graphed else self._network(pixels, size)
+
+    def _network(self, pixels: Tensor, size: tuple[int, int]) -> HeadOutputs:
+        """pixels: on the device of the model. On a GPU, nothing in here waits for it."""
+        with stage("preprocess"):
+            x = self._normalise(pixels, size, self._dtype)  # (N, 3, H, W), channels-last
+        return self._model(x)
 
     @torch.inference_mode()
     def postprocess(
         self, outputs: HeadOutputs, prepared: NetworkInput, image_size: tuple[int, int]
     ) -> Instances:
         """Decode, NMS and masks at the size (H, W) of the original image."""
-        preset = self.preset
-        edge = 1 if preset.authors else 0
-        limit = (prepared.size[0] - edge, prepared.size[1] - edge)
-        scale = outputs.distances[0].new_tensor([*prepared.scale, *prepared.scale])  # (4,)
-        if preset.nms == "pairs":
-            found = detect_pairs(outputs, 0, limit, preset, self.score_threshold)
-            found = found._replace(boxes=found.boxes / scale)
-        else:
-            candidates = select_candidates(outputs, 0, limit, preset.candidates_per_level)
-            # The authors suppress in the coordinates of the original image.
-            candidates = candidates._replace(boxes=candidates.boxes / scale)
-            found = detect(candidates, preset, self.score_threshold)
-        if self._cut_scores:
-            above = found.scores >= self.score_threshold
-            found = Detections(*(values[above] for values in found))
-        if len(found.boxes) == 0:
-            return Instances.empty((image_size[0], image_size[1]))
+        with stage("nms"):
+            found = find_objects(outputs, prepared, self.preset, self.score_threshold)
+        with stage("masks"):
+            return self._with_masks(found, outputs, prepared, image_size)
 
-        network_boxes = found.boxes * scale  # (N, 4) in network pixels
+    def _with_masks(
+        self,
+        found: Detections,
+        outputs: HeadOutputs,
+        prepared: NetworkInput,
+        image_size: tuple[int, int],
+    ) -> Instances:
+        preset = self.preset
+        height, width = image_size
+        if len(found.boxes) == 0:
+            return Instances.empty((height, width))
+
+        network_boxes = found.boxes * found.boxes.new_tensor([*prepared.scale, *prepared.scale])
         basis = outputs.basis[0]  # (bases, H / 2, W / 2)
-        canvas = (basis.shape[1], basis.shape[2])
-        ratio = self._mask_ratio(canvas, prepared.scale)
-        area = _mask_area(canvas, ratio, image_size)
+        grid = mask_grid(preset, (basis.shape[1], basis.shape[2]), prepared.scale, image_size)
         boxes = network_boxes / BASIS_STRIDE
-        coefficients = found.coefficients.view(len(boxes), -1, preset.num_bases)
-        crops = [
-            paste(
-                soft_mask_crop(basis, cells, box, preset.sub_regions),
-                canvas,
-                ratio,
-                area,
-                preset.mask_threshold,
-            )
-            for cells, box in zip(coefficients, boxes.tolist(), strict=True)
-        ]
+        sources = (basis, found.coefficients, boxes, preset.sub_regions)
+        if basis.is_cuda:
+            crops = cut_masks(*sources, grid, preset.mask_threshold)
+        else:
+            soft_crops = assemble(*sources)
+            crops = [resize(crop, grid, preset.mask_threshold) for crop in soft_crops]
         mask_scores = found.scores
         if preset.mask_rescoring:
-            soft = soft_masks(basis.float(), found.coefficients, boxes, preset.sub_regions)
-            head = self._model.bbox_head
-            rating = head.score_masks(soft.to(self._dtype), found.labels).float()
-            mask_scores = mask_scores * rating
+            if basis.is_cuda:
+                soft = soft_masks(basis.float(), *sources[1:])
+            else:
+                soft = torch.from_numpy(on_canvas(soft_crops, grid.canvas))
+            mask_scores = mask_scores * self.rate_masks(soft, found.labels)
         embeddings = found.boxes.new_zeros(len(boxes), 0)
         if outputs.track_features is not None:
             embeddings = embeddings_at(outputs.track_features[0], network_boxes)
@@ -206,41 +226,14 @@ class Predictor:
             scores=found.scores.cpu().numpy(),
             labels=found.labels.cpu().numpy(),
             mask_crops=crops,
-            image_size=(image_size[0], image_size[1]),
+            image_size=(height, width),
             mask_scores=mask_scores.cpu().numpy(),
             embeddings=embeddings.cpu().numpy(),
         )
 
-    def _mask_ratio(
-        self, canvas: tuple[int, int], scale: tuple[float, float]
-    ) -> tuple[float, float]:
-        """Basis pixels per image pixel, (vertical, horizontal).
-
-        The authors resize the whole canvas to the floor of its size in image pixels, and the
-        ratio is that of the rounded sizes. Both axes have one factor, the smaller, except with the
-        544 x 544 presets, where factors are float32.
-        """
-        horizontal, vertical = scale
-        if not self.preset.authors:
-            return vertical / BASIS_STRIDE, horizontal / BASIS_STRIDE
-        if not isinstance(self.preset.resize, Stretch):
-            horizontal = vertical = min(scale)
-        precise = np.float32 if isinstance(self.preset.resize, Stretch) else np.float64
-        height, width = (
-            max(1, math.floor(size * float(precise(BASIS_STRIDE) / precise(s))))
-            for size, s in zip(canvas, (vertical, horizontal), strict=True)
-        )
-        return canvas[0] / height, canvas[1] / width
-
-
-def _mask_area(
-    canvas: tuple[int, int], ratio: tuple[float, float], image_size: tuple[int, int]
-) -> tuple[int, int]:
-    """The part (H, W) of the image that the resized canvas reaches; the authors' can fall short."""
-    return (
-        min(image_size[0], math.ceil(canvas[0] / ratio[0] - 1e-6)),
-        min(image_size[1], math.ceil(canvas[1] / ratio[1] - 1e-6)),
-    )
+    def rate_masks(self, soft: Tensor, labels: Tensor) -> Tensor:
+        """What SipMask++ expects the IoU of soft masks (N, H / 2, W / 2) to be: (N,) float32."""
+        return self._model.bbox_head.score_masks(soft.to(self._dtype), labels).float()
 
 
 def choose_device(device: str) -> torch.device:
@@ -283,16 +276,15 @@ def _onnx_precision(precision: str) -> str:
 def _for_inference(model: SipMask, device: torch.device, dtype: torch.dtype) -> SipMask:
     """A copy of the model, ready to run: folded, on its device, in its precision.
 
-    Box regression, feature alignment and deformable convolutions stay in float32: coordinates
-    do not survive fewer bits.
+    Box regression and the offsets of feature alignment stay in float32: coordinates do not survive
+    fewer bits.
     """
     model = copy.deepcopy(model).eval().requires_grad_(False)
     model.backbone.fold_batch_norm()
     model = model.to(device, dtype).to(memory_format=torch.channels_last)
     head: SipMaskHead = model.bbox_head
-    for module in model.modules():
-        if isinstance(module, FeatureAlign | DeformableConv2d):
-            module.float()
+    if head.feat_align.align:
+        head.feat_align.conv_offset.float()
     head.fcos_reg.float()
     head.scales.float()
     return model

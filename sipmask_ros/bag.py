@@ -14,6 +14,7 @@ from tqdm import tqdm
 from sipmask_core.errors import InputError
 from sipmask_core.interruption import Interruption
 from sipmask_core.online_tracker import OnlineTracker
+from sipmask_core.stopwatch import Stopwatch
 from sipmask_ros.bag_reader import Bag, deserialized
 from sipmask_ros.bag_report import TopicAccount, format_account
 from sipmask_ros.bag_truth import GroundTruth, Scorer, read_arrays, read_truth, recorded_truth
@@ -179,7 +180,7 @@ class _Run:
         if topic in self._scorers:
             self._scorers[topic].add(number, stamp, seen[0] if seen is not None else None)
 
-    def _look_at(self, recorded: Message, image: Any) -> tuple[Instances, tuple[float, ...]] | None:
+    def _look_at(self, recorded: Message, image: Any) -> tuple[Instances, dict[str, float]] | None:
         """The instances in an image and what each stage took; None where there is no result."""
         raise NotImplementedError
 
@@ -236,14 +237,16 @@ class _ModelRun(_Run):
             for topic in topics
         }
 
-    def _look_at(self, recorded: Message, image: Any) -> tuple[Instances, tuple[float, ...]]:
+    def _look_at(self, recorded: Message, image: Any) -> tuple[Instances, dict[str, float]]:
         topic = recorded.topic
         perceive = self._perceive[topic]
-        percept = perceive(image)
-        self._writer.write(f"{topic}/instances", recorded.time, perceive.to_message(percept))
+        with Stopwatch().listening() as stopwatch:
+            percept = perceive(image)
+            message = perceive.to_message(percept)
+        self._writer.write(f"{topic}/instances", recorded.time, message)
         if self._task.overlay:
             self._writer.write(f"{topic}/overlay", recorded.time, perceive.to_overlay(percept))
-        return percept.instances, percept.seconds
+        return percept.instances, stopwatch.seconds
 
 
 class _ResultsRun(_Run):
@@ -268,9 +271,9 @@ class _ResultsRun(_Run):
         class_names = [names.get(label, "") for label in range(max(names, default=-1) + 1)]
         super().__init__(bag, topics, task, class_names)
 
-    def _look_at(self, recorded: Message, image: Any) -> tuple[Instances, tuple[float, ...]] | None:
+    def _look_at(self, recorded: Message, image: Any) -> tuple[Instances, dict[str, float]] | None:
         array = self._arrays[recorded.topic].get(stamp_nanoseconds(image.header))
-        return None if array is None else (message_to_instances(array), ())
+        return None if array is None else (message_to_instances(array), {})
 
     def failures(self) -> list[str]:
         return [*self._damage, *super().failures()]

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sipmask_core.drawing import colour
-from sipmask_core.evaluation.detection import distribution
+from sipmask_core.evaluation.detection import distribution, latencies
 from sipmask_core.files import atomic_path
 from sipmask_core.instances import UNTRACKED, TrackState
-from sipmask_ros.perception import STAGES
+from sipmask_core.stopwatch import by_stage
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from sipmask_core.instances import Instances
@@ -42,7 +42,7 @@ class TopicAccount:
         self._times: list[float] = []  # s, of the images that were segmented
         self._counts: list[int] = []
         self._classes: Counter[str] = Counter()
-        self._seconds: list[tuple[float, ...]] = []
+        self._seconds: list[Mapping[str, float]] = []
         self._tracks: dict[int, list[int]] = {}  # per id, indices of images
         self._confirmed: set[int] = set()
         self._labels: dict[int, int] = {}
@@ -68,7 +68,7 @@ class TopicAccount:
         if len(self.refusals) < NAMED_REFUSALS:
             self.refusals.append(sentence)
 
-    def add(self, instances: Instances, seconds: tuple[float, ...]) -> None:
+    def add(self, instances: Instances, seconds: Mapping[str, float]) -> None:
         """Note what was seen in the image that came last, and how long each stage took."""
         index = len(self._counts)
         self._times.append((self._stamps[-1] - self._stamps[0]) * 1e-9)
@@ -138,13 +138,7 @@ class TopicAccount:
 
     def _latencies(self) -> dict[str, Any]:
         """By stage and in total; empty where no model ran."""
-        seconds = np.array([s for s in self._seconds if s])  # (images, stages)
-        if not len(seconds):
-            return {}
-        columns = dict(zip(STAGES, seconds.T, strict=True))
-        return {
-            name: distribution(1e3 * v) for name, v in (*columns.items(), ("total", seconds.sum(1)))
-        }
+        return latencies([seconds for seconds in self._seconds if seconds])
 
     def draw(self, path: Path) -> None:
         """Plot rate, latency, number of instances and tracks over time."""
@@ -159,9 +153,10 @@ class TopicAccount:
         )
         self._draw_periods(rate)
         if any(self._seconds):
-            milliseconds = 1e3 * np.array(self._seconds).T
-            latency.stackplot(self._times, milliseconds, labels=STAGES, alpha=0.8)
-            latency.legend(loc="upper right", ncols=len(STAGES))
+            stages = by_stage(self._seconds)
+            milliseconds = 1e3 * np.array(list(stages.values()))
+            latency.stackplot(self._times, milliseconds, labels=stages, alpha=0.8)
+            latency.legend(loc="upper right", ncols=len(stages))
         latency.set(ylabel="latency (ms)", ylim=(0, None))
         number.plot(self._times, self._counts, drawstyle="steps-post")
         number.set(ylabel="instances", ylim=(0, None))

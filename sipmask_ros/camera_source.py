@@ -10,7 +10,7 @@ import time
 from array import array
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, fields
-from itertools import count, islice
+from itertools import count, cycle, islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import cv2
@@ -52,6 +52,8 @@ class Settings:
     rate: images per second; 0 takes a video's own, a camera as it delivers, 30 otherwise.
     width, height: images are scaled to it; 0 keeps the source's own (1280 x 720 for the demo).
     loop: start files again from the beginning when they end.
+    preload: keep the first so many images in memory and send these again and again, which leaves
+        the processor to who receives them; 0 makes each image when it is due.
     frames: end after this many images; 0 never ends.
     transport: "raw" (sensor_msgs/Image, bgr8) or "compressed" (CompressedImage, jpeg).
     reliability: "reliable", which serves every subscriber, or "best_effort".
@@ -63,6 +65,7 @@ class Settings:
     width: int = 0
     height: int = 0
     loop: bool = True
+    preload: int = 0
     frames: int = 0
     frame_id: str = "camera"
     transport: str = "raw"
@@ -70,7 +73,7 @@ class Settings:
     wait_for_subscriber: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("rate", "width", "height", "frames"):
+        for name in ("rate", "width", "height", "preload", "frames"):
             if getattr(self, name) < 0:
                 raise InputError(
                     f"The parameter {name} is {getattr(self, name)}; it must be 0 or more."
@@ -157,10 +160,15 @@ def open_source(
     if settings.source in ("", "demo"):
         width, height = settings.size or _DEMO_SIZE
         rate = settings.rate or FPS_WHERE_UNKNOWN
-        return map(DemoScene(width, height, rate).render, count()), rate
-    frames = Frames(settings.source, settings.size)
-    own_rate = 0.0 if frames.is_live else frames.fps or FPS_WHERE_UNKNOWN
-    return _play(frames, settings, warn), settings.rate or own_rate
+        images: Iterator[NDArray[np.uint8]] = map(DemoScene(width, height, rate).render, count())
+    else:
+        frames = Frames(settings.source, settings.size)
+        own_rate = 0.0 if frames.is_live else frames.fps or FPS_WHERE_UNKNOWN
+        rate = settings.rate or own_rate
+        images = _play(frames, settings, warn)
+    if settings.preload:
+        images = cycle(list(islice(images, settings.preload)))
+    return images, rate
 
 
 def _play(

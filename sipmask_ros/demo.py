@@ -13,12 +13,7 @@ examples:
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import random
-import subprocess
 import sys
-import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,17 +29,22 @@ from sipmask_core.errors import InputError
 from sipmask_core.files import atomic_path, write_json
 from sipmask_core.interruption import Interruption
 from sipmask_core.provenance import provenance
+from sipmask_ros.processes import (
+    START_TIMEOUT,
+    STOP_TIMEOUT,
+    NodeProcess,
+    first_ended,
+    isolate,
+    sent_images,
+    spin,
+)
 from sipmask_ros.recorder import Film, Recorder
 from sipmask_ros.transport import prepare_for_images
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-# Seconds. At its start the node imports torch and loads its model.
-START_TIMEOUT = 120.0
-STOP_TIMEOUT = 5.0
-_IN_FLIGHT = 0.5  # until the last images have come through
-_TURN = 0.1  # how long a signal or a dead process may go unnoticed
+_IN_FLIGHT = 0.5  # seconds until the last images have come through
 _SHEET = (12, 3)  # moments, columns
 _FILM_RATE = 30.0  # of the film where the source has a rate of its own
 
@@ -56,9 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     up; 2 for bad input or where no image came through at the start; 130 where it was interrupted.
     """
     args = _parse(arguments)
-    # Away from everybody else's nodes, and not on the network.
-    os.environ["ROS_DOMAIN_ID"] = str(random.randint(1, 100))
-    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    isolate()
     try:
         with Interruption() as interruption:
             report = _run(args, interruption)
@@ -106,38 +104,6 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-class _Process:
-    """A node in a session of its own, so that the terminal's Ctrl-C reaches only this program."""
-
-    def __init__(self, name: str, **parameters: Any) -> None:
-        command = [sys.executable, "-m", f"sipmask_ros.{name}", "--ros-args"]
-        for key, value in parameters.items():
-            command += ["-p", f"{key}:={json.dumps(value)}"]
-        self._process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, text=True, start_new_session=True
-        )
-        self._name = name
-        self._output: str | None = None
-
-    def is_running(self) -> bool:
-        return self._process.poll() is None
-
-    def describe_end(self) -> str:
-        return f"{self._name} ended with exit code {self._process.poll()}"
-
-    def stop(self) -> str:
-        """End it, by force where that takes too long. Returns what it printed."""
-        if self._output is None:
-            # Not SIGINT: a Python that still imports would print a traceback.
-            self._process.terminate()
-            try:
-                self._output, _ = self._process.communicate(timeout=STOP_TIMEOUT)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._output, _ = self._process.communicate()
-        return self._output
-
-
 def _run(args: argparse.Namespace, interruption: Interruption) -> dict[str, Any]:
     """Start both nodes, record, stop them in order. Returns the report."""
     prepare_for_images()
@@ -151,38 +117,40 @@ def _run(args: argparse.Namespace, interruption: Interruption) -> dict[str, Any]
         stack.callback(recorder.destroy_node)
 
         print("Starting the segmentation node and the camera source ...", flush=True)
-        node = _Process("segmentation_node", model=args.model, device=args.device)
+        node = NodeProcess("segmentation_node", {"model": args.model, "device": args.device})
         stack.callback(node.stop)
         record = _record(args)
         # Who has heard from the node will get all its results: no image goes out before that.
-        _spin(recorder, START_TIMEOUT, lambda: bool(recorder.diagnostics), interruption, node)
-        source = _Process(
+        spin(recorder, START_TIMEOUT, lambda: bool(recorder.diagnostics), interruption, node)
+        source = NodeProcess(
             "camera_source",
-            source=args.source,
-            rate=args.rate,
-            width=args.width,
-            height=args.height,
-            wait_for_subscriber=True,
+            {
+                "source": args.source,
+                "rate": args.rate,
+                "width": args.width,
+                "height": args.height,
+                "wait_for_subscriber": True,
+            },
         )
         stack.callback(source.stop)
         both = (node, source)
-        _spin(recorder, START_TIMEOUT, lambda: bool(recorder.receipts), interruption, *both)
+        spin(recorder, START_TIMEOUT, lambda: bool(recorder.receipts), interruption, *both)
         if not recorder.receipts and not interruption.requested:
-            if ended := _ended(both):
+            if ended := first_ended(both):
                 raise InputError(f"{ended} before an image was segmented; it says why above.")
             raise InputError(
                 f"No image was segmented within {START_TIMEOUT:g} s, though both nodes run: the "
                 "source sends none, or the model needs longer for one."
             )
         print(f"Recording for {args.seconds:g} s ...", flush=True)
-        _spin(recorder, args.seconds, lambda: film.failed, interruption, *both)
-        ended = _ended(both)
+        spin(recorder, args.seconds, lambda: film.failed, interruption, *both)
+        ended = first_ended(both)
 
-        sent = _sent(source.stop())
-        _spin(recorder, _IN_FLIGHT, lambda: False)
+        sent = sent_images(source.stop())
+        spin(recorder, _IN_FLIGHT, lambda: False)
         if node.is_running():
             answer = recorder.deactivate_watched()
-            _spin(recorder, STOP_TIMEOUT, lambda: answer.done() and recorder.has_everything())
+            spin(recorder, STOP_TIMEOUT, lambda: answer.done() and recorder.has_everything())
         node.stop()
         film.finish()
         if film.stills:
@@ -202,34 +170,6 @@ def _record(args: argparse.Namespace) -> dict[str, Any]:
     if args.source not in ("", "demo"):
         record["inputs"][args.source] = source_sha256(args.source)
     return record
-
-
-def _spin(
-    recorder: Recorder,
-    timeout: float,
-    done: Callable[[], bool],
-    interruption: Interruption | None = None,
-    *processes: _Process,
-) -> None:
-    """Record until it is done, time is up, a signal came or one of the processes has ended."""
-    end = time.monotonic() + timeout
-    while time.monotonic() < end and not done():
-        if interruption is not None and interruption.requested:
-            return
-        if not all(process.is_running() for process in processes):
-            return
-        rclpy.spin_once(recorder, timeout_sec=_TURN)
-
-
-def _ended(processes: Sequence[_Process]) -> str | None:
-    """Which of the processes has ended, and how."""
-    return next((p.describe_end() for p in processes if not p.is_running()), None)
-
-
-def _sent(output: str) -> int:
-    """The count that camera_source prints when it ends; 0 where it was killed."""
-    lines = output.splitlines()
-    return int(json.loads(lines[-1])["sent"]) if lines else 0
 
 
 def _report(args: argparse.Namespace, sent: int, recorder: Recorder, film: Film) -> dict[str, Any]:

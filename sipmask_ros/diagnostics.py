@@ -12,7 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
+from sipmask_core.stopwatch import by_stage
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rclpy.time import Time
 
 # Latencies of this many last images are kept for the percentiles.
@@ -43,6 +47,7 @@ class Statistics:
         self._received = 0
         self._outcomes: Counter[Outcome] = Counter()
         self._latencies: deque[float] = deque(maxlen=LATENCY_WINDOW)
+        self._stages: deque[Mapping[str, float]] = deque(maxlen=LATENCY_WINDOW)
 
     def receive(self) -> None:
         """Count an image that came in."""
@@ -59,22 +64,33 @@ class Statistics:
         with self._lock:
             self._latencies.append(seconds)
 
+    def add_stages(self, seconds: Mapping[str, float]) -> None:
+        """Note what each stage on the way of an image took."""
+        with self._lock:
+            self._stages.append(seconds)
+
     def snapshot(self) -> Snapshot:
         """The counts of this moment."""
         with self._lock:
-            return Snapshot(self._received, Counter(self._outcomes), list(self._latencies))
+            return Snapshot(
+                self._received,
+                Counter(self._outcomes),
+                list(self._latencies),
+                list(self._stages),
+            )
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The counts of one moment. Latencies in seconds."""
+    """The counts of one moment. Latencies and stages in seconds."""
 
     received: int = 0
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     latencies: list[float] = field(default_factory=list)
+    stages: list[Mapping[str, float]] = field(default_factory=list)
 
     def values(self) -> dict[str, str]:
-        """Counts and latency percentiles by name."""
+        """Counts, latency percentiles and what the stages took, by name."""
         values = {"received": str(self.received)}
         values |= {outcome.value: str(self.outcomes[outcome]) for outcome in Outcome}
         values["in_progress"] = str(self.received - self.outcomes.total())
@@ -82,6 +98,12 @@ class Snapshot:
             p50, p99 = np.percentile(self.latencies, (50, 99)) * 1e3
             values["latency_p50_ms"] = f"{p50:.1f}"
             values["latency_p99_ms"] = f"{p99:.1f}"
+        for stage, seconds in by_stage(self.stages).items():
+            times = 1e3 * seconds
+            p50, p99 = np.percentile(times, (50, 99))
+            values[f"{stage}_mean_ms"] = f"{times.mean():.3f}"
+            values[f"{stage}_p50_ms"] = f"{p50:.3f}"
+            values[f"{stage}_p99_ms"] = f"{p99:.3f}"
         return values
 
 

@@ -109,6 +109,12 @@ class Parameters:
         _TRACKER.max_tracks, "Most objects in memory; those longest unseen go first.", minimum=1
     )
 
+    timing: bool = parameter(
+        False,
+        "Split the latency in /diagnostics into its stages, from the camera's stamp to the"
+        " publication; on a GPU this slows the node down.",
+    )
+
     def tracker_settings(self) -> TrackerSettings:
         """The settings of the tracker. Raises InputError where one is out of range."""
         return TrackerSettings(

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from sensor_msgs.msg import CompressedImage, Image
 
 from sipmask_core.drawing import GREY, draw_instances
+from sipmask_core.stopwatch import stage
 from sipmask_ros.conversions import array_to_image, instances_to_message, to_bgr
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
     from numpy.typing import NDArray
 
     from sipmask_core.instances import Instances
@@ -21,16 +22,13 @@ if TYPE_CHECKING:
 
 ImageMessage: TypeAlias = Image | CompressedImage
 
-STAGES = ("decode", "predict", "track")
-
 
 class Percept(NamedTuple):
-    """What was seen in an image; seconds: what each of STAGES took."""
+    """What was seen in an image."""
 
     header: Any
     image: NDArray[np.uint8]
     instances: Instances
-    seconds: tuple[float, float, float]
 
 
 class Perception:
@@ -38,6 +36,8 @@ class Perception:
 
     tracker: of this camera; None leaves the instances untracked.
     mask_encoding: of the InstanceArrays, see `instances_to_message`.
+
+    A stopwatch that listens hears "decode", the stages of the predictor, "track" and "message".
     """
 
     def __init__(
@@ -50,28 +50,31 @@ class Perception:
         self._tracker = tracker
         self._mask_encoding = mask_encoding
 
+    @property
+    def device(self) -> torch.device:
+        """Where the network runs."""
+        return self._predictor.device
+
     def __call__(self, message: ImageMessage) -> Percept:
         """Raises InputError for an image that cannot be read."""
-        began = time.perf_counter()
-        image = to_bgr(message)
-        decoded = time.perf_counter()
+        with stage("decode"):
+            image = to_bgr(message)
         instances = self._predictor(image)
-        predicted = time.perf_counter()
         if self._tracker is not None:
-            instances = self._tracker.update(instances, stamp_seconds(message.header))
-        ended = time.perf_counter()
-        seconds = (decoded - began, predicted - decoded, ended - predicted)
-        return Percept(message.header, image, instances, seconds)
+            with stage("track"):
+                instances = self._tracker.update(instances, stamp_seconds(message.header))
+        return Percept(message.header, image, instances)
 
     def to_message(self, percept: Percept) -> InstanceArray:
         """The instances as they are published."""
-        return instances_to_message(
-            percept.instances,
-            percept.header,
-            self._predictor.class_names,
-            self._predictor.model_name,
-            self._mask_encoding,
-        )
+        with stage("message"):
+            return instances_to_message(
+                percept.instances,
+                percept.header,
+                self._predictor.class_names,
+                self._predictor.model_name,
+                self._mask_encoding,
+            )
 
     def to_overlay(self, percept: Percept) -> Image:
         """The image with the instances drawn in, as it is published."""

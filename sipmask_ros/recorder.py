@@ -102,23 +102,25 @@ class Film:
 class Recorder(Node):
     """Notes for each InstanceArray how many it holds and how old its image is by then.
 
-    The lists grow by one number per image; whoever records decides for how long.
+    film: takes the overlays; where None, the node need not draw any. The lists grow by one number
+    per image; whoever records decides for how long.
     """
 
-    def __init__(self, film: Film) -> None:
+    def __init__(self, film: Film | None = None) -> None:
         super().__init__("recorder")
         self.instance_counts: list[int] = []
         self.latencies: list[float] = []  # seconds from the image's stamp to the receipt here
         self.receipts: list[float] = []  # seconds
         self.diagnostics: dict[str, str] = {}  # the newest report, by key
-        self._film = film
         self._finished = False
         qos = QoSProfile(depth=10)
         all_results = QoSProfile(depth=RESULT_QUEUE)
         self.create_subscription(
             InstanceArray, f"{WATCHED}/instances", self._on_instances, all_results
         )
-        self.create_subscription(Image, f"{WATCHED}/overlay", self._on_overlay, qos)
+        if film is not None:
+            self._film = film
+            self.create_subscription(Image, f"{WATCHED}/overlay", self._on_overlay, qos)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos)
         self._change_state = self.create_client(ChangeState, f"{WATCHED}/change_state")
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import threading
+import time
 import traceback
-from typing import TYPE_CHECKING, Any
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rclpy.time import Time
 
 from sipmask_core.errors import InputError
+from sipmask_core.stopwatch import Stopwatch, stage, wait_for
 from sipmask_ros.conversions import array_to_image, label_image
 from sipmask_ros.diagnostics import Outcome, Statistics
 from sipmask_ros.mailbox import Mailbox
 from sipmask_ros.perception import stamp_seconds
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from rclpy.node import Node
     from rclpy.publisher import Publisher
 
@@ -23,6 +28,11 @@ if TYPE_CHECKING:
 
 # Seconds between two warnings of the same kind.
 WARNING_PERIOD = 5.0
+
+
+class _Arrival(NamedTuple):
+    message: ImageMessage
+    time: float  # seconds of time.perf_counter
 
 
 class Segmenter:
@@ -50,14 +60,14 @@ class Segmenter:
         self._instances = instances
         self._overlay = overlay
         self._labels = labels
-        self._mailbox: Mailbox[ImageMessage] = Mailbox()
+        self._mailbox: Mailbox[_Arrival] = Mailbox()
         self._thread = threading.Thread(target=self._work, name="segmenter", daemon=True)
         self._thread.start()
 
     def on_image(self, message: ImageMessage) -> None:
         """Leave an image to be segmented."""
         self._statistics.receive()
-        if self._mailbox.put(message) is not None:
+        if self._mailbox.put(_Arrival(message, time.perf_counter())) is not None:
             self._statistics.finish(Outcome.REPLACED)
 
     def stop(self, timeout: float | None = None) -> bool:
@@ -68,9 +78,9 @@ class Segmenter:
         return not self._thread.is_alive()
 
     def _work(self) -> None:
-        while (message := self._mailbox.take()) is not None:
+        while (arrival := self._mailbox.take()) is not None:
             try:
-                outcome = self._segment(message)
+                outcome = self._segment(*arrival)
             except InputError as error:
                 outcome = Outcome.BROKEN
                 self._log.warning(
@@ -86,21 +96,34 @@ class Segmenter:
                 )
             self._statistics.finish(outcome)
 
-    def _segment(self, message: ImageMessage) -> Outcome:
+    def _segment(self, message: ImageMessage, arrived: float) -> Outcome:
         header = message.header
         if self._is_stale(header):
             return Outcome.STALE
 
-        percept = self._perceive(message)
-        self._instances.publish(self._perceive.to_message(percept))
+        taken = time.perf_counter()
+        with self._timing() as stopwatch:
+            percept = self._perceive(message)
+            result = self._perceive.to_message(percept)
+            with stage("publish"):
+                self._instances.publish(result)
         if (age := self._age(header)) is not None:
             self._statistics.add_latency(age)
+            if stopwatch is not None:
+                way_here = age - (time.perf_counter() - arrived)
+                before = {"receive": way_here, "wait": taken - arrived}
+                self._statistics.add_stages(before | stopwatch.seconds)
         if self._overlay.get_subscription_count():
             self._overlay.publish(self._perceive.to_overlay(percept))
         if self._labels.get_subscription_count():
             labels = label_image(percept.instances)
             self._labels.publish(array_to_image(labels, "mono16", header))
         return Outcome.SEGMENTED
+
+    def _timing(self) -> AbstractContextManager[Stopwatch | None]:
+        if not self._parameters.timing:
+            return nullcontext()
+        return Stopwatch(lambda: wait_for(self._perceive.device)).listening()
 
     def _is_stale(self, header: Any) -> bool:
         limit = self._parameters.max_age

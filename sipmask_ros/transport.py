@@ -9,6 +9,10 @@ from pathlib import Path
 # One of Fast DDS 2 (Jazzy) and one of Fast DDS 3 (Kilted).
 PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 
+# Set to "system", it leaves both as the system has them.
+_VARIABLE = "SIPMASK_TRANSPORT"
+UNTOUCHED = {_VARIABLE: "system"}
+
 # malloc.h of glibc
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
@@ -17,10 +21,13 @@ _M_MMAP_THRESHOLD = -3
 def prepare_for_images() -> None:
     """Give Fast DDS a shared-memory segment of image size and keep image buffers from the kernel.
 
-    Call it before rclpy.init. A profile that the user set stays. Without the segment most images
+    Call it before rclpy.init. A profile that the user set stays, and with SIPMASK_TRANSPORT=system
+    in the environment nothing is changed. Without the segment most images
     of 1280 x 720 are lost between processes; without the malloc thresholds each one is mapped,
     cleared and unmapped anew, which takes three times the CPU.
     """
+    if os.environ.get(_VARIABLE) == UNTOUCHED[_VARIABLE]:
+        return
     profile = _shared_memory_profile()
     if profile.is_file() and not any(name in os.environ for name in PROFILE_VARIABLES):
         for name in PROFILE_VARIABLES:

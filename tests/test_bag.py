@@ -104,7 +104,7 @@ def test_each_image_gives_its_instances_at_its_stamp_and_time(tmp_path, storage,
         "by_class": {"person": 12, "dog": 12},
     }
     assert figures["tracks"]["total"] == 2 and figures["tracks"]["longest_images"] == 12
-    assert set(figures["latency_ms"]) == {"decode", "predict", "track", "total"}
+    assert set(figures["latency_ms"]) >= {"decode", "track", "message", "total"}
     plot = cv2.imread(str(tmp_path / "seen" / "camera_image_raw.png"))
     assert plot is not None and plot.std() > 10
 

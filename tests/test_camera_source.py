@@ -94,6 +94,10 @@ def test_a_folder_ends_when_it_does_not_loop(folder):
     assert play(5, source=str(folder), loop=False) == [50, 100, 150]
 
 
+def test_what_is_preloaded_comes_again_and_again(folder):
+    assert play(5, source=str(folder), preload=2) == [50, 100, 50, 100, 50]
+
+
 def test_an_unreadable_image_is_told_once_and_skipped(folder):
     (folder / "2.png").write_bytes(b"nothing")
     told = []

@@ -88,15 +88,3 @@ def test_convert_refuses_an_empty_list_of_names(tmp_path, capsys):
     command = ["convert", "old.pth", "new.safetensors", "--class-names"]
     assert cli.main([*command, str(tmp_path / "names.txt")]) == 2
     assert "one class name a line" in capsys.readouterr().err
-
-
-def test_benchmark_reports_the_call_and_its_stages(tmp_path, capsys):
-    out = tmp_path / "bench.json"
-    command = ["benchmark", "--preset", "sipmask_r18_lite", "--size", "64x96", "--runs", "2"]
-    assert cli.main([*command, "--warmup", "1", "--device", "cpu", "--json", str(out)]) == 0
-    assert "images/s" in capsys.readouterr().out
-    report = json.loads(out.read_text())
-    assert report["image_size"] == [64, 96] and report["runs"] == 2
-    assert set(report["timings"]) == {"predictor", "prepare", "forward", "postprocess"}
-    assert all(t["p50_ms"] <= t["p99_ms"] for t in report["timings"].values())
-    assert report["provenance"]["device"]["torch_device"] == "cpu"

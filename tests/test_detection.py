@@ -11,7 +11,7 @@ from coco_squares import write_squares
 from sipmask_core.data.coco import read_annotations
 from sipmask_core.errors import InputError
 from sipmask_core.evaluation.coco import score
-from sipmask_core.evaluation.detection import STAGES, ahead, detect, latencies
+from sipmask_core.evaluation.detection import ahead, detect, latencies
 
 
 def detections(predictor, annotations, images, workers=2):
@@ -63,7 +63,8 @@ def test_a_damaged_image_ends_the_run_when_its_turn_comes(tmp_path):
 def test_each_stage_of_each_image_is_timed(tmp_path):
     path, images = write_squares(tmp_path)
     found = list(detect(FakePredictor(), read_annotations(path), images))
-    assert all(len(image.seconds) == len(STAGES) and min(image.seconds) >= 0 for image in found)
+    assert all(set(image.seconds) >= {"decode"} for image in found)
+    assert all(min(image.seconds.values()) >= 0 for image in found)
 
 
 def test_items_are_worked_off_ahead_in_order_but_not_without_bound():
@@ -81,9 +82,9 @@ def test_items_are_worked_off_ahead_in_order_but_not_without_bound():
 
 
 def test_latencies_are_percentiles_in_milliseconds_by_stage_and_in_total():
-    seconds = [(0.001 * i, 0.002, 0.003, 0.004) for i in range(1, 102)]
+    seconds = [{"decode": 0.001 * i, "network": 0.009} for i in range(1, 102)]
     table = latencies(seconds)
-    assert list(table) == [*STAGES, "total"]
+    assert list(table) == ["decode", "network", "total"]
     expected = {"mean": 51, "p50": 51, "p99": 100, "max": 101}
     assert table["decode"] == pytest.approx(expected)
     assert table["total"] == pytest.approx({name: value + 9 for name, value in expected.items()})

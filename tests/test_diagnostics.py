@@ -87,3 +87,16 @@ def test_the_last_report_says_that_its_counts_are_final():
     assert reporter.report(Time(seconds=1)).status[0].message != INACTIVE
     status = reporter.report(Time(seconds=2), active=False).status[0]
     assert (status.level, status.message) == (DiagnosticStatus.OK, INACTIVE)
+
+
+def test_stages_are_told_where_they_were_measured():
+    statistics = Statistics()
+    reporter = reporter_of(statistics)
+    _, values = report(reporter, 1)
+    assert not any(key.endswith("_mean_ms") for key in values)
+    statistics.add_stages({"wait": 0.001, "network": 0.02})
+    statistics.add_stages({"wait": 0.003, "network": 0.02, "masks": 0.004})
+    _, values = report(reporter, 2)
+    assert values["wait_mean_ms"] == "2.000"
+    assert values["network_p50_ms"] == values["network_p99_ms"] == "20.000"
+    assert values["masks_mean_ms"] == "2.000"  # nothing was found in the other image

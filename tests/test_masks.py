@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
+from itertools import pairwise
 
 import numpy as np
-import pytest
 import torch
-import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sipmask_core.masks import mask_logits, paste, soft_mask_crop, soft_masks, split_cells
+from sipmask_core.masks import cell_bounds, mask_logits, soft_masks, split_cells
 
 H, W, BASES = 24, 30, 4
 
@@ -46,10 +44,20 @@ def test_each_pixel_uses_the_coefficients_of_its_cell(
                 expected[y, x] = per_cell[row * cells + column, y, x]
     torch.testing.assert_close(soft, expected)
 
-    x, y, crop = soft_mask_crop(basis, coefficients.view(-1, BASES), box, cells)
-    canvas = torch.zeros(H, W)
-    canvas[y : y + crop.shape[0], x : x + crop.shape[1]] = crop
-    torch.testing.assert_close(canvas, expected)
+
+@given(box=boxes, cells=st.integers(1, 5))
+@settings(max_examples=150, deadline=None)
+def test_cells_begin_and_end_where_their_pixels_do(
+    box: tuple[float, float, float, float], cells: int
+) -> None:
+    bounds = cell_bounds(torch.tensor([box]), (H, W), cells)[0]
+    for axis, length in enumerate((W, H)):
+        expected = torch.full((length,), -1)
+        for cell, (start, end) in enumerate(pairwise(bounds[axis].tolist())):
+            expected[start:end] = cell
+        low, high = torch.tensor([box[axis]]), torch.tensor([box[axis + 2]])
+        assert split_cells(low, high, length, cells)[0].tolist() == expected.tolist()
+        assert 0 <= bounds[axis][0] <= bounds[axis][-1] <= length
 
 
 def test_no_pixel_falls_in_a_cell_beyond_the_last() -> None:
@@ -68,46 +76,3 @@ def test_the_gradient_reaches_only_the_selected_cell() -> None:
     gradient = coefficients.grad.view(4, BASES)
     assert (gradient[0] > 0).all()
     assert (gradient[1:] == 0).all()
-
-
-@given(
-    box=boxes,
-    scale=st.floats(0.4, 3.0),
-    image=st.tuples(st.integers(1, 90), st.integers(1, 90)),
-)
-@settings(max_examples=150, deadline=None)
-def test_pasting_a_crop_equals_resizing_the_whole_canvas(
-    box: tuple[float, float, float, float], scale: float, image: tuple[int, int]
-) -> None:
-    generator = torch.Generator().manual_seed(1)
-    basis = torch.randn(BASES, H, W, generator=generator)
-    coefficients = torch.randn(4, BASES, generator=generator)
-    size = (max(1, math.floor(H * scale)), max(1, math.floor(W * scale)))
-    canvas = soft_masks(basis, coefficients.view(1, -1), torch.tensor([box]), 2)
-    resized = F.interpolate(canvas[None], size=size, mode="bilinear", align_corners=False)[0, 0]
-    expected = np.zeros(image, bool)
-    area = (min(image[0], size[0]), min(image[1], size[1]))
-    expected[: area[0], : area[1]] = (resized > 0.4)[: area[0], : area[1]].numpy()
-
-    crop = soft_mask_crop(basis, coefficients, box, 2)
-    x, y, bitmap = paste(crop, (H, W), (H / size[0], W / size[1]), area, 0.4)
-    actual = np.zeros(image, bool)
-    actual[y : y + bitmap.shape[0], x : x + bitmap.shape[1]] = bitmap
-    # A value within rounding of the threshold may fall on either side.
-    near = np.zeros(image, bool)
-    near[: area[0], : area[1]] = ((resized - 0.4).abs() < 1e-5)[: area[0], : area[1]].numpy()
-    assert ((actual == expected) | near).all()
-
-
-def test_a_mask_crop_is_as_small_as_the_mask() -> None:
-    soft = torch.zeros(10, 10)
-    soft[4:6, 3:8] = 1
-    x, y, bitmap = paste((2, 1, soft), (20, 20), (1.0, 1.0), (20, 20), 0.5)
-    assert (x, y, bitmap.shape) == (5, 5, (2, 5))
-    assert bitmap.all()
-
-
-@pytest.mark.parametrize("box", [(5, 5, 5, 9), (9, 9, 5, 5), (-9, -9, -2, -2), (40, 40, 50, 50)])
-def test_a_box_without_pixels_gives_an_empty_mask(box: tuple[float, ...]) -> None:
-    crop = soft_mask_crop(torch.rand(BASES, H, W), torch.rand(4, BASES), box, 2)
-    assert paste(crop, (H, W), (0.5, 0.5), (48, 60), 0.4).bitmap.size == 0

@@ -58,7 +58,7 @@ def test_a_video_that_cannot_be_written_is_one_error_at_the_end(tmp_path):
 def recorder():
     isolate_discovery()
     rclpy.init()
-    recorder = Recorder(film=None)
+    recorder = Recorder()
     yield recorder
     recorder.destroy_node()
     rclpy.shutdown()

@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("ament_index_python", reason="no ROS 2 in this environment")
 
-from sipmask_ros.transport import PROFILE_VARIABLES, prepare_for_images
+from sipmask_ros.transport import PROFILE_VARIABLES, UNTOUCHED, prepare_for_images
 
 
 def test_fast_dds_gets_the_shared_memory_profile(monkeypatch):
@@ -26,6 +26,15 @@ def test_a_profile_of_the_user_stays(monkeypatch):
     prepare_for_images()
     assert os.environ[PROFILE_VARIABLES[0]] == "/etc/own.xml"
     assert PROFILE_VARIABLES[1] not in os.environ
+
+
+def test_the_system_s_settings_stay_where_that_is_wished(monkeypatch):
+    for name in PROFILE_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in UNTOUCHED.items():
+        monkeypatch.setenv(name, value)
+    prepare_for_images()
+    assert not any(name in os.environ for name in PROFILE_VARIABLES)
 
 
 def test_image_buffers_are_kept_by_the_process_not_mapped_anew():

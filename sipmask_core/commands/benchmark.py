@@ -1,137 +1,189 @@
-"""Time the predictor: one image in, instances out, as every user of it calls it.
+"""Time models on this machine, stage by stage, from the encoded image to RLEs.
 
-First the whole call is timed, then each of its stages apart. The first runs are not counted.
-Instances cost time, so give an --image that holds what you expect to see; the default is a
-synthetic picture, in which little is found.
+Beside each model two others take turns with it, so that what disturbs the machine disturbs all
+alike: its plain form (float32, batch norm not folded, every mask at the size of the image), which
+the speedups are ratios to, and torchvision's Mask R-CNN with ResNet-50 at the same input size.
+
+Instances cost time. Trained weights are timed with what they see in the images, unless --instances
+asks for more; random ones with thresholds that make them report so many. Mask R-CNN has random
+weights and its own settings: compare its masks with the number of its instances in mind. Share of
+peak is that of the fastest matrix product or convolution measured here, in the same precision and
+with the same threads.
 
 examples:
-  sipmask benchmark --image street.jpg --threads 2
-  sipmask benchmark --preset sipmask_r50_caffe_fpn_gn_1x --size 720x1280 --json r50.json
+  sipmask benchmark                                      the shipped model and the R50 at 544x544
+  sipmask benchmark --preset all --json bench.json --plot bench.png
+  sipmask benchmark --preset shipped --instances 20 --threads 1
+  sipmask benchmark --checkpoint SipMask_r50.pth --images street/ --device cuda --batch 1,4,8
 """
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sipmask_core.commands.model_arguments import (
-    add_model_arguments,
-    height_by_width,
-    load_predictor,
-    model_files,
-)
+from sipmask_core.commands.model_arguments import WEIGHTS, add_model_arguments, height_by_width
 from sipmask_core.errors import InputError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
 
-    import numpy as np
-    from numpy.typing import NDArray
+    from sipmask_core.model.sipmask import SipMask
 
-    from sipmask_core.predictor import Predictor
-
-SUMMARY = "time a model on this machine"
+SUMMARY = "time models on this machine, stage by stage"
+SHIPPED, RANDOM = "shipped", "random"
+DEFAULT_MODELS = f"{SHIPPED},sipmask_r50_caffe_fpn_ssd_gn_10x"
+INSTANCES_OF_RANDOM_WEIGHTS = 20
+RUNS, WARMUP = 20, 3
+QUICK_RUNS, QUICK_WARMUP = 5, 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `sipmask benchmark`."""
     parser.add_argument(
-        "--size", type=height_by_width, metavar="HxW", help="size of the image, by default 720x1280"
+        "--images",
+        type=Path,
+        metavar="PATH",
+        help="image or folder of images; by default photographs that come with scikit-image and"
+        " matplotlib, scaled to 720x1280",
     )
-    parser.add_argument("--image", type=Path, metavar="FILE", help="the image to segment")
-    parser.add_argument("--runs", type=int, default=50, metavar="N", help="counted runs (50)")
-    parser.add_argument("--warmup", type=int, default=10, metavar="N", help="runs before (10)")
+    parser.add_argument(
+        "--size", type=height_by_width, metavar="HxW", help="scale and cut the images to this"
+    )
+    parser.add_argument(
+        "--instances",
+        type=int,
+        metavar="N",
+        help="lower the thresholds so that N are reported; 0: as the model finds them (default: 0,"
+        f" with random weights {INSTANCES_OF_RANDOM_WEIGHTS})",
+    )
+    parser.add_argument("--runs", type=int, metavar="N", help=f"counted runs ({RUNS})")
+    parser.add_argument("--warmup", type=int, metavar="N", help=f"runs before ({WARMUP})")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help=f"a first look: the shipped model alone, {QUICK_RUNS} runs after {QUICK_WARMUP}",
+    )
+    parser.add_argument(
+        "--batch",
+        type=_batch_sizes,
+        metavar="N[,N]",
+        help="also time the network on so many images at once (default: none, on CUDA 1,4,8)",
+    )
+    parser.add_argument(
+        "--rivals",
+        choices=("on", "off"),
+        default="on",
+        help="torchvision's Mask R-CNN beside ours (default: on)",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers there")
-    add_model_arguments(parser)
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="also draw a chart, .png or .svg")
+    add_model_arguments(
+        parser,
+        "NAME[,NAME]",
+        f"what to time: `{SHIPPED}`, presets with random weights, or `all` (default:"
+        f" {DEFAULT_MODELS}); with --checkpoint, the configuration of a .pth that fits several",
+        checkpoint_help=WEIGHTS,
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Time, print a table, write the JSON."""
-    import torch
+    """Time, print tables, write the JSON, draw the chart."""
+    runs = args.runs if args.runs is not None else QUICK_RUNS if args.quick else RUNS
+    warmup = args.warmup if args.warmup is not None else QUICK_WARMUP if args.quick else WARMUP
+    if runs < 1 or warmup < 0:
+        raise InputError(f"--runs is {runs} and --warmup {warmup}; at least 1 and 0 are needed.")
+    if args.instances is not None and args.instances < 0:
+        raise InputError(f"--instances is {args.instances}; it must be 0 or more.")
+    names = _model_names(args)
 
-    from sipmask_core.files import write_json
-    from sipmask_core.provenance import provenance
+    from sipmask_core.benchmark.images import images_at, sha256_of_pixels, standard_images
+    from sipmask_core.benchmark.models import Settings, benchmark_model
+    from sipmask_core.benchmark.report import draw, table
+    from sipmask_core.files import require_writable, write_json
+    from sipmask_core.predictor import PRETRAINED, choose_device
+    from sipmask_core.provenance import describe_device, provenance
 
-    if args.runs < 1 or args.warmup < 0:
-        raise InputError(
-            f"--runs is {args.runs} and --warmup {args.warmup}; at least 1 and 0 are needed."
+    for place in (args.json, args.plot):
+        if place is not None:
+            require_writable(place)
+    device = choose_device(args.device)
+    photos = images_at(args.images, args.size) if args.images else standard_images(args.size)
+    models = []
+    for name in names:
+        model, weights = _load(args, name)
+        instances = args.instances
+        if instances is None:
+            instances = INSTANCES_OF_RANDOM_WEIGHTS if weights == RANDOM else 0
+        settings = Settings(
+            device=args.device,
+            precision=args.precision,
+            num_threads=args.threads,
+            instances=instances,
+            warmup=warmup,
+            runs=runs,
+            batches=args.batch,
+            rivals=args.rivals == "on",
         )
-    image = _load_image(args.image, args.size)
-    predictor = load_predictor(args, allow_untrained=True)
-    timings = measure(predictor, image, runs=args.runs, warmup=args.warmup)
-    report = {
-        "model": predictor.model_name,
-        "precision": predictor.precision,
-        "image_size": list(image.shape[:2]),
-        "instances": len(predictor(image)),
-        "runs": args.runs,
-        "images_per_second": 1000 / timings["predictor"]["mean_ms"],
-        "timings": timings,
-    }
-    height, width = image.shape[:2]
+        models.append(benchmark_model(name, model, weights, photos, settings))
+        print(table(models[-1]), end="\n\n", flush=True)
+    machine = describe_device(device)
     print(
-        f"{predictor.model_name}, {predictor.device}, {predictor.precision}, "
-        f"{torch.get_num_threads()} threads, image {height}x{width}, "
-        f"{report['instances']} instances, {args.runs} runs"
+        f"{machine.get('gpu', machine['processor'])}, {machine['torch_threads']} threads;"
+        f" {runs} runs after {warmup}, {len(photos)} images"
     )
-    print(f"{'':<12}{'mean ms':>9}{'p50 ms':>9}{'p99 ms':>9}")
-    for name, timing in timings.items():
-        print(f"{name:<12}" + "".join(f"{value:>9.2f}" for value in timing.values()))
-    print(f"{report['images_per_second']:.1f} images/s")
+    record = {
+        "images": {
+            "names": [photo.name for photo in photos],
+            "sizes": [list(photo.pixels.shape[:2]) for photo in photos],
+            "sha256": sha256_of_pixels(photos),
+        },
+        "runs": runs,
+        "warmup": warmup,
+        "models": models,
+    }
+    if args.plot:
+        draw(record, args.plot)
     if args.json:
-        inputs = [*model_files(args), *([args.image] if args.image else [])]
-        write_json(args.json, report | {"provenance": provenance(inputs, predictor.device)})
+        files = [args.checkpoint] if args.checkpoint else [PRETRAINED] if SHIPPED in names else []
+        write_json(args.json, record | {"provenance": provenance(files, device)})
     return 0
 
 
-def measure(
-    predictor: Predictor, image: NDArray[np.uint8], *, runs: int, warmup: int
-) -> dict[str, dict[str, float]]:
-    """Mean, p50 and p99 in milliseconds of the whole predictor and of each of its stages."""
-    import torch
+def _load(args: argparse.Namespace, name: str) -> tuple[SipMask, str]:
+    """A model to time, and where its weights are from."""
+    from sipmask_core.benchmark.contenders import untrained
+    from sipmask_core.checkpoints import load_model
+    from sipmask_core.predictor import PRETRAINED
 
-    def timed(stage: str, call: Callable[..., Any], *arguments: Any) -> Any:
-        start = time.perf_counter()
-        result = call(*arguments)
-        if predictor.device.type == "cuda":
-            torch.cuda.synchronize(predictor.device)
-        samples[stage].append(time.perf_counter() - start)
-        return result
-
-    stages = ("predictor", "prepare", "forward", "postprocess")
-    samples: dict[str, list[float]] = {stage: [] for stage in stages}
-    for _ in range(warmup + runs):
-        timed("predictor", predictor, image)
-    for _ in range(warmup + runs):
-        prepared = timed("prepare", predictor.prepare, image)
-        outputs = timed("forward", predictor.forward, prepared)
-        timed("postprocess", predictor.postprocess, outputs, prepared, image.shape[:2])
-    return {stage: _summary(samples[stage][warmup:]) for stage in stages}
+    if args.checkpoint is not None:
+        return load_model(args.checkpoint, args.preset), args.checkpoint.name
+    if name == SHIPPED:
+        return load_model(PRETRAINED), SHIPPED
+    return untrained(name), RANDOM
 
 
-def _summary(seconds: list[float]) -> dict[str, float]:
-    import numpy as np
+def _model_names(args: argparse.Namespace) -> list[str]:
+    """What to time; with a checkpoint, its file name alone."""
+    from sipmask_core.presets import get_preset, preset_names
 
-    milliseconds = 1e3 * np.array(seconds)
-    p50, p99 = np.percentile(milliseconds, (50, 99))
-    return {"mean_ms": float(milliseconds.mean()), "p50_ms": float(p50), "p99_ms": float(p99)}
+    if args.checkpoint is not None:
+        return [args.checkpoint.name]
+    asked = args.preset or (SHIPPED if args.quick else DEFAULT_MODELS)
+    names = [SHIPPED, *preset_names()] if asked == "all" else asked.split(",")
+    for name in names:
+        if name != SHIPPED:
+            get_preset(name)
+    return names
 
 
-def _load_image(path: Path | None, size: tuple[int, int] | None) -> NDArray[np.uint8]:
-    """The image file, scaled where a size is given, or smooth noise, the same on every machine."""
-    import cv2
-    import numpy as np
+def _batch_sizes(text: str) -> tuple[int, ...]:
+    """Read N or N,N; argparse names the option when this raises ValueError."""
+    sizes = tuple(int(part) for part in text.split(","))
+    if min(sizes) < 1:
+        raise ValueError
+    return sizes
 
-    if path is None:
-        height, width = size or (720, 1280)
-        coarse = np.random.default_rng(0).integers(0, 256, (9, 16, 3), np.uint8)
-        smooth = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
-        return np.asarray(smooth, np.uint8)
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise InputError(f"--image {path} is not a readable image.")
-    if size is not None:
-        image = cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA)
-    return np.asarray(image, np.uint8)
+
+# argparse shows this name in "invalid N[,N] value: 'x'".
+_batch_sizes.__name__ = "N[,N]"

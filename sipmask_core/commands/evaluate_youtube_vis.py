@@ -182,7 +182,7 @@ def _run_model(
     from sipmask_core.distributed import gathered, is_main, rank, world_size
     from sipmask_core.evaluation.detection import evaluation_threshold, format_latencies, latencies
     from sipmask_core.evaluation.partial_results import PartialResults
-    from sipmask_core.evaluation.video_detection import VIDEO_STAGES, detect_tracks
+    from sipmask_core.evaluation.video_detection import detect_tracks
     from sipmask_core.evaluation.video_results import write_results
 
     predictor = load_predictor(args, score_threshold=args.score_threshold)
@@ -252,7 +252,7 @@ def _run_model(
     }
     if is_main() and len(times) > 1:
         rate = world_size() * (len(times) - 1) / (times[-1] - times[0])
-        latency = latencies([frame for _, seconds in of_videos for frame in seconds], VIDEO_STAGES)
+        latency = latencies([frame for _, seconds in of_videos for frame in seconds])
         print(f"{rate:.1f} frames/s; {format_latencies(latency)}")
         report |= {"frames_per_second": rate, "latency_ms": latency}
     return results, predictor.device, report

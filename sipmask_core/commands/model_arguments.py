@@ -14,9 +14,32 @@ if TYPE_CHECKING:
     from sipmask_core.predictor import Predictor
 
 
-def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+WEIGHTS = "weights: .safetensors of this project or the authors' .pth"
+RUNNABLE = f"{WEIGHTS}; or an .onnx file of `sipmask export`"
+PRESET = "the network's configuration, where a .pth fits several; see `sipmask presets`"
+
+
+def add_checkpoint_arguments(
+    parser: argparse.ArgumentParser,
+    preset_metavar: str = "NAME",
+    preset_help: str = PRESET,
+    checkpoint_help: str = WEIGHTS,
+) -> argparse._ArgumentGroup:
+    """Add --checkpoint and --preset."""
+    group = parser.add_argument_group("model (by default the one that ships with the package)")
+    group.add_argument("--checkpoint", type=Path, metavar="FILE", help=checkpoint_help)
+    group.add_argument("--preset", metavar=preset_metavar, help=preset_help)
+    return group
+
+
+def add_model_arguments(
+    parser: argparse.ArgumentParser,
+    preset_metavar: str = "NAME",
+    preset_help: str = PRESET,
+    checkpoint_help: str = RUNNABLE,
+) -> None:
     """Add --checkpoint, --preset, --device, --precision and --threads."""
-    group = add_checkpoint_arguments(parser, "; or an .onnx file of `sipmask export`")
+    group = add_checkpoint_arguments(parser, preset_metavar, preset_help, checkpoint_help)
     group.add_argument(
         "--device", default="auto", help="auto (default), cpu, cuda or cuda:N", metavar="DEVICE"
     )
@@ -34,34 +57,13 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_checkpoint_arguments(
-    parser: argparse.ArgumentParser, other_files: str = ""
-) -> argparse._ArgumentGroup:
-    """Add --checkpoint and --preset; `other_files` ends the help of the first."""
-    group = parser.add_argument_group("model (by default the one that ships with the package)")
-    group.add_argument(
-        "--checkpoint",
-        type=Path,
-        metavar="FILE",
-        help=f"weights: .safetensors of this project or the authors' .pth{other_files}",
-    )
-    group.add_argument(
-        "--preset",
-        metavar="NAME",
-        help="the network's configuration, where a .pth fits several; see `sipmask presets`",
-    )
-    return group
-
-
 def load_predictor(
     args: argparse.Namespace,
     *,
     score_threshold: float | None = None,
-    allow_untrained: bool = False,
 ) -> Predictor:
     """The predictor that the options ask for.
 
-    allow_untrained: accept --preset without --checkpoint, as random weights (for timing).
     Raises InputError where the options cannot be met.
     """
     import sipmask_core as sm
@@ -72,8 +74,6 @@ def load_predictor(
         "score_threshold": score_threshold,
         "num_threads": args.threads,
     }
-    if allow_untrained and args.checkpoint is None and args.preset is not None:
-        return sm.Predictor(sm.build_model(args.preset), **options)
     if args.checkpoint is None and args.preset is None:
         return sm.Predictor.from_pretrained(**options)
     return sm.Predictor.from_file(weights_file(args), preset=args.preset, **options)
@@ -94,8 +94,8 @@ def weights_file(args: argparse.Namespace) -> Path:
 
 
 def model_files(args: argparse.Namespace) -> list[Path]:
-    """The weight file to hash beside the numbers; none where the weights are random."""
-    return [] if args.checkpoint is None and args.preset is not None else [weights_file(args)]
+    """The weight file to hash beside the numbers."""
+    return [weights_file(args)]
 
 
 def made_by(args: argparse.Namespace, predictor: Predictor) -> dict[str, Any]:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
-import torch
 
 from sipmask_core.classes import corresponding_ids
 from sipmask_core.data.coco import read_annotated_image, require_images
 from sipmask_core.distributed import rank, world_size
 from sipmask_core.results import coco_results
+from sipmask_core.stopwatch import Stopwatch, by_stage, stage, wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
     from pathlib import Path
 
@@ -35,28 +34,27 @@ U = TypeVar("U")
 
 SCORE_THRESHOLD = 0.05  # AP wants the uncertain detections too
 WORKERS = 4
-STAGES = ("decode", "prepare", "network", "postprocess")
 
 
 class Segmented(NamedTuple):
-    """The instances of one image; seconds: what each of STAGES took."""
+    """The instances of one image; seconds: what each stage took."""
 
     image: CocoImage
     instances: Instances
-    seconds: tuple[float, ...]
+    seconds: dict[str, float]
 
 
 class Detected(NamedTuple):
-    """The results of one image; seconds: what each of STAGES took."""
+    """The results of one image; seconds: what each stage took."""
 
     image_id: int
     results: list[Result]
-    seconds: tuple[float, ...]
+    seconds: dict[str, float]
 
 
-def evaluation_threshold(preset: Preset) -> float:
-    """The score below which evaluation drops detections; the authors' presets keep their own."""
-    return preset.score_threshold if preset.authors else SCORE_THRESHOLD
+def evaluation_threshold(preset: Preset) -> float | None:
+    """The score below which evaluation drops detections; None, their own rule, for the authors'."""
+    return None if preset.authors else SCORE_THRESHOLD
 
 
 def own_share(annotations: CocoAnnotations) -> CocoAnnotations:
@@ -89,29 +87,22 @@ def segment(
     an image that is damaged or not of the annotated size.
     """
 
-    def load(record: CocoImage) -> tuple[CocoImage, NetworkInput, list[float]]:
-        clock = [time.perf_counter()]
-        image = read_annotated_image(image_dir, record)
-        clock.append(time.perf_counter())
-        prepared = predictor.prepare(image)
-        clock.append(time.perf_counter())
-        return record, prepared, clock
+    def load(record: CocoImage) -> tuple[CocoImage, NetworkInput, Stopwatch]:
+        with Stopwatch(lambda: wait_for(predictor.device)).listening() as stopwatch:
+            with stage("decode"):
+                image = read_annotated_image(image_dir, record)
+            prepared = predictor.prepare(image)
+        return record, prepared, stopwatch
 
     warm = False
-    for record, prepared, loading in ahead(load, images, workers):
+    for record, prepared, stopwatch in ahead(load, images, workers):
         size = (record.height, record.width)
         if not warm:
             predictor.postprocess(predictor.forward(prepared), prepared, size)
             warm = True
-        clock = [time.perf_counter()]
-        outputs = predictor.forward(prepared)
-        if predictor.device.type == "cuda":
-            torch.cuda.synchronize(predictor.device)
-        clock.append(time.perf_counter())
-        instances = predictor.postprocess(outputs, prepared, size)
-        clock.append(time.perf_counter())
-        seconds = (*np.diff(loading).tolist(), *np.diff(clock).tolist())
-        yield Segmented(record, instances, seconds)
+        with stopwatch.listening():
+            instances = predictor.postprocess(predictor.forward(prepared), prepared, size)
+        yield Segmented(record, instances, stopwatch.seconds)
 
 
 def ahead(function: Callable[[T], U], items: Iterable[T], workers: int) -> Iterator[U]:
@@ -129,15 +120,13 @@ def ahead(function: Callable[[T], U], items: Iterable[T], workers: int) -> Itera
         pool.shutdown(cancel_futures=True)
 
 
-def latencies(
-    seconds: Sequence[Sequence[float]], stages: Sequence[str] = STAGES
-) -> dict[str, dict[str, float]]:
+def latencies(frames: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:
     """Mean, p50, p99 and max in ms of each stage and of their sum, from what images took."""
-    if not seconds:
+    stages = by_stage(frames)
+    if not stages:
         return {}
-    table = 1e3 * np.array(seconds).T  # (stages, images)
-    columns = {**dict(zip(stages, table, strict=True)), "total": table.sum(0)}
-    return {name: distribution(column) for name, column in columns.items()}
+    stages["total"] = np.sum(list(stages.values()), axis=0)
+    return {name: distribution(1e3 * seconds) for name, seconds in stages.items()}
 
 
 def distribution(values: NDArray[np.floating[Any]]) -> dict[str, float]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from sipmask_core.classes import corresponding_ids
 from sipmask_core.errors import InputError
-from sipmask_core.evaluation.detection import STAGES, WORKERS, segment
+from sipmask_core.evaluation.detection import WORKERS, segment
 from sipmask_core.results import youtube_vis_results
+from sipmask_core.stopwatch import Stopwatch, stage
 from sipmask_core.tracking import Tracker
 
 if TYPE_CHECKING:
@@ -23,15 +23,13 @@ if TYPE_CHECKING:
     from sipmask_core.results import Result
     from sipmask_core.tracking import Mode
 
-VIDEO_STAGES = (*STAGES, "track")
-
 
 class TrackedVideo(NamedTuple):
-    """The tracks of one video; seconds: what each of VIDEO_STAGES took, frame by frame."""
+    """The tracks of one video; seconds: what each stage took, frame by frame."""
 
     video_id: int
     results: list[Result]
-    seconds: list[tuple[float, ...]]
+    seconds: list[dict[str, float]]
 
 
 def detect_tracks(
@@ -58,14 +56,14 @@ def detect_tracks(
     if fps is not None and not 0 < fps <= 1000:
         raise InputError(f"fps is {fps}; it must be above 0 and at most 1000.")
     category_ids = corresponding_ids(predictor.class_names, annotations)
-    seconds: list[tuple[float, ...]] = []
+    seconds: list[dict[str, float]] = []
 
     def tracked(frames: Iterable[Segmented]) -> Iterator[Instances]:
         tracker = Tracker(mode)
         for index, frame in enumerate(frames):
-            began = time.perf_counter()
-            instances = tracker.update(frame.instances, None if fps is None else index / fps)
-            seconds.append((*frame.seconds, time.perf_counter() - began))
+            with Stopwatch().listening() as stopwatch, stage("track"):
+                instances = tracker.update(frame.instances, None if fps is None else index / fps)
+            seconds.append(frame.seconds | stopwatch.seconds)
             after_frame()
             yield instances
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -12,6 +13,7 @@ from sipmask_core.preprocess import PAD_MULTIPLE
 from sipmask_core.presets import KeepRatio
 
 if TYPE_CHECKING:
+    from sipmask_core.model.sipmask import SipMask
     from sipmask_core.presets import Preset
 
 
@@ -27,16 +29,23 @@ class Cost(NamedTuple):
 def cost_of(preset: Preset) -> Cost:
     """The cost of a fresh model of the preset, with its default classes.
 
-    Where the input keeps the image's ratio, the largest landscape input is counted. It takes place
-    on the meta device, which holds shapes without memory or arithmetic.
+    Where the input keeps the image's ratio, the largest landscape input is counted.
     """
-    size = _largest_input(preset)
-    with torch.device("meta"), torch.inference_mode():
+    with torch.device("meta"):
         model = build_model(preset)
-        with FlopCounterMode(display=False) as counter:
-            model(torch.zeros(1, 3, *size))
+    return cost_of_model(model, _largest_input(preset))
+
+
+def cost_of_model(model: SipMask, input_size: tuple[int, int]) -> Cost:
+    """The cost of that model with an input of (H, W) pixels.
+
+    It is counted on the meta device, which holds shapes without memory or arithmetic.
+    """
+    shape = copy.deepcopy(model).to("meta")
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        shape(torch.zeros(1, 3, *input_size, device="meta"))
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    return Cost(parameters, int(counter.get_total_flops()), size)
+    return Cost(parameters, int(counter.get_total_flops()), input_size)
 
 
 def _largest_input(preset: Preset) -> tuple[int, int]:

@@ -83,13 +83,16 @@ class FeatureAlign(nn.Module):
         self.align = align
 
     def forward(self, x: Tensor, distances: Tensor) -> Tensor:
-        """x: (N, C, H, W); distances: (N, 4, H, W) in strides, not differentiated."""
+        """x: (N, C, H, W); distances: (N, 4, H, W) in strides, not differentiated.
+
+        The distances can have more bits than x; offsets are predicted in their dtype.
+        """
         if self.align:
             offset = self.conv_offset(distances.detach())  # (N, groups * 9 * 2, H, W), (dy, dx)
             x = deformable_conv3x3(x, offset, self.conv_adaption.weight, self.conv_adaption.bias)
         else:
             x = self.conv_adaption(x.to(self.conv_adaption.weight.dtype))
-        return F.relu(self.norm(x) if self.normalise else x)
+        return F.relu(self.norm(x) if self.normalise else x, inplace=True)
 
 
 def mask_scoring_convs() -> nn.ModuleList:
@@ -158,9 +161,9 @@ class SipMaskHead(nn.Module):
         for x, scale, stride in zip(features, self.scales, STRIDES, strict=True):
             cls, reg = x, x
             for conv in self.cls_convs:
-                cls = F.relu(conv(cls))
+                cls = F.relu(conv(cls), inplace=True)
             for conv in self.reg_convs:
-                reg = F.relu(conv(reg))
+                reg = F.relu(conv(reg), inplace=True)
             # Coordinates stay in full precision also where the towers run in half.
             distances = scale(self.fcos_reg(reg.to(self.fcos_reg.weight.dtype)))
             if self.rectified_distances:
@@ -178,8 +181,9 @@ class SipMaskHead(nn.Module):
 
     def basis_maps(self, p3: Tensor, p4: Tensor, p5: Tensor) -> Tensor:
         """Box-tower features at strides 8, 16, 32 -> (N, num_bases, H / 2, W / 2)."""
-        x = F.relu(self.sip_mask_lat0(_stack(p3, p4, p5)))  # (N, basis_channels, H/8, W/8)
-        x = F.relu(self.sip_mask_lat(x))  # (N, num_bases, H/8, W/8)
+        x = self.sip_mask_lat0(_stack(p3, p4, p5))  # (N, basis_channels, H/8, W/8)
+        x = self.sip_mask_lat(F.relu(x, inplace=True))
+        x = F.relu(x, inplace=True)  # (N, num_bases, H/8, W/8)
         return F.interpolate(x, scale_factor=4, mode="bilinear", align_corners=False)
 
     def track_features(self, p3: Tensor, p4: Tensor, p5: Tensor) -> Tensor:

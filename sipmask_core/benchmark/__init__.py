@@ -1,0 +1,1 @@
+"""What `sipmask benchmark` measures: images, contenders, the machine's peak, the record."""

@@ -1,0 +1,105 @@
+"""Timing contenders in turn, so that what disturbs the machine disturbs all of them alike."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+
+from sipmask_core.stopwatch import Stopwatch, stage, wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from sipmask_core.benchmark.contenders import Contender
+    from sipmask_core.benchmark.images import Photo
+    from sipmask_core.predictor import Predictor
+
+NETWORK = ("upload", "network", "backbone", "neck", "head")
+POSTPROCESS = ("nms", "masks", "rle")
+# In the order in which an image goes through them. "network": what a recorded graph does not
+# divide; "other": between the stages.
+STAGES = ("decode", "preprocess", *NETWORK, *POSTPROCESS, "other")
+_PERCENTILES = (50, 99)
+
+
+class Run(NamedTuple):
+    """One image through one contender: seconds by stage, and the instances it found."""
+
+    seconds: dict[str, float]
+    instances: int
+
+
+def measure(
+    contenders: Mapping[str, Contender],
+    photos: Sequence[Photo],
+    device: torch.device,
+    *,
+    warmup: int,
+    runs: int,
+    progress: Callable[[], object],
+) -> dict[str, list[Run]]:
+    """The counted runs of every contender, photographs and contenders taking turns.
+
+    progress: called after each run of a contender, counted or not.
+    """
+    results: dict[str, list[Run]] = {name: [] for name in contenders}
+    for number in range(warmup + runs):
+        photo = photos[number % len(photos)]
+        for name, contender in contenders.items():
+            run = _run(contender, photo, device)
+            if number >= warmup:
+                results[name].append(run)
+            progress()
+    return results
+
+
+def _run(contender: Contender, photo: Photo, device: torch.device) -> Run:
+    stopwatch = Stopwatch(lambda: wait_for(device))
+    with stopwatch.listening(), stage("other"):
+        with stage("decode"):
+            image = np.asarray(cv2.imdecode(photo.encoded, cv2.IMREAD_COLOR), np.uint8)
+        instances = contender(image)
+    return Run(stopwatch.seconds, instances)
+
+
+def summary(runs: Sequence[Run]) -> dict[str, Any]:
+    """Of one contender, in milliseconds: its stages, which sum to the total on the mean; "network"
+    and "postprocess", sums of stages in each run; "instances" on the mean."""
+    present = [s for s in STAGES if any(s in run.seconds for run in runs)]
+    return {
+        "stages": {name: _timing(runs, (name,)) for name in present},
+        "total": _timing(runs, STAGES),
+        "network": _timing(runs, NETWORK),
+        "postprocess": _timing(runs, POSTPROCESS),
+        "instances": float(np.mean([run.instances for run in runs])),
+    }
+
+
+def _timing(runs: Sequence[Run], stages: Sequence[str]) -> dict[str, float]:
+    return timing([sum(run.seconds.get(name, 0.0) for name in stages) for run in runs])
+
+
+def timing(seconds: Sequence[float]) -> dict[str, float]:
+    """Mean, p50 and p99 in milliseconds."""
+    milliseconds = 1e3 * np.asarray(seconds)
+    p50, p99 = np.percentile(milliseconds, _PERCENTILES)
+    return {"mean_ms": float(milliseconds.mean()), "p50_ms": float(p50), "p99_ms": float(p99)}
+
+
+def batch_timing(
+    predictor: Predictor, photo: Photo, batch: int, *, warmup: int, runs: int
+) -> dict[str, float]:
+    """Preparation aside, the network on so many copies of an image."""
+    prepared = predictor.prepare(photo.pixels)
+    pixels = torch.from_numpy(prepared.pixels).repeat(batch, 1, 1, 1)
+    seconds = []
+    for _ in range(warmup + runs):
+        stopwatch = Stopwatch(lambda: wait_for(predictor.device))
+        with stopwatch.stage("batch"):
+            predictor.forward_batch(pixels, prepared.size)
+        seconds.append(stopwatch.seconds["batch"])
+    times = timing(seconds[warmup:])
+    return {"batch": batch, **times, "images_per_second": 1e3 * batch / times["p50_ms"]}

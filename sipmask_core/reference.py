@@ -1,0 +1,87 @@
+"""Masks the plain way, every one at the full size of the image: what the fast way is held against.
+
+The benchmark measures its ratios to this, and tests that both give the same masks.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from pycocotools import mask as coco_mask
+
+from sipmask_core.instances import Instances, MaskCrop
+from sipmask_core.mask_crops import mask_grid
+from sipmask_core.masks import soft_masks
+from sipmask_core.model.head import BASIS_STRIDE
+from sipmask_core.postprocess import embeddings_at, find_objects
+from sipmask_core.stopwatch import stage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from sipmask_core.model.head import HeadOutputs
+    from sipmask_core.preprocess import NetworkInput
+    from sipmask_core.presets import Preset
+
+
+@torch.inference_mode()
+def plain_postprocess(
+    outputs: HeadOutputs,
+    prepared: NetworkInput,
+    image_size: tuple[int, int],
+    preset: Preset,
+    score_threshold: float | None = None,
+    rate_masks: Callable[[Tensor, Tensor], Tensor] | None = None,
+) -> Instances:
+    """As `Predictor.postprocess`, but the crop of each mask is the whole image of (H, W) pixels.
+
+    rate_masks: soft masks (N, H / 2, W / 2) and labels (N,) -> ratings (N,); needed where the
+    preset re-scores masks.
+    """
+    with stage("nms"):
+        found = find_objects(outputs, prepared, preset, score_threshold)
+    height, width = image_size
+    if len(found.boxes) == 0:
+        return Instances.empty((height, width))
+
+    network_boxes = found.boxes * found.boxes.new_tensor([*prepared.scale, *prepared.scale])
+    basis = outputs.basis[0].float()  # (bases, H / 2, W / 2)
+    boxes = network_boxes / BASIS_STRIDE
+    soft = soft_masks(basis, found.coefficients, boxes, preset.sub_regions)  # (N, H / 2, W / 2)
+    grid = mask_grid(preset, (basis.shape[1], basis.shape[2]), prepared.scale, image_size)
+    # What F.interpolate calls, which does not take both the size and the scale.
+    resized = torch.ops.aten.upsample_bilinear2d(
+        soft[None], grid.area, False, 1 / grid.ratio[0], 1 / grid.ratio[1]
+    )[0]  # (N, *area)
+    masks = torch.zeros(len(soft), height, width, dtype=torch.bool, device=soft.device)
+    masks[:, : grid.area[0], : grid.area[1]] = resized > preset.mask_threshold
+
+    mask_scores = found.scores
+    if preset.mask_rescoring:
+        assert rate_masks is not None
+        mask_scores = mask_scores * rate_masks(soft, found.labels)
+    embeddings = found.boxes.new_zeros(len(boxes), 0)
+    if outputs.track_features is not None:
+        embeddings = embeddings_at(outputs.track_features[0], network_boxes)
+    return Instances(
+        boxes=found.boxes.cpu().numpy(),
+        scores=found.scores.cpu().numpy(),
+        labels=found.labels.cpu().numpy(),
+        mask_crops=[MaskCrop(0, 0, mask) for mask in masks.cpu().numpy()],
+        image_size=(height, width),
+        mask_scores=mask_scores.cpu().numpy(),
+        embeddings=embeddings.cpu().numpy(),
+    )
+
+
+def plain_rle(instances: Instances) -> list[dict[str, Any]]:
+    """As `Instances.to_rle`: each mask at full size through pycocotools."""
+    rles = []
+    for mask in instances.masks:
+        rle = coco_mask.encode(np.asfortranarray(mask.view(np.uint8)))
+        rles.append({"size": list(rle["size"]), "counts": rle["counts"].decode("ascii")})
+    return rles

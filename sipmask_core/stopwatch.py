@@ -1,0 +1,104 @@
+"""Where the time of a frame goes: stages named in the code that ships, off unless asked for."""
+
+from __future__ import annotations
+
+import time
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+    from torch.nn import Module
+
+_OFF: AbstractContextManager[None] = nullcontext()
+
+
+class Stopwatch:
+    """Adds up seconds by stage; time in a stage inside another counts for the inner one alone.
+
+    wait: called where a stage begins and ends; on a GPU it waits for the work queued so far.
+    """
+
+    def __init__(self, wait: Callable[[], None] = lambda: None) -> None:
+        self.seconds: dict[str, float] = {}
+        self._wait = wait
+        self._open: list[str] = []
+        self._since = 0.0
+
+    @contextmanager
+    def listening(self) -> Iterator[Stopwatch]:
+        """Within the block, the stages of this thread are timed."""
+        token = _current.set(self)
+        try:
+            yield self
+        finally:
+            _current.reset(token)
+
+    def begin(self, name: str) -> None:
+        """Stop the stage that runs, if any, and start another."""
+        self._switch()
+        self._open.append(name)
+
+    def end(self) -> None:
+        """Stop the stage that began last; the one around it goes on."""
+        self._switch()
+        self._open.pop()
+
+    def _switch(self) -> None:
+        self._wait()
+        now = time.perf_counter()
+        if self._open:
+            name = self._open[-1]
+            self.seconds[name] = self.seconds.get(name, 0.0) + now - self._since
+        self._since = now
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time the block as a stage."""
+        self.begin(name)
+        try:
+            yield
+        finally:
+            self.end()
+
+
+_current: ContextVar[Stopwatch | None] = ContextVar("stopwatch", default=None)
+
+
+def stage(name: str) -> AbstractContextManager[None]:
+    """Time a block for the stopwatch that listens; next to nothing where none does."""
+    stopwatch = _current.get()
+    return _OFF if stopwatch is None else stopwatch.stage(name)
+
+
+def time_module(module: Module, name: str) -> None:
+    """Make every call of a module a stage, for whichever stopwatch listens then."""
+
+    def begin(*_: object) -> None:
+        if stopwatch := _current.get():
+            stopwatch.begin(name)
+
+    def end(*_: object) -> None:
+        if stopwatch := _current.get():
+            stopwatch.end()
+
+    module.register_forward_pre_hook(begin)
+    module.register_forward_hook(end)
+
+
+def wait_for(device: torch.device) -> None:
+    """Until the GPU has done what is queued; a graph under recording has nothing to wait for."""
+    if device.type == "cuda" and not torch.cuda.is_current_stream_capturing():
+        torch.cuda.synchronize(device)
+
+
+def by_stage(frames: Sequence[Mapping[str, float]]) -> dict[str, NDArray[np.float64]]:
+    """Of each stage, its seconds in every frame (len(frames),); 0 where a frame did not have it."""
+    names = dict.fromkeys(name for frame in frames for name in frame)
+    return {name: np.array([frame.get(name, 0.0) for frame in frames]) for name in names}

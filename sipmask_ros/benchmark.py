@@ -1,0 +1,322 @@
+"""Time the node: a camera source, the node and a subscriber as three processes on real DDS.
+
+Sends images at fixed rates, then searches for the highest rate at which fewer than 5 % are lost.
+For each rate it says what became of the images, and where the time of one goes, stage by stage,
+from the camera's stamp to the subscriber's callback. The images are those of the demo scene, made
+before the clock starts.
+
+examples:
+  python -m sipmask_ros.benchmark
+  python -m sipmask_ros.benchmark --rates 30 --seconds 30 --json node.json --plot node.png
+  python -m sipmask_ros.benchmark --rates 10 --score-threshold 0.05        # more instances
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import rclpy
+from rclpy.signals import SignalHandlerOptions
+from tqdm import tqdm
+
+from sipmask_core.errors import InputError
+from sipmask_core.files import atomic_path, require_writable, write_json
+from sipmask_core.interruption import Interruption
+from sipmask_core.provenance import provenance
+from sipmask_ros.processes import (
+    START_TIMEOUT,
+    STOP_TIMEOUT,
+    NodeProcess,
+    first_ended,
+    isolate,
+    sent_images,
+    spin,
+)
+from sipmask_ros.recorder import Recorder
+from sipmask_ros.transport import UNTOUCHED
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+FEW = 0.05  # share of images lost that a rate may cost
+_PRELOADED = 90  # images; six seconds of the demo scene at 15 Hz
+_PRECISION = 1.05  # between the highest rate that holds and the lowest that does not
+_HIGHEST = 1000.0  # Hz, nothing faster is tried
+_IN_FLIGHT = 0.5  # seconds until the last images have come through
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark.
+
+    Returns 0; 2 for bad input or where a node does not start; 130 where it was interrupted, after
+    what was measured until then is written.
+    """
+    args = _parse(arguments)
+    isolate()
+    try:
+        for path in filter(None, (args.json, args.plot)):
+            require_writable(path)
+        with Interruption() as interruption:
+            report = measure(args, interruption)
+    except InputError as error:
+        print(f"benchmark: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    print(format_report(report))
+    if args.json:
+        write_json(args.json, report)
+    if args.plot and report["trials"]:
+        draw(report, args.plot)
+    return 130 if interruption.requested else 0
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m sipmask_ros.benchmark",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add(
+        "--rates",
+        type=float,
+        nargs="+",
+        default=[15.0, 30.0, 60.0],
+        metavar="HZ",
+        help="images per second (15 30 60)",
+    )
+    add("--seconds", type=float, default=10.0, help="how long each rate is held (10)")
+    add("--no-search", action="store_true", help="only the rates given; no search for the highest")
+    add(
+        "--compare-transport",
+        action="store_true",
+        help="measure the first rate once more with the system's DDS and malloc settings",
+    )
+    add("--size", default="1280x720", metavar="WxH", help="size of the images (1280x720)")
+    add("--source", default="demo", help="demo (default), a video or folder of images")
+    add("--model", default="", help="model file; by default the one that ships")
+    add("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
+    add("--threads", type=int, default=0, metavar="N", help="CPU threads; 0: PyTorch's choice")
+    add("--score-threshold", type=float, default=0.3, metavar="S", help="of the node (0.3)")
+    add("--json", type=Path, metavar="FILE", help="write the figures there")
+    add("--plot", type=Path, metavar="FILE", help="draw them there (PNG)")
+    args = parser.parse_args(arguments)
+    width, _, height = args.size.partition("x")
+    if not (width.isdigit() and height.isdigit()):
+        parser.error(f"--size is {args.size}; WxH is expected, such as 1280x720.")
+    args.width, args.height = int(width), int(height)
+    if args.seconds <= 0 or not all(0 < rate <= _HIGHEST for rate in args.rates):
+        parser.error(
+            f"--seconds is {args.seconds}, --rates {args.rates}; above 0 and, for rates, at most"
+            f" {_HIGHEST:g} are valid."
+        )
+    return args
+
+
+def measure(args: argparse.Namespace, interruption: Interruption) -> dict[str, Any]:
+    """All trials: the rates asked for, then those of the search."""
+    from sipmask_core.predictor import PRETRAINED
+
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    trials: list[dict[str, Any]] = []
+    with ExitStack() as stack:
+        stack.callback(rclpy.shutdown)
+        bar = stack.enter_context(tqdm(unit="rate", disable=None, leave=False))
+
+        def holds(rate: float) -> bool:
+            bar.set_postfix_str(f"{rate:.1f} Hz")
+            trials.append(_trial(args, rate, interruption))
+            bar.update()
+            return bool(trials[-1]["lost_share"] < FEW)
+
+        report: dict[str, Any] = {
+            "protocol": "node",
+            "source": args.source,
+            "image_size": [args.height, args.width],
+            "seconds": args.seconds,
+            "score_threshold": args.score_threshold,
+            "trials": trials,
+        }
+        try:
+            verdicts = {rate: holds(rate) for rate in sorted(set(args.rates))}
+            if args.compare_transport:
+                untouched = _trial(args, min(args.rates), interruption, UNTOUCHED)
+                report["system_transport"] = untouched
+            if not args.no_search:
+                report["highest_rate_hz"] = _search(verdicts, holds)
+        except KeyboardInterrupt:
+            pass
+    return report | {"provenance": provenance([args.model or PRETRAINED])}
+
+
+def _search(verdicts: dict[float, bool], holds: Any) -> float:
+    """The highest rate that holds, to within _PRECISION; 0 where not even 1 Hz does.
+
+    verdicts: what is known of some rates.
+    """
+    low = max((rate for rate, held in verdicts.items() if held), default=0.0)
+    high = min((rate for rate, held in verdicts.items() if not held and rate > low), default=None)
+    while high is None and low < _HIGHEST:
+        if holds(rate := min(2 * low, _HIGHEST)):
+            low = rate
+        else:
+            high = rate
+    while high is not None and high > max(1.0, low * _PRECISION):
+        middle = (low * high) ** 0.5 if low else high / 2
+        if holds(middle):
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def _trial(
+    args: argparse.Namespace,
+    rate: float,
+    interruption: Interruption,
+    environment: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Hold one rate, with processes of its own. Raises InputError where one of them ends early."""
+    with ExitStack() as stack:
+        recorder = Recorder()
+        stack.callback(recorder.destroy_node)
+        node = NodeProcess(
+            "segmentation_node",
+            {
+                "model": args.model,
+                "device": args.device,
+                "num_threads": args.threads,
+                "score_threshold": args.score_threshold,
+                "timing": True,
+            },
+            environment,
+        )
+        stack.callback(node.stop)
+        spin(recorder, START_TIMEOUT, lambda: bool(recorder.diagnostics), interruption, node)
+        source = NodeProcess(
+            "camera_source",
+            {
+                "source": args.source,
+                "rate": rate,
+                "width": args.width,
+                "height": args.height,
+                "preload": _PRELOADED,
+                "frames": max(1, round(rate * args.seconds)),
+                "wait_for_subscriber": True,
+            },
+            environment,
+        )
+        stack.callback(source.stop)
+        patience = START_TIMEOUT + 10 * args.seconds
+        spin(recorder, patience, lambda: not source.is_running(), interruption, node)
+        if interruption.requested:
+            raise KeyboardInterrupt  # what this trial has measured does not count
+        if ended := first_ended([node]):
+            raise InputError(f"{ended}; it says why above.")
+        sent = sent_images(source.stop())
+        if not sent:
+            raise InputError(f"{source.describe_end()} without an image; it says why above.")
+        spin(recorder, _IN_FLIGHT, lambda: False)
+        answer = recorder.deactivate_watched()
+        spin(recorder, STOP_TIMEOUT, lambda: answer.done() and recorder.has_everything())
+        return _figures(rate, sent, recorder)
+
+
+def _figures(rate: float, sent: int, recorder: Recorder) -> dict[str, Any]:
+    """What one trial showed. Times in milliseconds."""
+    told = recorder.diagnostics
+    latencies = 1e3 * np.array(recorder.latencies)
+    duration = recorder.receipts[-1] - recorder.receipts[0] if recorder.receipts else 0.0
+    stages = {
+        key.removesuffix("_mean_ms"): {
+            statistic: float(told[key.replace("mean", statistic)])
+            for statistic in ("mean", "p50", "p99")
+        }
+        for key in told
+        if key.endswith("_mean_ms")
+    }
+    if stages:
+        before = sum(stage["mean"] for stage in stages.values())
+        stages["deliver"] = {"mean": float(latencies.mean()) - before}
+    return {
+        "rate_hz": rate,
+        "sent": sent,
+        "received": int(told["received"]),
+        "recorded": len(latencies),
+        "lost_share": 1 - len(latencies) / sent,
+        "achieved_hz": (len(latencies) - 1) / duration if duration else 0.0,
+        "instances_per_image": sum(recorder.instance_counts) / max(1, len(latencies)),
+        "latency_p50_ms": float(np.percentile(latencies, 50)) if len(latencies) else None,
+        "latency_p99_ms": float(np.percentile(latencies, 99)) if len(latencies) else None,
+        "peak_memory_mb": float(told["peak_memory_mb"]),
+        "stages_ms": stages,
+        **{key: told[key] for key in ("model", "device", "precision")},
+    }
+
+
+def format_report(report: dict[str, Any]) -> str:
+    """Tables of the rates and, for the lowest of them, of the stages."""
+    lines = [f"{'Hz':>8}{'sent':>8}{'lost':>8}{'p50 ms':>9}{'p99 ms':>9}{'instances':>11}"]
+    for trial in report["trials"]:
+        lines.append(_row(f"{trial['rate_hz']:.1f}", trial))
+    if "system_transport" in report:
+        lines.append(_row("system", report["system_transport"]))
+    if report["trials"]:
+        lines.append(f"\nOne image at {report['trials'][0]['rate_hz']:g} Hz, in milliseconds")
+        lines.append(f"{'':<10}{'mean':>8}{'p50':>8}{'p99':>8}")
+        for name, stage in report["trials"][0]["stages_ms"].items():
+            lines.append(f"{name:<10}" + "".join(f"{value:>8.2f}" for value in stage.values()))
+    if "highest_rate_hz" in report:
+        lines.append(f"\nFewer than 5 % are lost up to {report['highest_rate_hz']:.1f} Hz.")
+    return "\n".join(lines)
+
+
+def _row(name: str, trial: dict[str, Any]) -> str:
+    latencies = [trial["latency_p50_ms"], trial["latency_p99_ms"]]
+    return (
+        f"{name:>8}{trial['sent']:>8}{trial['lost_share']:>8.1%}"
+        + "".join(f"{'-' if value is None else format(value, '.1f'):>9}" for value in latencies)
+        + f"{trial['instances_per_image']:>11.1f}"
+    )
+
+
+def draw(report: dict[str, Any], path: Path) -> None:
+    """A chart: how many images come through at each rate, and where the time of one goes."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    trials = sorted(report["trials"], key=lambda trial: trial["rate_hz"])
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    through, budget = figure.subplots(1, 2)
+    rates = [trial["rate_hz"] for trial in trials]
+    through.plot([0, *rates], [0, *rates], color="0.7", label="sent")
+    through.plot(rates, [t["rate_hz"] * (1 - t["lost_share"]) for t in trials], "o-", label="out")
+    through.set(xlabel="images sent, Hz", ylabel="results, Hz", ylim=(0, None), xlim=(0, None))
+    if "highest_rate_hz" in report:
+        highest = report["highest_rate_hz"]
+        through.axvline(highest, color="0.4", ls=":", label=f"under 5 % lost: {highest:.1f} Hz")
+    through.legend()
+    shown = [trial for trial in report["trials"] if trial["stages_ms"]][:3]
+    labels = [f"{trial['rate_hz']:g} Hz" for trial in shown]
+    left = np.zeros(len(shown))
+    for number, stage in enumerate(shown[0]["stages_ms"] if shown else ()):
+        width = np.array([trial["stages_ms"][stage]["mean"] for trial in shown])
+        budget.barh(labels, width, left=left, label=stage, color=f"C{number % 10}")
+        left += width
+    budget.invert_yaxis()
+    budget.set(xlabel="mean milliseconds from the camera's stamp to the subscriber")
+    figure.suptitle(f"{trials[0]['model']}, {trials[0]['device']}, {trials[0]['precision']}")
+    figure.legend(*budget.get_legend_handles_labels(), loc="outside lower center", ncols=12)
+    FigureCanvasAgg(figure)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,105 @@
+"""Nodes as processes of their own, for programs that watch them from outside."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import rclpy
+
+from sipmask_ros.recorder import Recorder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from sipmask_core.interruption import Interruption
+
+# Seconds. At its start the node imports torch and loads its model.
+START_TIMEOUT = 120.0
+STOP_TIMEOUT = 5.0
+_TURN = 0.1  # how long a signal or a dead process may go unnoticed
+
+
+def isolate() -> None:
+    """Keep this process and its children away from everybody else's nodes and off the network."""
+    os.environ["ROS_DOMAIN_ID"] = str(random.randint(1, 100))
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+
+
+class NodeProcess:
+    """A node in a session of its own, so that the terminal's Ctrl-C reaches only this program.
+
+    name: of its module in sipmask_ros. parameters: of the node. environment: variables to add.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        parameters: Mapping[str, Any],
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        command = [sys.executable, "-m", f"sipmask_ros.{name}", "--ros-args"]
+        for key, value in parameters.items():
+            command += ["-p", f"{key}:={json.dumps(value)}"]
+        self._process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            env={**os.environ, **(environment or {})},
+        )
+        self._name = name
+        self._output: str | None = None
+
+    def is_running(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
+
+    def describe_end(self) -> str:
+        """How it ended."""
+        return f"{self._name} ended with exit code {self._process.poll()}"
+
+    def stop(self) -> str:
+        """End it, by force where that takes too long. Returns what it printed."""
+        if self._output is None:
+            # Not SIGINT: a Python that still imports would print a traceback.
+            self._process.terminate()
+            try:
+                self._output, _ = self._process.communicate(timeout=STOP_TIMEOUT)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._output, _ = self._process.communicate()
+        return self._output
+
+
+def first_ended(processes: Sequence[NodeProcess]) -> str | None:
+    """Which of the processes has ended, and how."""
+    return next((p.describe_end() for p in processes if not p.is_running()), None)
+
+
+def sent_images(output: str) -> int:
+    """The count that camera_source prints when it ends; 0 where it was killed."""
+    lines = output.splitlines()
+    return int(json.loads(lines[-1])["sent"]) if lines else 0
+
+
+def spin(
+    recorder: Recorder,
+    timeout: float,
+    done: Callable[[], bool],
+    interruption: Interruption | None = None,
+    *processes: NodeProcess,
+) -> None:
+    """Record until it is done, time is up, a signal came or one of the processes has ended."""
+    end = time.monotonic() + timeout
+    while time.monotonic() < end and not done():
+        if interruption is not None and interruption.requested:
+            return
+        if not all(process.is_running() for process in processes):
+            return
+        rclpy.spin_once(recorder, timeout_sec=_TURN)

@@ -1,0 +1,137 @@
+"""Which input sizes get a graph, on a stand-in; and that a graph equals the eager network."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+
+import sipmask_core as sm
+from sipmask_core.graphs import MAX_GRAPHS, MAX_SIZES_REMEMBERED, GraphedNetwork
+from sipmask_core.model.head import HeadOutputs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+CPU = torch.device("cpu")
+
+
+def _outputs(tag: str, pixels: Tensor) -> HeadOutputs:
+    """Outputs that say what made them."""
+    return HeadOutputs([], [], [], [], basis=torch.tensor([float(tag == "graph"), pixels.sum()]))
+
+
+class _Recorder:
+    """Stands in for CUDA: says which sizes were recorded and what ran."""
+
+    def __init__(self, fails: bool = False) -> None:
+        self.recorded: list[tuple[int, int]] = []
+        self.fails = fails
+        self.network = GraphedNetwork(lambda p, _: _outputs("eager", p), CPU, self.record)
+
+    def record(
+        self, network: object, pixels: Tensor, size: tuple[int, int], device: torch.device
+    ) -> Callable[[Tensor], HeadOutputs]:
+        self.recorded.append(size)
+        if self.fails:
+            raise RuntimeError("operation not permitted when stream is capturing")
+        return lambda p: _outputs("graph", p)
+
+    def run(self, size: tuple[int, int], value: int = 1) -> tuple[str, int]:
+        pixels = torch.full((1, *size, 3), value, dtype=torch.uint8)
+        graphed, total = self.network(pixels, size).basis.tolist()
+        return "graph" if graphed else "eager", int(total)
+
+
+def test_a_size_is_recorded_when_it_comes_again() -> None:
+    recorder = _Recorder()
+    runs = [recorder.run((2, 4), value) for value in (1, 2, 3)]
+    assert runs == [("eager", 24), ("graph", 48), ("graph", 72)]
+    assert recorder.recorded == [(2, 4)]
+
+
+def test_ever_new_sizes_record_nothing_and_are_forgotten() -> None:
+    recorder = _Recorder()
+    for width in range(1, 3 * MAX_SIZES_REMEMBERED):
+        assert recorder.run((1, width))[0] == "eager"
+    assert recorder.recorded == []
+    assert len(recorder.network._seen) == MAX_SIZES_REMEMBERED
+
+
+def test_the_size_used_longest_ago_gives_way() -> None:
+    recorder = _Recorder()
+    sizes = [(1, width) for width in range(1, MAX_GRAPHS + 1)]
+    for size in sizes * 2:
+        recorder.run(size)
+    recorder.run(sizes[0])  # used now, so that the second is the oldest
+    new = (2, 2)
+    recorder.run(new)
+    recorder.run(new)
+    assert len(recorder.network._graphs) == MAX_GRAPHS
+    assert recorder.recorded == [*sizes, new]
+    recorder.run(sizes[0])
+    assert recorder.recorded == [*sizes, new]
+    recorder.run(sizes[1])
+    assert recorder.recorded == [*sizes, new, sizes[1]]
+
+
+def test_the_image_within_the_padding_is_part_of_the_size() -> None:
+    recorder = _Recorder()
+    pixels = torch.ones(1, 4, 4, 3, dtype=torch.uint8)
+    for size in [(4, 3), (3, 4)] * 2:
+        recorder.network(pixels, size)
+    assert recorder.recorded == [(4, 3), (3, 4)]
+
+
+def test_where_recording_fails_the_network_runs_without() -> None:
+    recorder = _Recorder(fails=True)
+    assert recorder.run((2, 4))[0] == "eager"
+    with pytest.warns(UserWarning, match="CUDA graphs are off.*not permitted"):
+        assert recorder.run((2, 4)) == ("eager", 24)
+    assert [recorder.run((2, 4))[0] for _ in range(3)] == ["eager"] * 3
+    assert len(recorder.recorded) == 1
+
+
+cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
+
+
+@pytest.fixture(scope="module")
+def on_gpu() -> sm.Predictor:
+    return sm.Predictor.from_pretrained(device="cuda")
+
+
+@pytest.mark.cuda
+@cuda
+@pytest.mark.filterwarnings("error")
+def test_a_graph_equals_the_eager_network(on_gpu: sm.Predictor) -> None:
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, (90, 120, 3), dtype=np.uint8) for _ in range(4)]
+    prepared = [on_gpu.prepare(image) for image in images]
+    outputs = [on_gpu.forward(p) for p in prepared]  # all but the first from one graph
+    for p, output in zip(prepared, outputs, strict=True):
+        pixels = torch.from_numpy(p.pixels)[None].cuda()
+        with torch.inference_mode():
+            eager = on_gpu._network(pixels, p.size)
+        assert torch.equal(output.basis, eager.basis)
+        for a, b in zip(output[:4], eager[:4], strict=True):
+            assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+@pytest.mark.cuda
+@cuda
+def test_gpu_memory_stays_flat_over_changing_sizes(on_gpu: sm.Predictor) -> None:
+    rng = np.random.default_rng(0)
+
+    def show(frames: int) -> int:
+        for _ in range(frames):
+            on_gpu(np.zeros((*rng.integers(64, 400, 2), 3), np.uint8))
+            on_gpu(np.zeros((48 * rng.integers(1, 2 * MAX_GRAPHS), 96, 3), np.uint8))
+        torch.cuda.synchronize()
+        return torch.cuda.memory_reserved()
+
+    before = show(100)
+    assert show(400) <= 1.1 * before

@@ -1,0 +1,79 @@
+import json
+
+import cv2
+import pytest
+
+pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
+pytest.importorskip("sipmask_ros.msg", reason="the messages are not built")
+pytest.importorskip("skimage", reason="the demo scene's photographs are not installed")
+
+from sipmask_ros import benchmark
+from sipmask_ros.benchmark import _search
+
+STAGES = {"receive", "wait", "decode", "preprocess", "nms", "track", "message", "publish"}
+
+
+def searched(limit, rates=()):
+    """The rate found for a node that holds every one up to the limit, and those that were tried."""
+    tried = []
+
+    def holds(rate):
+        tried.append(rate)
+        return rate <= limit
+
+    return _search({rate: rate <= limit for rate in rates}, holds), tried
+
+
+@pytest.mark.parametrize("limit", [2.0, 17.0, 20.0, 61.0, 400.0])
+def test_the_search_ends_just_below_the_highest_rate_that_holds(limit):
+    found, tried = searched(limit, (15.0, 30.0, 60.0))
+    assert limit / 1.06 <= found <= limit
+    assert len(tried) < 12
+
+
+def test_the_search_goes_on_from_what_is_known():
+    _, tried = searched(20.0, (15.0, 30.0, 60.0))
+    assert all(15.0 < rate < 30.0 for rate in tried)
+
+
+def test_a_node_that_holds_no_rate_gets_none():
+    found, tried = searched(0.0, (15.0,))
+    assert found == 0.0
+    assert min(tried) <= 1.0
+
+
+def test_a_node_that_holds_every_rate_is_not_tried_for_ever():
+    found, tried = searched(float("inf"), (60.0,))
+    assert found == 1000.0
+    assert len(tried) < 8
+
+
+def test_rates_stages_and_losses_are_written_and_drawn(tmp_path, capfd):
+    record, plot = tmp_path / "node.json", tmp_path / "node.png"
+    quick = ("--rates", "5", "--seconds", "1", "--no-search", "--size", "320x180", "--threads", "1")
+    code = benchmark.main([*quick, "--json", str(record), "--plot", str(plot)])
+    assert code == 0, capfd.readouterr().err
+    report = json.loads(record.read_text())
+    (trial,) = report["trials"]
+    assert trial["sent"] == 5
+    assert 0 < trial["recorded"] <= trial["received"] <= 5
+    assert trial["lost_share"] == 1 - trial["recorded"] / 5
+    assert set(trial["stages_ms"]) >= STAGES
+    assert all(stage["mean"] >= 0 for stage in trial["stages_ms"].values())
+    assert "network" in capfd.readouterr().out
+    assert cv2.imread(str(plot)).shape[1] > 800
+
+
+def test_a_model_that_is_not_there_is_one_sentence(tmp_path, capfd):
+    assert benchmark.main(["--rates", "5", "--model", str(tmp_path / "none.pth")]) == 2
+    error = capfd.readouterr().err
+    assert "segmentation_node ended with exit code 2" in error
+    assert "Traceback" not in error
+
+
+@pytest.mark.parametrize("arguments", [["--size", "big"], ["--rates", "0"], ["--seconds", "-1"]])
+def test_what_cannot_be_measured_is_refused(arguments, capfd):
+    with pytest.raises(SystemExit) as exit_:
+        benchmark.main(arguments)
+    assert exit_.value.code == 2
+    assert arguments[0] in capfd.readouterr().err

@@ -1,0 +1,60 @@
+"""Stages of a frame: what is inside another stage counts once, and off means off."""
+
+from __future__ import annotations
+
+import pytest
+from torch import nn, zeros
+
+from sipmask_core import stopwatch
+from sipmask_core.stopwatch import Stopwatch, stage, time_module
+
+
+@pytest.fixture
+def seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that goes on by one second whenever somebody looks."""
+    now = iter(range(1000))
+    monkeypatch.setattr(stopwatch.time, "perf_counter", lambda: float(next(now)))
+
+
+@pytest.mark.usefixtures("seconds")
+def test_an_inner_stage_is_not_counted_for_the_outer_one() -> None:
+    watch = Stopwatch()
+    with watch.listening(), stage("whole"), stage("part"), stage("whole"):
+        pass
+    assert watch.seconds == {"whole": 3.0, "part": 2.0}
+
+
+@pytest.mark.usefixtures("seconds")
+def test_a_stage_that_fails_is_closed() -> None:
+    watch = Stopwatch()
+    with watch.listening(), stage("whole"):
+        with pytest.raises(ValueError, match="failed"), stage("part"):
+            raise ValueError("failed")
+        with stage("rest"):
+            pass
+    assert watch.seconds == {"whole": 3.0, "part": 1.0, "rest": 1.0}
+
+
+def test_nothing_is_timed_while_nobody_listens() -> None:
+    watch = Stopwatch()
+    assert stage("a") is stage("b")
+    with stage("a"):
+        pass
+    assert watch.seconds == {}
+
+
+def test_the_device_is_waited_for_at_both_ends() -> None:
+    waits = []
+    with Stopwatch(lambda: waits.append(0)).listening(), stage("a"):
+        assert len(waits) == 1
+    assert len(waits) == 2
+
+
+def test_a_module_can_be_a_stage() -> None:
+    module = nn.Linear(2, 2)
+    time_module(module, "linear")
+    module(zeros(1, 2))
+    watch = Stopwatch()
+    with watch.listening():
+        module(zeros(1, 2))
+    assert set(watch.seconds) == {"linear"}
