@@ -66,37 +66,37 @@ def _looked_up_samples(x: Tensor, offset: Tensor) -> Tensor:
     """What each tap of each location sees: (N * H * W, 9 * C)."""
     n, channels, height, width = x.shape
     groups = offset.shape[1] // (2 * TAPS)
+    # Zeros around the map, so that samples outside it need no case of their own.
+    table = F.pad(x, (1, 2, 1, 2)).permute(0, 2, 3, 1).reshape(-1, channels // groups)
+    stride = (width + 3) * groups  # rows of the table per row of the map
+
     tap = torch.arange(TAPS, device=x.device).view(TAPS, 1)
     row = torch.arange(height, device=x.device).view(height, 1, 1, 1)
     column = torch.arange(width, device=x.device).view(width, 1, 1)
-    dy, dx = offset.view(n, groups, TAPS, 2, height, width).permute(3, 0, 4, 5, 2, 1).unbind(0)
-    rows = _neighbours(dy + (row + tap // 3 - 1), height)  # each (N, H, W, 9, groups)
-    columns = _neighbours(dx + (column + tap % 3 - 1), width)
+    offset = offset.view(n, groups, TAPS, 2, height, width).permute(3, 0, 4, 5, 2, 1)
+    dy, dx = offset.contiguous().unbind(0)
+    top, down = _split(dy + (row + tap // 3 - 1), height)  # each (N, H, W, 9, groups)
+    left, right = _split(dx + (column + tap % 3 - 1), width)
+
     image = torch.arange(n, dtype=torch.int32, device=x.device).view(n, 1, 1, 1, 1)
     group = torch.arange(groups, dtype=torch.int32, device=x.device)
-    start = image * (height * width * groups) + group
-    rows = [(start + index * (width * groups), share) for index, share in rows]
-    columns = [(index * groups, share) for index, share in columns]
-    index = torch.stack([r + c for r, _ in rows for c, _ in columns], dim=-1)
-    share = torch.stack([r * c for _, r in rows for _, c in columns], dim=-1).to(x.dtype)
-    table = x.permute(0, 2, 3, 1).reshape(-1, channels // groups)  # (N * H * W * groups, -1)
+    first = image * ((height + 3) * stride) + group + (stride + groups)  # of the map itself
+    corner = (top * stride).add_(left, alpha=groups).int().add_(first)
+    neighbours = torch.tensor([0, groups, stride, stride + groups], dtype=torch.int32)
+    index = corner[..., None] + neighbours.to(x.device)
+    up, back = 1 - down, 1 - right
+    share = torch.stack((up * back, up * right, down * back, down * right), dim=-1).to(x.dtype)
     samples = F.embedding_bag(
         index.view(-1, 4), table, mode="sum", per_sample_weights=share.view(-1, 4)
     )  # (N * H * W * 9 * groups, channels // groups)
     return samples.view(n * height * width, TAPS * channels)
 
 
-def _neighbours(position: Tensor, size: int) -> list[tuple[Tensor, Tensor]]:
-    """The two pixels beside a position along an axis, each as (index int32, bilinear weight).
+def _split(position: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """The pixel before a position along an axis, from -1 to size, and how far behind it that is.
 
-    The weight of a pixel off the axis is zero, and its index that of the nearest pixel on it. What
-    is not a number counts as off the axis.
+    What is not a number counts as off the axis.
     """
-    position = position.nan_to_num(-1).clamp(-1, size)
-    low = position.floor()
-    part = position - low
-    first, second = low.clamp(0, size - 1), (low + 1).clamp(0, size - 1)
-    return [
-        (first.int(), (1 - part) * (first == low)),
-        (second.int(), part * (second == low + 1)),
-    ]
+    position = position.nan_to_num_(-1).clamp_(-1, size)
+    pixel = position.floor()
+    return pixel, position.sub_(pixel)
