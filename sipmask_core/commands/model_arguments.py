@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sipmask_core.errors import InputError
 
@@ -91,20 +90,3 @@ def model_files(args: argparse.Namespace) -> list[Path]:
     from sipmask_core.predictor import PRETRAINED
 
     return [] if args.preset is not None else [PRETRAINED]
-
-
-def made_by(args: argparse.Namespace, predictor: Predictor) -> dict[str, Any]:
-    """What decides the results of the model on given images, for `PartialResults`.
-
-    args: with --score-threshold beside the options of `add_model_arguments`.
-    """
-    from sipmask_core.provenance import package_versions, sha256
-
-    return {
-        "weights": [sha256(path) for path in model_files(args)],
-        "preset": asdict(predictor.preset),
-        "score_threshold": args.score_threshold,
-        "precision": predictor.precision,
-        "device": predictor.device.type,
-        **package_versions(),
-    }
