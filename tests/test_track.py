@@ -36,8 +36,8 @@ def clip(tmp_path):
 
 def test_a_video_gives_video_timeline_results_and_report(clip, tmp_path, capsys):
     out = tmp_path / "tracked"
-    command = ["track", str(clip), "--output", str(out), "--results", str(out / "results.json")]
-    assert main([*command, "--json", str(out / "report.json")]) == 0
+    files = ("--save-results", str(out / "results.json"), "--json", str(out / "report.json"))
+    assert main(["track", str(clip), "--output", str(out), *files]) == 0
     assert sorted(path.name for path in out.iterdir()) == [
         "clip.mp4",
         "clip_timeline.png",
@@ -54,6 +54,7 @@ def test_a_video_gives_video_timeline_results_and_report(clip, tmp_path, capsys)
         {"id": 0, "class": "person", "frames": 11, "seen": [[0, 5], [9, 13]]}
     ]
     assert (report["frames"], report["instances"], report["fps"]) == (14, 11, 20)
+    assert (report["mode"], report["score_threshold"]) == ("online", 0.3)
     assert len(report["provenance"]["inputs"][str(clip)]) == 64
 
     (result,) = json.loads((out / "results.json").read_text())
@@ -119,7 +120,7 @@ def test_interrupted_work_is_kept(clip, tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(BrightSpotPredictor, "__call__", see_and_interrupt)
     out = tmp_path / "tracked"
-    command = ["track", str(clip), "--output", str(out), "--results", str(out / "r.json")]
+    command = ["track", str(clip), "--output", str(out), "--save-results", str(out / "r.json")]
     assert main(command) == 130
     assert "Interrupted after 3 frames: 1 tracks" in capsys.readouterr().out
     with Frames(out / "clip.mp4") as frames:

@@ -103,15 +103,6 @@ def made_by(
     }
 
 
-def ran_with(predictor: Predictor) -> dict[str, Any]:
-    """What a report says of the model."""
-    return {
-        "model": predictor.model_name,
-        "precision": predictor.precision,
-        "score_threshold": predictor.score_threshold,
-    }
-
-
 @contextmanager
 def telling_what_is_kept(partial: PartialResults | None, total: int, items: str) -> Iterator[None]:
     """Where the block raises: how many of the items are finished, and where they are."""

@@ -11,6 +11,7 @@ from sipmask_core.commands.model_arguments import (
     add_model_arguments,
     load_predictor,
     model_files,
+    ran_with,
 )
 from sipmask_core.errors import InputError
 
@@ -142,9 +143,7 @@ def _evaluate(args: argparse.Namespace) -> int:
         inputs += Bag(args.results).files
     report, failures = evaluate(task, predictor)
     if predictor is not None:
-        report["model"] = predictor.model_name
-        report["precision"] = predictor.precision
-        report["score_threshold"] = predictor.score_threshold
+        report |= ran_with(predictor)
     report["provenance"] = provenance(inputs, predictor.device if predictor else None)
     for place in places:
         write_json(place, report)

@@ -14,11 +14,10 @@ from sipmask_core.commands.data_set_run import (
     check_run_arguments,
     load_evaluated,
     made_by,
-    ran_with,
     rate,
     telling_what_is_kept,
 )
-from sipmask_core.commands.model_arguments import add_model_arguments, model_files
+from sipmask_core.commands.model_arguments import add_model_arguments, model_files, ran_with
 from sipmask_core.errors import InputError
 
 if TYPE_CHECKING:

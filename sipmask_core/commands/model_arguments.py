@@ -1,9 +1,9 @@
-"""The options that choose a model and where it runs, shared by the verbs that run one."""
+"""The options that choose a model and where it runs, and what reports say of it."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sipmask_core.errors import InputError
 
@@ -90,3 +90,12 @@ def model_files(args: argparse.Namespace) -> list[Path]:
     from sipmask_core.predictor import PRETRAINED
 
     return [] if args.preset is not None else [PRETRAINED]
+
+
+def ran_with(predictor: Predictor) -> dict[str, Any]:
+    """What a report says of the model."""
+    return {
+        "model": predictor.model_name,
+        "precision": predictor.precision,
+        "score_threshold": predictor.score_threshold,
+    }

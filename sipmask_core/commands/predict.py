@@ -19,7 +19,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sipmask_core.commands.model_arguments import add_model_arguments, load_predictor, model_files
+from sipmask_core.commands.model_arguments import (
+    add_model_arguments,
+    load_predictor,
+    model_files,
+    ran_with,
+)
 from sipmask_core.errors import InputError
 
 if TYPE_CHECKING:
@@ -105,9 +110,7 @@ def run(args: argparse.Namespace) -> int:
             if interruption.requested:
                 break
         if results:
-            record["model"] = predictor.model_name
-            record["precision"] = predictor.precision
-            results.finish(record)
+            results.finish(record | ran_with(predictor))
     for failure in failures:
         print(f"sipmask: {failure}", file=sys.stderr)
     written = [str(place) for place in (args.output if overlays else None, args.json) if place]
