@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sipmask_core.commands.model_arguments import load_predictor, model_files
+from sipmask_core.commands.model_arguments import load_predictor, model_files, ran_with
 from sipmask_core.errors import InputError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from sipmask_core.evaluation.partial_results import PartialResults
     from sipmask_core.predictor import Predictor
+    from sipmask_core.results import Result
+
+    # [results, seconds of each image or frame] of each item, those finished by an earlier run
+    # included, as JSON has them; and how many images or frames this run has worked off per second.
+    Share = tuple[list[Any], float | None]
 
 # With --results no model runs, so that these would do nothing.
 _OF_A_RUN = ("score_threshold", "save_results", "restart", "checkpoint", "preset")
@@ -101,6 +106,49 @@ def made_by(
         "device": predictor.device.type,
         **package_versions(),
     }
+
+
+def run_model(
+    predictor: Predictor,
+    work: Callable[[PartialResults | None], Share],
+    write: Callable[[list[Result]], None],
+    *,
+    count: int,
+    unit: str,
+    places: Sequence[Path],
+    making: dict[str, Any],
+    restart: bool,
+) -> tuple[list[Result], dict[str, Any]]:
+    """What the model finds, written; and what the report says of the run.
+
+    work: goes through this process's share of the items, of which there are `count` in all. Of
+        several processes the first one gets everything and writes it.
+    unit: what is timed, image or frame. places: where results go; the first one has beside it what
+        an interrupted run has finished, see `PartialResults` for `making` and `restart`.
+    """
+    from sipmask_core.distributed import gathered, is_main, world_size
+    from sipmask_core.evaluation.detection import format_latencies, latencies
+    from sipmask_core.evaluation.partial_results import PartialResults
+
+    with ExitStack() as stack:
+        partial = None
+        if places and world_size() == 1:
+            partial = stack.enter_context(PartialResults(places[0], making, restart=restart))
+        share, per_second = work(partial)
+        items = gathered(share, count)
+        results = [result for of_item, _ in items for result in of_item]
+        if is_main():
+            write(results)
+        if partial is not None:
+            partial.remove()
+    report = ran_with(predictor)
+    if is_main():
+        report["latency_ms"] = latencies([timed for _, seconds in items for timed in seconds])
+        print(format_latencies(report["latency_ms"]))
+        if per_second is not None:
+            report[f"{unit}s_per_second"] = per_second * world_size()
+            print(f"{report[f'{unit}s_per_second']:.1f} {unit}s/s")
+    return results, report
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import time
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,12 +14,14 @@ from sipmask_core.commands.data_set_run import (
     load_evaluated,
     made_by,
     rate,
+    run_model,
     telling_what_is_kept,
 )
-from sipmask_core.commands.model_arguments import add_model_arguments, model_files, ran_with
+from sipmask_core.commands.model_arguments import add_model_arguments, model_files
 from sipmask_core.errors import InputError
 
 if TYPE_CHECKING:
+    from sipmask_core.commands.data_set_run import Share
     from sipmask_core.data.coco import CocoAnnotations
     from sipmask_core.evaluation.coco import Evaluation
     from sipmask_core.evaluation.partial_results import PartialResults
@@ -176,37 +177,19 @@ def _chosen(annotations: CocoAnnotations, args: argparse.Namespace) -> CocoAnnot
 def _run_model(
     predictor: Predictor, annotations: CocoAnnotations, args: argparse.Namespace, saved: list[Path]
 ) -> tuple[list[Result], dict[str, Any]]:
-    """What the model finds, written where it is asked for; and what the report says of the run.
+    """What the model finds, written where it is asked for; and what the report says of the run."""
+    from sipmask_core.evaluation.detection import own_share
 
-    Of several processes each looks at a share of the images, and the first one gets everything.
-    """
-    from sipmask_core.distributed import gathered, is_main, world_size
-    from sipmask_core.evaluation.detection import format_latencies, latencies, own_share
-    from sipmask_core.evaluation.partial_results import PartialResults
-
-    places = [*saved, *_submitted(args)]
-    with ExitStack() as stack:
-        partial = None
-        if places and world_size() == 1:
-            making = made_by(args, predictor, annotations.sha256) | {"hold_out": args.hold_out}
-            partial = PartialResults(places[0], making, restart=args.restart)
-            stack.enter_context(partial)
-        share, images_per_second = _detect(predictor, own_share(annotations), args, partial)
-        images = gathered(share, len(annotations.images))
-        results = [result for of_image, _ in images for result in of_image]
-        if is_main():
-            _write_results(results, saved, args.submission)
-        if partial is not None:
-            partial.remove()
-    report = ran_with(predictor)
-    if is_main():
-        latency = latencies([seconds for _, seconds in images])
-        report["latency_ms"] = latency
-        print(format_latencies(latency))
-        if images_per_second is not None:
-            report["images_per_second"] = images_per_second * world_size()
-            print(f"{report['images_per_second']:.1f} images/s")
-    return results, report
+    return run_model(
+        predictor,
+        lambda partial: _detect(predictor, own_share(annotations), args, partial),
+        lambda results: _write_results(results, saved, args.submission),
+        count=len(annotations.images),
+        unit="image",
+        places=[*saved, *_submitted(args)],
+        making=made_by(args, predictor, annotations.sha256) | {"hold_out": args.hold_out},
+        restart=args.restart,
+    )
 
 
 def _detect(
@@ -214,11 +197,8 @@ def _detect(
     annotations: CocoAnnotations,
     args: argparse.Namespace,
     partial: PartialResults | None,
-) -> tuple[list[Any], float | None]:
-    """[results, seconds] of each image, those that an earlier run has finished included.
-
-    The second value is how many images this run has worked off per second.
-    """
+) -> Share:
+    """Go through the images that are left."""
     from tqdm import tqdm
 
     from sipmask_core.distributed import is_main
@@ -235,7 +215,7 @@ def _detect(
         ) as bar,
     ):
         for image in detect(predictor, left, args.images, args.workers):
-            found[image.image_id] = [image.results, image.seconds]
+            found[image.image_id] = [image.results, [image.seconds]]
             if partial is not None:
                 partial.add(image.image_id, found[image.image_id])
             ends.append(time.perf_counter())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import time
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,17 +14,18 @@ from sipmask_core.commands.data_set_run import (
     load_evaluated,
     made_by,
     rate,
+    run_model,
     telling_what_is_kept,
 )
-from sipmask_core.commands.model_arguments import add_model_arguments, model_files, ran_with
+from sipmask_core.commands.model_arguments import add_model_arguments, model_files
 from sipmask_core.errors import InputError
 
 if TYPE_CHECKING:
+    from sipmask_core.commands.data_set_run import Share
     from sipmask_core.data.youtube_vis import VideoAnnotations
     from sipmask_core.evaluation.partial_results import PartialResults
     from sipmask_core.predictor import Predictor
     from sipmask_core.results import Result
-    from sipmask_core.tracking import Mode
 
 _DESCRIPTION = """\
 Tracks and their masks in videos: AP and AR by YouTube-VIS's rules, where the overlap of two tracks
@@ -156,52 +156,38 @@ def _check_usage(args: argparse.Namespace) -> None:
 def _run_model(
     predictor: Predictor, annotations: VideoAnnotations, args: argparse.Namespace
 ) -> tuple[list[Result], dict[str, Any]]:
-    """What the model finds, written where it is asked for; and what the report says of the run.
-
-    Of several processes each looks at a share of the videos, and the first one gets everything.
-    """
-    from sipmask_core.distributed import gathered, is_main, rank, world_size
-    from sipmask_core.evaluation.detection import format_latencies, latencies
-    from sipmask_core.evaluation.partial_results import PartialResults
+    """What the model finds, written where it is asked for; and what the report says of the run."""
+    from sipmask_core.distributed import rank, world_size
     from sipmask_core.evaluation.video_results import write_results
 
-    mode = args.mode or predictor.tracking_mode
-    with ExitStack() as stack:
-        partial = None
-        if args.save_results is not None and world_size() == 1:
-            making = made_by(args, predictor, annotations.sha256) | {"mode": mode, "fps": args.fps}
-            partial = PartialResults(args.save_results, making, restart=args.restart)
-            stack.enter_context(partial)
-        own = replace(annotations, videos=annotations.videos[rank() :: world_size()])
-        share, frames_per_second = _detect(predictor, own, mode, args, partial)
-        videos = gathered(share, len(annotations.videos))
-        results = [result for of_video, _ in videos for result in of_video]
-        if args.save_results is not None and is_main():
-            write_results(args.save_results, results)
-        if partial is not None:
-            partial.remove()
-    report = ran_with(predictor) | {"mode": mode}
-    if is_main():
-        latency = latencies([frame for _, seconds in videos for frame in seconds])
-        report["latency_ms"] = latency
-        print(format_latencies(latency))
-        if frames_per_second is not None:
-            report["frames_per_second"] = frames_per_second * world_size()
-            print(f"{report['frames_per_second']:.1f} frames/s")
-    return results, report
+    how = {"mode": args.mode or predictor.tracking_mode, "fps": args.fps}
+    own = replace(annotations, videos=annotations.videos[rank() :: world_size()])
+    places = [args.save_results] if args.save_results else []
+
+    def write(results: list[Result]) -> None:
+        for place in places:
+            write_results(place, results)
+
+    results, report = run_model(
+        predictor,
+        lambda partial: _detect(predictor, own, args, partial),
+        write,
+        count=len(annotations.videos),
+        unit="frame",
+        places=places,
+        making=made_by(args, predictor, annotations.sha256) | how,
+        restart=args.restart,
+    )
+    return results, report | how
 
 
 def _detect(
     predictor: Predictor,
     annotations: VideoAnnotations,
-    mode: Mode,
     args: argparse.Namespace,
     partial: PartialResults | None,
-) -> tuple[list[Any], float | None]:
-    """[results, seconds of each frame] of each video, those that are finished already included.
-
-    The second value is how many frames this run has worked off per second.
-    """
+) -> Share:
+    """Go through the videos that are left."""
     from tqdm import tqdm
 
     from sipmask_core.distributed import is_main
@@ -229,7 +215,7 @@ def _detect(
             predictor,
             left,
             args.images,
-            mode,
+            args.mode or predictor.tracking_mode,
             fps=args.fps,
             workers=args.workers,
             after_frame=after_frame,
