@@ -255,16 +255,13 @@ def _draw(
     args: argparse.Namespace, annotations: CocoAnnotations, evaluations: dict[str, Evaluation]
 ) -> None:
     """The pictures of --output."""
-    import cv2
-
     from sipmask_core.evaluation.mistakes import draw_mistakes
     from sipmask_core.evaluation.precision_recall import draw_precision_recall
-    from sipmask_core.files import atomic_path
+    from sipmask_core.files import write_image
 
     scores = {kind: evaluation.scores for kind, evaluation in evaluations.items()}
     draw_precision_recall(args.output / "precision_recall.png", scores)
     if args.images is not None:
         evaluation = evaluations.get("segm") or evaluations["bbox"]
         sheet = draw_mistakes(annotations, args.images, evaluation)
-        with atomic_path(args.output / "mistakes.jpg") as temporary:
-            cv2.imwrite(str(temporary), sheet)
+        write_image(args.output / "mistakes.jpg", sheet)

@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator, Sequence
 
-    import numpy as np
-    from numpy.typing import NDArray
-
     from sipmask_core.data.video import Frame, Frames
     from sipmask_core.instances import Instances
 
@@ -151,12 +148,13 @@ class _Overlays:
         """What draws and saves one frame of this source: a picture, or a frame of one video."""
         from sipmask_core.data.video import FPS_WHERE_UNKNOWN, VideoWriter
         from sipmask_core.drawing import draw_instances
+        from sipmask_core.files import write_image
 
         if not frames.is_video:
 
             def save(frame: Frame, instances: Instances) -> None:
                 path = self._unused(Path(frame.name))
-                _save_image(path, draw_instances(frame.image, instances, self._class_names))
+                write_image(path, draw_instances(frame.image, instances, self._class_names))
 
             yield save
             return
@@ -174,13 +172,3 @@ class _Overlays:
             number += 1
         self._used.add(path)
         return path
-
-
-def _save_image(path: Path, image: NDArray[np.uint8]) -> None:
-    import cv2
-
-    from sipmask_core.files import atomic_path
-
-    with atomic_path(path) as temporary:
-        if not cv2.imwrite(str(temporary), image):
-            raise InputError(f"Cannot write {path}: the folder must be writable and have space.")
