@@ -2,6 +2,7 @@
 
 import json
 import signal
+from itertools import count
 
 import cv2
 import numpy as np
@@ -12,6 +13,7 @@ from pycocotools.coco import COCO
 
 import sipmask_core as sm
 from sipmask_core.cli import main
+from sipmask_core.commands import track
 from sipmask_core.data.video import Frames, VideoWriter
 
 
@@ -106,6 +108,21 @@ def test_how_long_a_lost_object_is_looked_for_can_be_chosen(clip, tmp_path):
     command = ["track", str(clip), "--output", str(tmp_path / "out"), "--json", str(report)]
     assert main([*command, "--lost-seconds", "0.1"]) == 0
     assert [track["id"] for track in json.loads(report.read_text())["tracks"]] == [0, 1]
+
+
+def test_the_time_of_a_camera_is_that_of_the_clock(clip, tmp_path, monkeypatch):
+    init = Frames.__init__
+
+    def live(self, source):
+        init(self, source)
+        self.is_live = True
+
+    monkeypatch.setattr(Frames, "__init__", live)
+    monkeypatch.setattr(track, "monotonic", count(100, 10).__next__)  # ten seconds a frame
+    report = tmp_path / "report.json"
+    command = ["track", str(clip), "--output", str(tmp_path / "out"), "--json", str(report)]
+    assert main(command) == 0
+    assert len(json.loads(report.read_text())["tracks"]) == 11
 
 
 def test_interrupted_work_is_kept(clip, tmp_path, monkeypatch, capsys):

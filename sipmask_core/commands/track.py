@@ -20,6 +20,7 @@ from __future__ import annotations
 import sys
 from contextlib import ExitStack
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from sipmask_core.commands.model_arguments import (
@@ -118,7 +119,9 @@ def run(args: argparse.Namespace) -> int:
             coco = stack.enter_context(ResultsFile(args.coco, predictor.class_names))
         bar = stack.enter_context(tqdm(total=frames.count, unit="frame", disable=None))
         for frame in frames:
-            instances = tracker.update(predictor(frame.image), frame.index / fps)
+            # A camera does not wait for the model, whatever rate it says.
+            seconds = monotonic() if frames.is_live else frame.index / fps
+            instances = tracker.update(predictor(frame.image), seconds)
             history.add(instances)
             if coco:
                 coco.add(frame.name, instances, image_id=frame.index)
