@@ -59,15 +59,20 @@ def add_run_arguments(parser: argparse.ArgumentParser, items: str, formats: str 
 
 def check_run_arguments(args: argparse.Namespace, more_of_a_run: Sequence[str] = ()) -> None:
     """Raises InputError for numbers below 1 and, with --results, options of a model's run."""
-    for option in (*_OF_A_RUN, *more_of_a_run):
+    refuse_beside_results(args, (*_OF_A_RUN, *more_of_a_run))
+    for option, number in (("--limit", args.limit), ("--workers", args.workers)):
+        if number is not None and number < 1:
+            raise InputError(f"{option} is {number}; it must be 1 or more.")
+
+
+def refuse_beside_results(args: argparse.Namespace, options: Sequence[str]) -> None:
+    """Raises InputError where one of the options is given and, by --results, no model runs."""
+    for option in options:
         value = getattr(args, option)
         if args.results is not None and value is not None and value is not False:
             raise InputError(
                 f"--{option.replace('_', '-')} is for a model's run; with --results none runs."
             )
-    for option, number in (("--limit", args.limit), ("--workers", args.workers)):
-        if number is not None and number < 1:
-            raise InputError(f"{option} is {number}; it must be 1 or more.")
 
 
 def load_evaluated(args: argparse.Namespace, class_names: Sequence[str]) -> Predictor:

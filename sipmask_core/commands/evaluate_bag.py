@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from sipmask_core.commands.data_set_run import refuse_beside_results
 from sipmask_core.commands.model_arguments import (
     add_model_arguments,
     load_predictor,
@@ -116,8 +117,7 @@ def _evaluate(args: argparse.Namespace) -> int:
 
     if args.results is None and args.results_topic:
         raise InputError("--results-topic is of use with --results only.")
-    if args.results is not None and args.overlay:
-        raise InputError("--overlay draws what a model finds; with --results none runs.")
+    refuse_beside_results(args, ("overlay", "checkpoint", "preset"))
     task = Task(
         recording=args.recording,
         output=args.output or Path(f"{args.recording.resolve().stem}_evaluation"),
