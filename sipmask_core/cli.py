@@ -34,7 +34,8 @@ examples:
   sipmask presets                                       the configurations that can be built
   sipmask predict --help                                options and examples of one verb
 
-exit status: 0 done; 1 done, with failures that were named; 2 wrong usage or bad input
+exit status: 0 done; 1 done, with failures that were named; 2 wrong usage or bad input;
+             130 interrupted
 """
 
 

@@ -14,6 +14,9 @@ from sipmask_core.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import numpy as np
+    from numpy.typing import NDArray
+
 
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
@@ -56,6 +59,18 @@ def write_json(path: Path | str, record: Any) -> None:
     """Write `record` as indented JSON, atomically. Raises InputError when it cannot be written."""
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def write_image(path: Path | str, image: NDArray[np.uint8]) -> None:
+    """Write an (H, W, 3) BGR image in the format that the suffix names, atomically.
+
+    Raises InputError when it cannot be written.
+    """
+    import cv2
+
+    encoded = cv2.imencode(Path(path).suffix, image)[1]
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(encoded.tobytes())
 
 
 def write_zip(path: Path | str, name: str, content: str) -> None:

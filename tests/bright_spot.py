@@ -13,6 +13,7 @@ class BrightSpotPredictor:
     model_name = "bright_spot"
     device = torch.device("cpu")
     precision = "fp32"
+    score_threshold = 0.3
 
     def __call__(self, image):
         ys, xs = np.nonzero(image.min(axis=2) > 200)

@@ -510,6 +510,13 @@ def test_the_command_evaluates_a_bag_with_a_model_file(recording, tmp_path, caps
     assert "exists; choose another --output" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", [["--overlay"], ["--checkpoint", "model.safetensors"]])
+def test_options_of_a_model_are_refused_beside_results(recording, capsys, option):
+    command = ["evaluate", "bag", str(recording), "--results", str(recording), *option]
+    assert main(command) == 2
+    assert f"{option[0]} is for a model's run; with --results none runs" in capsys.readouterr().err
+
+
 def test_without_rosbags_one_sentence_says_what_is_missing(monkeypatch, recording, capsys):
     monkeypatch.setitem(sys.modules, "sipmask_ros.bag", None)
     assert main(["evaluate", "bag", str(recording)]) == 2

@@ -7,8 +7,9 @@ import pytest
 from coco_cases import FIRST, SECOND, FakePredictor, entry, ground_truth, result
 from coco_squares import write_squares
 
+from sipmask_core import distributed
 from sipmask_core.cli import main
-from sipmask_core.commands import evaluate_coco as evaluate_command
+from sipmask_core.commands import data_set_run
 
 
 def evaluate(*arguments):
@@ -48,7 +49,7 @@ def test_a_limit_ignores_the_results_of_other_images(tmp_path, capsys):
 
 @pytest.fixture
 def fake_model(monkeypatch):
-    monkeypatch.setattr(evaluate_command, "load_predictor", lambda *_, **__: FakePredictor())
+    monkeypatch.setattr(data_set_run, "load_predictor", lambda *_, **__: FakePredictor())
 
 
 @pytest.mark.usefixtures("fake_model")
@@ -72,10 +73,42 @@ def test_a_file_that_cannot_be_written_is_refused_before_the_model_runs(
     def too_early(*_, **__):
         raise AssertionError("the model is there already")
 
-    monkeypatch.setattr(evaluate_command, "load_predictor", too_early)
+    monkeypatch.setattr(data_set_run, "load_predictor", too_early)
     path, images = write_squares(tmp_path)
     assert evaluate("--annotations", path, "--images", images, option, path / "x.json") == 2
     assert f"Cannot make the folder {path}" in capsys.readouterr().err
+
+
+def test_a_zip_that_cannot_be_written_is_refused_before_the_model_runs(
+    tmp_path, capsys, monkeypatch
+):
+    monkeypatch.delattr(data_set_run, "load_predictor")
+    path, images = write_squares(tmp_path)
+    (tmp_path / "lite.zip").mkdir()
+    target = tmp_path / "lite.json"
+    assert evaluate("--annotations", path, "--images", images, "--submission", target) == 2
+    assert f"Cannot write {tmp_path / 'lite.zip'}: it is a folder" in capsys.readouterr().err
+
+
+def test_of_several_processes_one_scores_existing_results(tmp_path, capsys, monkeypatch):
+    truth = ground_truth(tmp_path, [entry(1, 1, FIRST)])
+    results, record = tmp_path / "results.json", tmp_path / "scores.json"
+    results.write_text(json.dumps([result(1, FIRST, 0.9)]))
+    monkeypatch.setattr(distributed, "rank", lambda: 1)
+    assert evaluate("--annotations", truth.path, "--results", results, "--json", record) == 0
+    assert capsys.readouterr().out == "" and not record.exists()
+
+
+@pytest.mark.usefixtures("fake_model")
+def test_a_model_without_some_of_the_classes_misses_their_objects(tmp_path, capsys):
+    path, images = write_squares(tmp_path)
+    document = json.loads(path.read_text())
+    document["categories"].append({"id": 77, "name": "gryphon"})
+    path.write_text(json.dumps(document))
+    assert evaluate("--annotations", path, "--images", images) == 0
+    assert "does not know 1 of the 2 classes, whose objects count as missed: gryphon." in (
+        capsys.readouterr().out
+    )
 
 
 def test_the_command_wants_images_or_results(tmp_path, capsys):
@@ -111,7 +144,7 @@ def test_results_and_images_together_are_scored_and_drawn_without_a_model(tmp_pa
     path, images = write_squares(tmp_path)
     saved = tmp_path / "results.json"
     assert evaluate("--annotations", path, "--images", images, "--save-results", saved) == 0
-    monkeypatch.delattr(evaluate_command, "load_predictor")
+    monkeypatch.delattr(data_set_run, "load_predictor")
     output = tmp_path / "output"
     arguments = ("--annotations", path, "--results", saved, "--output", output)
     assert evaluate(*arguments) == 0
@@ -179,6 +212,8 @@ def test_an_interrupted_run_with_other_options_is_not_gone_on_with(tmp_path, cap
     with monkeypatch.context() as patch:
         stop_at(patch, 3, KeyboardInterrupt)
         assert evaluate(*arguments) == 130
+    assert evaluate(*arguments, "--limit", 5) == 2
+    assert "limit was not given and is 5. Repeat" in capsys.readouterr().err
     assert evaluate(*arguments, "--score-threshold", 0.3) == 2
     error = capsys.readouterr().err
     assert "score_threshold was not given and is 0.3" in error and "--restart" in error
@@ -208,6 +243,9 @@ def test_a_list_of_images_without_annotations_gives_a_submission_and_no_scores(t
         (("--submission", "lite.zip"), "its name must end in .json"),
         (("--submission", "lite.json", "--limit", 1), "A --submission is about all images"),
         (("--results", "results.json", "--save-results", "x.json"), "with --results none runs"),
+        (("--results", "results.json", "--restart"), "--restart is for a model's run"),
+        (("--results", "results.json", "--checkpoint", "x.pth"), "--checkpoint is for a model's"),
+        (("--restart",), "--restart is of use with --output, --save-results or --submission only"),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(tmp_path, capsys, options, complaint):

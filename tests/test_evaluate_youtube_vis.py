@@ -13,8 +13,9 @@ from moving_squares import SIZE, SquareSpotter, write_videos
 from official import OFFICIAL
 
 import sipmask_core as sm
+from sipmask_core import distributed
 from sipmask_core.cli import main
-from sipmask_core.commands import evaluate_youtube_vis
+from sipmask_core.commands import data_set_run
 from sipmask_core.data.youtube_vis import read_videos
 from sipmask_core.evaluation.video_results import read_results
 
@@ -27,7 +28,7 @@ def videos(tmp_path):
 @pytest.fixture
 def spotter(monkeypatch):
     predictor = SquareSpotter()
-    monkeypatch.setattr(evaluate_youtube_vis, "load_predictor", lambda *_, **__: predictor)
+    monkeypatch.setattr(data_set_run, "load_predictor", lambda *_, **__: predictor)
     return predictor
 
 
@@ -48,7 +49,10 @@ def test_a_model_that_sees_everything_scores_one(videos, spotter, tmp_path, caps
     assert evaluate(*on(videos), "--save-results", saved, "--json", scores) == 0
     out = capsys.readouterr().out
     assert "3 videos, 12 frames, 6 results" in out
-    assert [line.split()[0] for line in out.splitlines()[-4:]] == ["HOTA", "all", "bar", "square"]
+    *_, header, first, second, third, written = out.splitlines()
+    rows = [line.split()[0] for line in (header, first, second, third)]
+    assert rows == ["HOTA", "all", "bar", "square"]
+    assert written == f"Written: {saved}, {scores}"
     record = json.loads(scores.read_text())
     assert (record["videos"], record["frames"], record["results"]) == (3, 12, 6)
     for figures in (record, *record["by_class"].values()):
@@ -82,6 +86,17 @@ def test_saved_results_score_the_same_without_a_model(videos, spotter, tmp_path,
         assert first[key] == second[key]
     assert first["by_class"]["bar"]["segm"]["AP"] == 0
     assert 0 < first["by_class"]["square"]["tracking"]["IDF1"] < 1
+
+
+def test_of_several_processes_one_scores_existing_results(
+    videos, spotter, tmp_path, capsys, monkeypatch
+):
+    saved, scores = tmp_path / "results.json", tmp_path / "scores.json"
+    assert evaluate(*on(videos), "--save-results", saved) == 0
+    capsys.readouterr()
+    monkeypatch.setattr(distributed, "rank", lambda: 1)
+    assert evaluate("--annotations", videos[0], "--results", saved, "--json", scores) == 0
+    assert capsys.readouterr().out == "" and not scores.exists()
 
 
 def test_a_zip_is_what_the_server_takes(videos, spotter, tmp_path):
@@ -131,6 +146,8 @@ def test_what_was_kept_of_another_run_is_refused_or_forgotten(videos, spotter, t
     spotter.interrupt_at = 8
     assert evaluate(*on(videos), "--save-results", saved) == 130
     spotter.interrupt_at = None
+    assert evaluate(*on(videos), "--save-results", saved, "--limit", 1) == 2
+    assert "limit was not given and is 1. Repeat" in capsys.readouterr().err
     slower = (*on(videos), "--save-results", saved, "--fps", 6)
     assert evaluate(*slower) == 2
     assert "fps was not given and is 6.0" in capsys.readouterr().err
@@ -157,6 +174,12 @@ def test_without_truth_there_must_be_something_to_write(videos, spotter, capsys)
     assert evaluate(*on(videos)) == 2
     assert "has no tracks to compare with; give --save-results FILE" in capsys.readouterr().err
     assert spotter.images == 0
+
+
+def test_results_cannot_be_scored_without_truth(videos, tmp_path, capsys):
+    change(videos[0], annotations=[])
+    assert evaluate("--annotations", videos[0], "--results", tmp_path / "results.json") == 2
+    assert capsys.readouterr().err.endswith("has no tracks to compare with.\n")
 
 
 def test_a_limit_counts_videos_and_ignores_the_results_of_others(videos, spotter, tmp_path):

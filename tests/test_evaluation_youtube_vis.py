@@ -466,9 +466,11 @@ def test_the_order_of_results_with_different_scores_does_not_matter():
     assert score(annotations, results) == score(annotations, results[::-1])
 
 
-def test_the_table_has_a_row_for_all_and_one_per_class():
+def test_the_table_has_a_row_for_all_and_one_per_class_with_ground_truth():
     annotations, results = random_case(1)
     lines = format_scores(score(annotations, results)).splitlines()
     assert lines[0].split() == list(METRICS)
-    assert [line.split("  ")[0] for line in lines[1:]] == ["all", *annotations.class_names]
+    labels = {track.label for video in annotations.videos for track in video.tracks}
+    assert labels == {0, 1, 2} and len(annotations.class_names) == 4
+    assert [line.split("  ")[0] for line in lines[1:]] == ["all", "class 0", "class 1", "class 2"]
     assert all(len(a) == len(b) for a, b in pairwise(lines))

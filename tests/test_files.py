@@ -1,10 +1,12 @@
 import json
 import zipfile
 
+import cv2
+import numpy as np
 import pytest
 
 from sipmask_core.errors import InputError
-from sipmask_core.files import atomic_path, require_writable, write_json, write_zip
+from sipmask_core.files import atomic_path, require_writable, write_image, write_json, write_zip
 
 
 def test_the_file_appears_when_the_block_ends(tmp_path):
@@ -66,3 +68,13 @@ def test_a_zip_has_the_one_file_and_the_same_bytes_for_the_same_content(tmp_path
     assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
     with zipfile.ZipFile(tmp_path / "a.zip") as archive:
         assert archive.namelist() == ["results.json"] and archive.read("results.json") == b"[]"
+
+
+def test_an_image_comes_back_and_one_that_cannot_be_written_is_named(tmp_path):
+    image = np.random.default_rng(0).integers(0, 255, (5, 7, 3), np.uint8)
+    path = tmp_path / "new" / "ü.png"
+    write_image(path, image)
+    assert np.array_equal(cv2.imread(str(path)), image)
+    (tmp_path / "b.png").mkdir()
+    with pytest.raises(InputError, match=r"Cannot write .*b\.png: it is a folder"):
+        write_image(tmp_path / "b.png", image)

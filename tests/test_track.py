@@ -2,6 +2,7 @@
 
 import json
 import signal
+from itertools import count
 
 import cv2
 import numpy as np
@@ -12,6 +13,7 @@ from pycocotools.coco import COCO
 
 import sipmask_core as sm
 from sipmask_core.cli import main
+from sipmask_core.commands import track
 from sipmask_core.data.video import Frames, VideoWriter
 
 
@@ -36,8 +38,8 @@ def clip(tmp_path):
 
 def test_a_video_gives_video_timeline_results_and_report(clip, tmp_path, capsys):
     out = tmp_path / "tracked"
-    command = ["track", str(clip), "--output", str(out), "--results", str(out / "results.json")]
-    assert main([*command, "--json", str(out / "report.json")]) == 0
+    files = ("--save-results", str(out / "results.json"), "--json", str(out / "report.json"))
+    assert main(["track", str(clip), "--output", str(out), *files]) == 0
     assert sorted(path.name for path in out.iterdir()) == [
         "clip.mp4",
         "clip_timeline.png",
@@ -54,6 +56,7 @@ def test_a_video_gives_video_timeline_results_and_report(clip, tmp_path, capsys)
         {"id": 0, "class": "person", "frames": 11, "seen": [[0, 5], [9, 13]]}
     ]
     assert (report["frames"], report["instances"], report["fps"]) == (14, 11, 20)
+    assert (report["mode"], report["score_threshold"]) == ("online", 0.3)
     assert len(report["provenance"]["inputs"][str(clip)]) == 64
 
     (result,) = json.loads((out / "results.json").read_text())
@@ -107,6 +110,21 @@ def test_how_long_a_lost_object_is_looked_for_can_be_chosen(clip, tmp_path):
     assert [track["id"] for track in json.loads(report.read_text())["tracks"]] == [0, 1]
 
 
+def test_the_time_of_a_camera_is_that_of_the_clock(clip, tmp_path, monkeypatch):
+    init = Frames.__init__
+
+    def live(self, source):
+        init(self, source)
+        self.is_live = True
+
+    monkeypatch.setattr(Frames, "__init__", live)
+    monkeypatch.setattr(track, "monotonic", count(100, 10).__next__)  # ten seconds a frame
+    report = tmp_path / "report.json"
+    command = ["track", str(clip), "--output", str(tmp_path / "out"), "--json", str(report)]
+    assert main(command) == 0
+    assert len(json.loads(report.read_text())["tracks"]) == 11
+
+
 def test_interrupted_work_is_kept(clip, tmp_path, monkeypatch, capsys):
     see = BrightSpotPredictor.__call__
     calls = []
@@ -119,7 +137,7 @@ def test_interrupted_work_is_kept(clip, tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(BrightSpotPredictor, "__call__", see_and_interrupt)
     out = tmp_path / "tracked"
-    command = ["track", str(clip), "--output", str(out), "--results", str(out / "r.json")]
+    command = ["track", str(clip), "--output", str(out), "--save-results", str(out / "r.json")]
     assert main(command) == 130
     assert "Interrupted after 3 frames: 1 tracks" in capsys.readouterr().out
     with Frames(out / "clip.mp4") as frames:

@@ -164,7 +164,10 @@ BROKEN = {
         r"\.segmentations\[0\]\.size is \[9, 9\], expected \[80, 80\]",
     ),
     "a box of three": (("bboxes", [[1, 2, 3], None, None, None]), r"\.bboxes\[0\] is \[1, 2, 3\]"),
-    "a text for an area": (("areas", ["1", None, None, None]), r"\.areas\[0\] is \['1'\]"),
+    "a text for an area": (
+        ("areas", ["1", None, None, None]),
+        r"\.areas\[0\] is '1', expected a finite number",
+    ),
     "a crowd of two": (("iscrowd", 2), r"\.iscrowd is 2, expected 0 or 1"),
     "id 0": (("id", 0), r"annotations\[id=0\]\.id is 0, expected an integer >= 1"),
 }

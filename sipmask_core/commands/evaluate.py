@@ -18,7 +18,7 @@ from sipmask_core.commands import evaluate_bag, evaluate_coco, evaluate_youtube_
 if TYPE_CHECKING:
     import argparse
 
-SUMMARY = "measure AP on a data set"
+SUMMARY = "score a model on a data set or a recording"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -7,10 +7,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from sipmask_core.commands.data_set_run import refuse_beside_results
 from sipmask_core.commands.model_arguments import (
     add_model_arguments,
     load_predictor,
     model_files,
+    ran_with,
 )
 from sipmask_core.errors import InputError
 
@@ -115,8 +117,7 @@ def _evaluate(args: argparse.Namespace) -> int:
 
     if args.results is None and args.results_topic:
         raise InputError("--results-topic is of use with --results only.")
-    if args.results is not None and args.overlay:
-        raise InputError("--overlay draws what a model finds; with --results none runs.")
+    refuse_beside_results(args, ("overlay", "checkpoint", "preset"))
     task = Task(
         recording=args.recording,
         output=args.output or Path(f"{args.recording.resolve().stem}_evaluation"),
@@ -142,9 +143,7 @@ def _evaluate(args: argparse.Namespace) -> int:
         inputs += Bag(args.results).files
     report, failures = evaluate(task, predictor)
     if predictor is not None:
-        report["model"] = predictor.model_name
-        report["precision"] = predictor.precision
-        report["score_threshold"] = predictor.score_threshold
+        report |= ran_with(predictor)
     report["provenance"] = provenance(inputs, predictor.device if predictor else None)
     for place in places:
         write_json(place, report)

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sipmask_core.commands.model_arguments import (
-    add_model_arguments,
-    load_predictor,
+from sipmask_core.commands.data_set_run import (
+    add_run_arguments,
+    check_run_arguments,
+    load_evaluated,
     made_by,
-    model_files,
+    rate,
+    run_model,
+    telling_what_is_kept,
 )
+from sipmask_core.commands.model_arguments import add_model_arguments, model_files
 from sipmask_core.errors import InputError
 
 if TYPE_CHECKING:
+    from sipmask_core.commands.data_set_run import Share
     from sipmask_core.data.coco import CocoAnnotations
     from sipmask_core.evaluation.coco import Evaluation
     from sipmask_core.evaluation.partial_results import PartialResults
@@ -71,36 +74,16 @@ def add_arguments(kinds: Any) -> None:
         metavar="N",
         help="only the N images that `sipmask train --hold-out N` keeps for validation",
     )
-    coco.add_argument("--limit", type=int, metavar="N", help="only the first N images")
-    coco.add_argument(
-        "--score-threshold",
-        type=float,
-        metavar="S",
-        help="lowest score that counts (default: 0.05; the authors' presets keep their own)",
-    )
-    coco.add_argument(
-        "--workers",
-        type=int,
-        default=4,
-        metavar="N",
-        help="threads that decode images ahead (default: 4)",
-    )
     coco.add_argument(
         "--output", type=Path, metavar="DIR", help="folder for report, results and pictures"
     )
-    coco.add_argument(
-        "--save-results", type=Path, metavar="FILE", help="write the model's results there"
-    )
-    coco.add_argument("--json", type=Path, metavar="FILE", help="write the report there")
     coco.add_argument(
         "--submission",
         type=Path,
         metavar="FILE",
         help="write what COCO's test-dev server takes: this .json, and beside it a .zip of it",
     )
-    coco.add_argument(
-        "--restart", action="store_true", help="forget what an interrupted run has finished"
-    )
+    add_run_arguments(coco, "images")
     add_model_arguments(coco)
     coco.set_defaults(evaluate=_evaluate)
 
@@ -108,72 +91,65 @@ def add_arguments(kinds: Any) -> None:
 def _evaluate(args: argparse.Namespace) -> int:
     from sipmask_core.data.coco import read_annotations, require_images
     from sipmask_core.distributed import is_main
-    from sipmask_core.evaluation.coco import evaluate, format_classes, format_scores
     from sipmask_core.evaluation.coco_results import read_results
     from sipmask_core.files import require_writable, write_json
     from sipmask_core.provenance import provenance
 
     _check_usage(args)
+    if args.results is not None and not is_main():
+        return 0
     reports = _places(args.json, args.output, "report.json")
     saved = [] if args.results else _places(args.save_results, args.output, "results.json")
     everything = read_annotations(args.annotations, need_truth=not saved and not args.submission)
     annotations = _chosen(everything, args)
     if args.images is not None:
         require_images(annotations, args.images)
-    for place in (*reports, *saved, *_places(args.submission)):
+    for place in (*reports, *saved, *_submitted(args)):
         require_writable(place)
 
     report: dict[str, Any] = {"protocol": "coco", "images": len(annotations.images)}
     inputs = [args.annotations]
     device = None
+    folders = {}
     if args.results is not None:
         chosen = {image.id for image in annotations.images}
         results = [r for r in read_results(args.results, everything) if r["image_id"] in chosen]
         inputs.append(args.results)
         _write_results(results, [], args.submission)
     else:
-        predictor = load_predictor(args, score_threshold=args.score_threshold)
+        predictor = load_evaluated(args, annotations.class_names)
+        results, run = _run_model(predictor, annotations, args, saved)
+        if not is_main():
+            return 0
+        report |= run
         device = predictor.device
         inputs += model_files(args)
-        results, speed = _run_model(predictor, annotations, args, saved)
-        report |= speed
-    if not is_main():
-        return 0
+        folders[args.images] = annotations.files(args.images)
     report["results"] = len(results)
     print(f"{len(annotations.images)} images, {len(results)} results")
-    evaluations = {}
-    if annotations.has_truth:
-        evaluations = evaluate(annotations, results)
-        scores = {kind: evaluation.scores for kind, evaluation in evaluations.items()}
-        overall = {kind: of_kind.overall for kind, of_kind in scores.items()}
-        by_class = {kind: of_kind.by_class for kind, of_kind in scores.items()}
-        report |= {**overall, "by_class": by_class}
-        print(f"{format_scores(overall)}\n\n{format_classes(by_class)}")
-    else:
-        print(f"{args.annotations} has no annotations: nothing is scored.")
-    folders = {args.images: annotations.files(args.images)} if device is not None else {}
+    evaluations = _scored(annotations, results, report)
     report["provenance"] = provenance(inputs, device, folders)
     for place in reports:
         write_json(place, report)
-    if args.output is not None:
-        if evaluations:
-            _draw(args, annotations, evaluations)
-        print(f"Written: {args.output}")
+    if args.output is not None and evaluations:
+        _draw(args, annotations, evaluations)
+    written = [place for place in (args.output, args.save_results, args.json) if place]
+    if written:
+        print(f"Written: {', '.join(map(str, written))}")
     return 0
 
 
 def _check_usage(args: argparse.Namespace) -> None:
     if args.results is None and args.images is None:
         raise InputError("Give --images, to run a model, or --results, to score a file.")
-    if args.results is not None and args.save_results is not None:
-        raise InputError("--save-results keeps what a model finds; with --results none runs.")
-    for option, value in (
-        ("--hold-out", args.hold_out),
-        ("--limit", args.limit),
-        ("--workers", args.workers),
-    ):
-        if value is not None and value < 1:
-            raise InputError(f"{option} is {value}; it must be 1 or more.")
+    check_run_arguments(args)
+    if args.hold_out is not None and args.hold_out < 1:
+        raise InputError(f"--hold-out is {args.hold_out}; it must be 1 or more.")
+    if args.restart and not (args.output or args.save_results or args.submission):
+        raise InputError(
+            "--restart is of use with --output, --save-results or --submission only: nothing else"
+            " is kept."
+        )
     if args.submission is not None:
         if args.submission.suffix != ".json":
             raise InputError(f"--submission is {args.submission}; its name must end in .json.")
@@ -184,6 +160,11 @@ def _check_usage(args: argparse.Namespace) -> None:
 def _places(file: Path | None, folder: Path | None = None, name: str = "") -> list[Path]:
     """Where to write: what is asked for by itself and as a part of --output."""
     return [*([file] if file else []), *([folder / name] if folder else [])]
+
+
+def _submitted(args: argparse.Namespace) -> list[Path]:
+    """The two files of --submission."""
+    return [args.submission, args.submission.with_suffix(".zip")] if args.submission else []
 
 
 def _chosen(annotations: CocoAnnotations, args: argparse.Namespace) -> CocoAnnotations:
@@ -197,46 +178,18 @@ def _run_model(
     predictor: Predictor, annotations: CocoAnnotations, args: argparse.Namespace, saved: list[Path]
 ) -> tuple[list[Result], dict[str, Any]]:
     """What the model finds, written where it is asked for; and what the report says of the run."""
-    from sipmask_core.distributed import gathered, is_main, world_size
-    from sipmask_core.evaluation.detection import (
-        evaluation_threshold,
-        format_latencies,
-        latencies,
-        own_share,
-    )
-    from sipmask_core.evaluation.partial_results import PartialResults
+    from sipmask_core.evaluation.detection import own_share
 
-    if args.score_threshold is None:
-        predictor.score_threshold = evaluation_threshold(predictor.preset)
-    places = [*saved, *_places(args.submission)]
-    with ExitStack() as stack:
-        partial = None
-        if places and world_size() == 1:
-            making = {
-                "annotations": annotations.sha256,
-                "images": len(annotations.images),
-                "image_names": annotations.image_names_sha256,
-                **made_by(args, predictor),
-            }
-            partial = PartialResults(places[0], making, restart=args.restart)
-            stack.enter_context(partial)
-        share, rate = _detect(predictor, own_share(annotations), args, partial)
-        images = gathered(share, len(annotations.images))
-        results = [result for of_image, _ in images for result in of_image]
-        if is_main():
-            _write_results(results, saved, args.submission)
-        if partial is not None:
-            partial.remove()
-    report: dict[str, Any] = {
-        "model": predictor.model_name,
-        "precision": predictor.precision,
-        "score_threshold": predictor.score_threshold,
-    }
-    if is_main():
-        latency = latencies([seconds for _, seconds in images])
-        report |= {"images_per_second": rate * world_size(), "latency_ms": latency}
-        print(f"{report['images_per_second']:.1f} images/s; {format_latencies(latency)}")
-    return results, report
+    return run_model(
+        predictor,
+        lambda partial: _detect(predictor, own_share(annotations), args, partial),
+        lambda results: _write_results(results, saved, args.submission),
+        count=len(annotations.images),
+        unit="image",
+        places=[*saved, *_submitted(args)],
+        making=made_by(args, predictor, annotations.sha256) | {"hold_out": args.hold_out},
+        restart=args.restart,
+    )
 
 
 def _detect(
@@ -244,11 +197,8 @@ def _detect(
     annotations: CocoAnnotations,
     args: argparse.Namespace,
     partial: PartialResults | None,
-) -> tuple[list[Any], float]:
-    """[results, seconds] of each image, those that an earlier run has finished included.
-
-    The second value is how many images this run has worked off per second; 0 where it cannot tell.
-    """
+) -> Share:
+    """Go through the images that are left."""
     from tqdm import tqdm
 
     from sipmask_core.distributed import is_main
@@ -258,26 +208,19 @@ def _detect(
     total = len(annotations.images)
     left = replace(annotations, images=tuple(i for i in annotations.images if i.id not in found))
     ends = []
-    with tqdm(total=total, initial=len(found), unit="image", disable=not is_main()) as bar:
-        try:
-            for image in detect(predictor, left, args.images, args.workers):
-                found[image.image_id] = [image.results, image.seconds]
-                if partial is not None:
-                    partial.add(image.image_id, found[image.image_id])
-                ends.append(time.perf_counter())
-                bar.update()
-        except BaseException:
-            bar.close()
-            if partial is not None and found:
-                print(
-                    f"sipmask: {len(found)} of {total} images are finished and kept in"
-                    f" {partial.path}; the same command goes on from there.",
-                    file=sys.stderr,
-                )
-            raise
-    # The first image has the start of the threads and the warm-up in it.
-    rate = (len(ends) - 1) / (ends[-1] - ends[0]) if len(ends) > 1 else 0.0
-    return [found[image.id] for image in annotations.images], rate
+    with (
+        telling_what_is_kept(partial, total, "images"),
+        tqdm(
+            total=total, initial=len(found), unit="image", disable=None if is_main() else True
+        ) as bar,
+    ):
+        for image in detect(predictor, left, args.images, args.workers):
+            found[image.image_id] = [image.results, [image.seconds]]
+            if partial is not None:
+                partial.add(image.image_id, found[image.image_id])
+            ends.append(time.perf_counter())
+            bar.update()
+    return [found[image.id] for image in annotations.images], rate(ends)
 
 
 def _write_results(results: list[Result], saved: list[Path], submission: Path | None) -> None:
@@ -291,20 +234,34 @@ def _write_results(results: list[Result], saved: list[Path], submission: Path | 
         print(f"Submission: {archive}")
 
 
+def _scored(
+    annotations: CocoAnnotations, results: list[Result], report: dict[str, Any]
+) -> dict[str, Evaluation]:
+    """The figures, printed and put into the report; none for images without annotations."""
+    from sipmask_core.evaluation.coco import evaluate, format_classes, format_scores
+
+    if not annotations.has_truth:
+        print(f"{annotations.path} has no annotations: nothing is scored.")
+        return {}
+    evaluations = evaluate(annotations, results)
+    overall = {kind: evaluation.scores.overall for kind, evaluation in evaluations.items()}
+    by_class = {kind: evaluation.scores.by_class for kind, evaluation in evaluations.items()}
+    report |= {**overall, "by_class": by_class}
+    print(f"{format_scores(overall)}\n\n{format_classes(by_class)}")
+    return evaluations
+
+
 def _draw(
     args: argparse.Namespace, annotations: CocoAnnotations, evaluations: dict[str, Evaluation]
 ) -> None:
     """The pictures of --output."""
-    import cv2
-
     from sipmask_core.evaluation.mistakes import draw_mistakes
     from sipmask_core.evaluation.precision_recall import draw_precision_recall
-    from sipmask_core.files import atomic_path
+    from sipmask_core.files import write_image
 
     scores = {kind: evaluation.scores for kind, evaluation in evaluations.items()}
     draw_precision_recall(args.output / "precision_recall.png", scores)
     if args.images is not None:
         evaluation = evaluations.get("segm") or evaluations["bbox"]
         sheet = draw_mistakes(annotations, args.images, evaluation)
-        with atomic_path(args.output / "mistakes.jpg") as temporary:
-            cv2.imwrite(str(temporary), sheet)
+        write_image(args.output / "mistakes.jpg", sheet)

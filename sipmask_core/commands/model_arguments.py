@@ -1,8 +1,7 @@
-"""The options that choose a model and where it runs, shared by the verbs that run one."""
+"""The options that choose a model and where it runs, and what reports say of it."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,20 +97,12 @@ def model_files(args: argparse.Namespace) -> list[Path]:
     return [weights_file(args)]
 
 
-def made_by(args: argparse.Namespace, predictor: Predictor) -> dict[str, Any]:
-    """What decides the results of the model on given images, for `PartialResults`.
-
-    args: with --score-threshold beside the options of `add_model_arguments`.
-    """
-    from sipmask_core.provenance import package_versions, sha256
-
+def ran_with(predictor: Predictor) -> dict[str, Any]:
+    """What a report says of the model."""
     return {
-        "weights": [sha256(path) for path in model_files(args)],
-        "preset": asdict(predictor.preset),
-        "score_threshold": args.score_threshold,
+        "model": predictor.model_name,
         "precision": predictor.precision,
-        "device": predictor.device.type,
-        **package_versions(),
+        "score_threshold": predictor.score_threshold,
     }
 
 

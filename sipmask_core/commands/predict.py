@@ -19,15 +19,17 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sipmask_core.commands.model_arguments import add_model_arguments, load_predictor, model_files
+from sipmask_core.commands.model_arguments import (
+    add_model_arguments,
+    load_predictor,
+    model_files,
+    ran_with,
+)
 from sipmask_core.errors import InputError
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator, Sequence
-
-    import numpy as np
-    from numpy.typing import NDArray
 
     from sipmask_core.data.video import Frame, Frames
     from sipmask_core.instances import Instances
@@ -105,9 +107,7 @@ def run(args: argparse.Namespace) -> int:
             if interruption.requested:
                 break
         if results:
-            record["model"] = predictor.model_name
-            record["precision"] = predictor.precision
-            results.finish(record)
+            results.finish(record | ran_with(predictor))
     for failure in failures:
         print(f"sipmask: {failure}", file=sys.stderr)
     written = [str(place) for place in (args.output if overlays else None, args.json) if place]
@@ -148,12 +148,13 @@ class _Overlays:
         """What draws and saves one frame of this source: a picture, or a frame of one video."""
         from sipmask_core.data.video import FPS_WHERE_UNKNOWN, VideoWriter
         from sipmask_core.drawing import draw_instances
+        from sipmask_core.files import write_image
 
         if not frames.is_video:
 
             def save(frame: Frame, instances: Instances) -> None:
                 path = self._unused(Path(frame.name))
-                _save_image(path, draw_instances(frame.image, instances, self._class_names))
+                write_image(path, draw_instances(frame.image, instances, self._class_names))
 
             yield save
             return
@@ -171,13 +172,3 @@ class _Overlays:
             number += 1
         self._used.add(path)
         return path
-
-
-def _save_image(path: Path, image: NDArray[np.uint8]) -> None:
-    import cv2
-
-    from sipmask_core.files import atomic_path
-
-    with atomic_path(path) as temporary:
-        if not cv2.imwrite(str(temporary), image):
-            raise InputError(f"Cannot write {path}: the folder must be writable and have space.")

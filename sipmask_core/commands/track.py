@@ -4,13 +4,13 @@ Writes into the output folder a video with masks in colours that stay with the i
 trail of where it was, and a plot of when each track was seen. Ctrl-C stops after the current frame
 and keeps what is done.
 
---results has an entry per track, with a mask or null for each frame that could be read, as
+--save-results has an entry per track, with a mask or null for each frame that could be read, as
 YouTube-VIS's server takes them; --coco one per object and frame, with track_id, in a file that
 pycocotools opens and whose image ids are frame numbers from 0 on.
 
 examples:
   sipmask track street.mp4 --output tracked/
-  sipmask track frames/ --fps 30 --output tracked/ --results tracked/results.json
+  sipmask track frames/ --fps 30 --output tracked/ --save-results tracked/results.json
   sipmask track street.mp4 --output tracked/ --coco tracked/instances.json
   sipmask track /dev/video0 --output tracked/ --json tracked/report.json --lost-seconds 3
 """
@@ -20,9 +20,15 @@ from __future__ import annotations
 import sys
 from contextlib import ExitStack
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING
 
-from sipmask_core.commands.model_arguments import add_model_arguments, load_predictor, model_files
+from sipmask_core.commands.model_arguments import (
+    add_model_arguments,
+    load_predictor,
+    model_files,
+    ran_with,
+)
 from sipmask_core.errors import InputError
 
 if TYPE_CHECKING:
@@ -37,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("input", metavar="INPUT", help="video, folder of frames, camera (/dev/video0) or stream")
     add("--output", type=Path, metavar="DIR", required=True, help="folder for video and plot")
     add(
-        "--results",
+        "--save-results",
         type=Path,
         metavar="FILE",
         help="write the tracks in YouTube-VIS's results format there (.json or .zip)",
@@ -48,9 +54,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="write each frame's objects in COCO's format there, with track ids",
     )
-    add("--json", type=Path, metavar="FILE", help="write counts, tracks and provenance there")
-    add("--fps", type=float, help="frames per second, where the input does not say; else 30")
-    add("--score-threshold", type=float, metavar="S", help="see `sipmask predict`")
+    add("--json", type=Path, metavar="FILE", help="write the report there")
+    add(
+        "--fps",
+        type=float,
+        metavar="F",
+        help="frames per second, where the input does not say; else 30",
+    )
+    add(
+        "--score-threshold",
+        type=float,
+        metavar="S",
+        help="lowest score of an object to be followed; by default the preset's",
+    )
     add(
         "--mode",
         choices=("online", "youtube-vis"),
@@ -87,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
     if args.lost_seconds is not None:
         settings = TrackerSettings(max_lost_seconds=args.lost_seconds)
     tracker = Tracker(args.mode, settings)
-    files = [path for path in (args.results, args.coco, args.json) if path]
+    files = [path for path in (args.save_results, args.coco, args.json) if path]
     for path in files:
         require_writable(path)
     predictor = load_predictor(args, score_threshold=args.score_threshold)
@@ -97,13 +113,15 @@ def run(args: argparse.Namespace) -> int:
         fps = args.fps or frames.fps or FPS_WHERE_UNKNOWN
         name = Path(frames.name).stem or "tracks"
         video = stack.enter_context(VideoWriter(args.output / f"{name}.mp4", fps))
-        history = TrackHistory(fps, keep_masks=args.results is not None)
+        history = TrackHistory(fps, keep_masks=args.save_results is not None)
         coco = None
         if args.coco:
             coco = stack.enter_context(ResultsFile(args.coco, predictor.class_names))
         bar = stack.enter_context(tqdm(total=frames.count, unit="frame", disable=None))
         for frame in frames:
-            instances = tracker.update(predictor(frame.image), frame.index / fps)
+            # A camera does not wait for the model, whatever rate it says.
+            seconds = monotonic() if frames.is_live else frame.index / fps
+            instances = tracker.update(predictor(frame.image), seconds)
             history.add(instances)
             if coco:
                 coco.add(frame.name, instances, image_id=frame.index)
@@ -120,15 +138,15 @@ def run(args: argparse.Namespace) -> int:
             coco.finish(origin)
     timeline = args.output / f"{name}_timeline.png"
     history.draw_timeline(timeline, predictor.class_names)
-    if args.results:
-        write_results(args.results, history.youtube_vis_results(predictor.class_names))
+    if args.save_results:
+        write_results(args.save_results, history.youtube_vis_results(predictor.class_names))
     if args.json:
         record = {
             "frames": history.frame_count,
             "fps": fps,
             "instances": history.instance_count,
             "tracks": history.tracks(predictor.class_names),
-            "model": predictor.model_name,
+            **ran_with(predictor),
             "mode": args.mode,
             "provenance": origin,
         }

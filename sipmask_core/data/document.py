@@ -139,8 +139,9 @@ class Document:
             bbox = coco_mask.toBbox(merged_rle(segmentation, size)).tolist()
         if area is None:
             area = float(coco_mask.area(merged_rle(segmentation, size)))
-        (area,) = _numbers([area], at_area, "one", True)
-        return Shape(_box(bbox, at_box), area, segmentation)
+        if not is_finite_number(area):
+            raise InputError(f"{at_area} is {_brief(area)}, expected a finite number.")
+        return Shape(_box(bbox, at_box), float(area), segmentation)
 
 
 def _segmentation(value: Any, size: Size, where: str) -> Polygons | Entry:

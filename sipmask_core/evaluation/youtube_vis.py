@@ -58,8 +58,9 @@ def score(annotations: VideoAnnotations, results: list[Result]) -> Scores:
 
 
 def format_scores(scores: Scores) -> str:
-    """A table of the figures: a row for all classes together, then one per class."""
-    rows = {"all": scores.overall, **scores.by_class}
+    """A table of the figures: all classes together, then each one that has ground truth."""
+    rows = {"all": scores.overall}
+    rows |= {name: values for name, values in scores.by_class.items() if values["AP"] > -1}
     width = max(len(name) for name in rows) + 2
     header = " " * width + "".join(f"{name:>8}" for name in METRICS)
     lines = (

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 
-from sipmask_core.files import atomic_path
+from sipmask_core.files import atomic_path, write_image
 from sipmask_core.training.tensorboard import TensorBoard, has_tensorboard
 
 if TYPE_CHECKING:
@@ -55,8 +54,7 @@ class Journal:
 
     def picture(self, image: NDArray[np.uint8], step: int) -> None:
         """Keep predictions beside ground truth, (H, W, 3) uint8 BGR, in place of earlier ones."""
-        with atomic_path(self._pictures) as temporary:
-            cv2.imwrite(str(temporary), image)
+        write_image(self._pictures, image)
         if self._board is not None:
             self._board.picture(image, step)
 
