@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rclpy.time import Time
 
 from sipmask_core.errors import InputError
-from sipmask_core.stopwatch import Stopwatch, stage, wait_for
+from sipmask_core.stopwatch import Stopwatch, stage
 from sipmask_ros.conversions import array_to_image, label_image
 from sipmask_ros.diagnostics import Outcome, Statistics
 from sipmask_ros.mailbox import Mailbox
@@ -123,7 +123,7 @@ class Segmenter:
     def _timing(self) -> AbstractContextManager[Stopwatch | None]:
         if not self._parameters.timing:
             return nullcontext()
-        return Stopwatch(lambda: wait_for(self._perceive.device)).listening()
+        return Stopwatch().listening(self._perceive.device)
 
     def _is_stale(self, header: Any) -> bool:
         limit = self._parameters.max_age
