@@ -110,9 +110,9 @@ class Segmenter:
         if (age := self._age(header)) is not None:
             self._statistics.add_latency(age)
             if stopwatch is not None:
-                way_here = age - (time.perf_counter() - arrived)
-                before = {"receive": way_here, "wait": taken - arrived}
-                self._statistics.add_stages(before | stopwatch.seconds)
+                here = time.perf_counter() - arrived
+                stages = {"receive": age - here, "wait": taken - arrived} | stopwatch.seconds
+                self._statistics.add_stages(stages | {"other": age - sum(stages.values())})
         if self._overlay.get_subscription_count():
             self._overlay.publish(self._perceive.to_overlay(percept))
         if self._labels.get_subscription_count():

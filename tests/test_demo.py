@@ -112,7 +112,7 @@ def test_a_node_that_dies_is_named_and_what_was_recorded_is_kept(name, start, tm
 
 def test_nodes_that_stay_silent_have_a_sentence_of_their_own(monkeypatch, tmp_path, capsys):
     class Silent:
-        def __init__(self, name, **parameters):
+        def __init__(self, name, parameters):
             pass
 
         def is_running(self):
@@ -122,7 +122,7 @@ def test_nodes_that_stay_silent_have_a_sentence_of_their_own(monkeypatch, tmp_pa
             return ""
 
     isolate_discovery()
-    monkeypatch.setattr(demo, "_Process", Silent)
+    monkeypatch.setattr(demo, "NodeProcess", Silent)
     monkeypatch.setattr(demo, "START_TIMEOUT", 0.5)
     assert demo.main(["--output", str(tmp_path / "demo")]) == 2
     assert "No image was segmented within 0.5 s" in capsys.readouterr().err
