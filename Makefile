@@ -44,7 +44,7 @@ bench: $(BUILT) ## time models and node on this machine, stage by stage: JSON an
 
 .PHONY: constraints
 constraints: $(BUILT) ## try the newest versions of everything and pin them in constraints.txt
-	@$(VENV)/bin/pip install --upgrade --upgrade-strategy eager -e '.[bag,demo,dev,ros,tensorboard]'
+	@$(VENV)/bin/pip install --upgrade --upgrade-strategy eager -e '.[bag,demo,dev,onnx,ros,tensorboard]'
 	@$(VENV)/bin/python .ci/constraints.py > constraints.txt.new
 	@mv constraints.txt.new constraints.txt
 
@@ -58,7 +58,7 @@ $(VENV)/bin/python:
 $(INSTALLED): pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "Installing PyTorch and ROS 2 into $(VENV) ..."
 	@$(if $(TORCH_INDEX),$(VENV)/bin/pip install -q -c constraints.txt --no-deps --index-url $(TORCH_INDEX) torch torchvision)
-	@$(VENV)/bin/pip install -q -c constraints.txt -e '.[bag,demo,dev,ros,tensorboard]'
+	@$(VENV)/bin/pip install -q -c constraints.txt -e '.[bag,demo,dev,onnx,ros,tensorboard]'
 	@touch $@
 
 $(BUILT): $(INSTALLED) CMakeLists.txt package.xml $(wildcard msg/* cmake/*) $(SOURCE_DIRS)

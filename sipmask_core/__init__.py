@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from sipmask_core.instances import Instances, MaskCrop
     from sipmask_core.model.sipmask import SipMask, build_model
     from sipmask_core.online_tracker import TrackerSettings
+    from sipmask_core.onnx_export import export_onnx
+    from sipmask_core.onnx_model import OnnxModel
     from sipmask_core.predictor import Predictor
     from sipmask_core.presets import Preset, get_preset, preset_names
     from sipmask_core.tracking import Tracker
@@ -28,6 +30,7 @@ _HOME = {
     "InputError": "errors",
     "Instances": "instances",
     "MaskCrop": "instances",
+    "OnnxModel": "onnx_model",
     "Predictor": "predictor",
     "Preset": "presets",
     "SipMask": "model.sipmask",
@@ -35,6 +38,7 @@ _HOME = {
     "TrackerSettings": "online_tracker",
     "build_model": "model.sipmask",
     "convert_checkpoint": "checkpoints",
+    "export_onnx": "onnx_export",
     "get_preset": "presets",
     "load_backbone": "checkpoints",
     "load_checkpoint": "checkpoints",
@@ -47,6 +51,7 @@ __all__ = [
     "InputError",
     "Instances",
     "MaskCrop",
+    "OnnxModel",
     "Predictor",
     "Preset",
     "SipMask",
@@ -54,6 +59,7 @@ __all__ = [
     "TrackerSettings",
     "build_model",
     "convert_checkpoint",
+    "export_onnx",
     "get_preset",
     "load_backbone",
     "load_checkpoint",

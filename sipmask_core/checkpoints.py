@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 NAMED_KEYS = 5
 HEAD = "bbox_head."
 CLASS_KEY = f"{HEAD}fcos_cls.weight"
+FORMAT = "sipmask_core"
 
 
 class Checkpoint(NamedTuple):
@@ -54,6 +55,11 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"There is no checkpoint file {str(path)!r}.")
+    if path.suffix == ".onnx":
+        raise InputError(
+            f"{str(path)!r} is an exported network, which can only be run; expected a .safetensors "
+            "or .pth file."
+        )
     try:
         return _read_safetensors(path) if path.suffix == ".safetensors" else _read_pth(path)
     except OSError as error:
@@ -125,14 +131,14 @@ def load_checkpoint(model: SipMask, path: str | os.PathLike[str]) -> dict[str, s
     """
     checkpoint = read_checkpoint(path)
     _load_strictly(model, checkpoint, str(path))
-    names = _class_names(checkpoint.metadata, str(path))
+    names = metadata_class_names(checkpoint.metadata, str(path))
     if names is not None and len(names) == len(model.class_names):
         model.class_names = names
     return checkpoint.metadata
 
 
 def _load_strictly(model: SipMask, checkpoint: Checkpoint, path: str) -> None:
-    problems = _misfits(model.state_dict(), checkpoint.state, checkpoint.file_key)
+    problems = misfits(model.state_dict(), checkpoint.state, checkpoint.file_key)
     if problems:
         raise InputError(f"{_refusal(model, problems, path)}; {_advice(checkpoint.state)}.")
     model.load_state_dict(checkpoint.state)
@@ -143,8 +149,13 @@ def _refusal(model: SipMask, problems: str, path: str) -> str:
     return f"{path!r} does not fit preset {model.preset.name} with {number} classes ({problems})"
 
 
-def _misfits(own: dict[str, Tensor], found: dict[str, Tensor], name: Callable[[str], str]) -> str:
-    """Which keys keep `found` from being loaded, up to NAMED_KEYS of each kind; "" when none."""
+def misfits(
+    own: dict[str, Tensor], found: dict[str, Tensor], name: Callable[[str], str] = str
+) -> str:
+    """Which keys keep `found` from being loaded, up to NAMED_KEYS of each kind; "" when none.
+
+    name: the key to name for one of the model's.
+    """
     misshapen = [
         f"{name(key)} {tuple(found[key].shape)} instead of {tuple(value.shape)}"
         for key, value in own.items()
@@ -186,7 +197,8 @@ def fitting_presets(state: dict[str, Tensor]) -> list[str]:
     return fitting
 
 
-def _class_names(metadata: dict[str, str], path: str) -> tuple[str, ...] | None:
+def metadata_class_names(metadata: dict[str, str], path: str) -> tuple[str, ...] | None:
+    """The class names in a file's metadata; None where it has none, InputError for another type."""
     if "class_names" not in metadata:
         return None
     try:
@@ -216,7 +228,7 @@ def _build(
         name = checkpoint.file_key(CLASS_KEY)
         raise InputError(f"{source!r} is not a SipMask checkpoint: it has no {name}.")
     number = len(state[CLASS_KEY])
-    names = class_names or _class_names(checkpoint.metadata, source)
+    names = class_names or metadata_class_names(checkpoint.metadata, source)
     if names is not None and len(names) != number:
         raise InputError(f"{source!r} has {number} classes, but {len(names)} class names.")
     model = build_model(_preset_of(checkpoint, preset, source), number, names)
@@ -269,8 +281,8 @@ def transfer_weights(
     """
     checkpoint = read_checkpoint(path)
     own, state = model.state_dict(), checkpoint.state
-    in_the_body = _misfits(_body(own), _body(state), checkpoint.file_key)
-    problems = in_the_body if remake_heads else _misfits(own, state, checkpoint.file_key)
+    in_the_body = misfits(_body(own), _body(state), checkpoint.file_key)
+    problems = in_the_body if remake_heads else misfits(own, state, checkpoint.file_key)
     if problems:
         advice = (
             _advice(state)
@@ -284,7 +296,7 @@ def transfer_weights(
         taken=list(taken),
         fresh=[key for key in own if key not in taken],
         left_out=[key for key in state if key not in own],
-        class_names=_class_names(checkpoint.metadata, str(path)),
+        class_names=metadata_class_names(checkpoint.metadata, str(path)),
     )
 
 
@@ -310,16 +322,20 @@ def save_checkpoint(
         key: value.detach().cpu().to(dtype if value.is_floating_point() else None).contiguous()
         for key, value in model.state_dict().items()
     }
-    described = {
-        **(metadata or {}),
-        "format": "sipmask_core",
-        "preset": preset_to_json(model.preset),
-        "class_names": json.dumps(list(model.class_names)),
-    }
+    described = {**(metadata or {}), **describe_model(model)}
     # In memory first: safetensors writes files that only their owner may read.
     content = serialize(state, metadata=described)
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
+
+
+def describe_model(model: SipMask) -> dict[str, str]:
+    """The metadata from which a file can be used without being told what it holds."""
+    return {
+        "format": FORMAT,
+        "preset": preset_to_json(model.preset),
+        "class_names": json.dumps(list(model.class_names)),
+    }
 
 
 def convert_checkpoint(

@@ -16,7 +16,17 @@ if TYPE_CHECKING:
 
 # A module of `sipmask_core.commands` each, with SUMMARY, add_arguments(parser) and run(args). They
 # import torch and cv2 inside run(), so that `sipmask --help` answers at once.
-_VERBS = ("predict", "track", "dataset", "train", "evaluate", "benchmark", "convert", "presets")
+_VERBS = (
+    "predict",
+    "track",
+    "dataset",
+    "train",
+    "evaluate",
+    "benchmark",
+    "export",
+    "convert",
+    "presets",
+)
 
 _EXAMPLES = """\
 examples:

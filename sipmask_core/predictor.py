@@ -17,12 +17,14 @@ from sipmask_core.mask_batches import cut_masks
 from sipmask_core.mask_crops import assemble, mask_grid, on_canvas, resize
 from sipmask_core.masks import soft_masks
 from sipmask_core.model.head import BASIS_STRIDE, HeadOutputs, SipMaskHead
+from sipmask_core.onnx_model import ONNX_SUFFIX, OnnxModel, OnnxNetwork, default_device
 from sipmask_core.postprocess import embeddings_at, find_objects
 from sipmask_core.preprocess import NetworkInput, Normalise, check_image, prepare
 from sipmask_core.stopwatch import stage
 from sipmask_core.tracking import Tracker
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
@@ -39,6 +41,7 @@ PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat
 class Predictor:
     """Runs a model on images of any size.
 
+    model: a `SipMask`, or an `OnnxModel`, whose network onnxruntime runs in float32.
     device: "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1", ...
     precision: "fp32", "fp16", "bf16" or "auto": fp16 on CUDA; on a CPU bf16 where the processor
         multiplies it natively, fp32 otherwise.
@@ -53,7 +56,7 @@ class Predictor:
 
     def __init__(
         self,
-        model: SipMask,
+        model: SipMask | OnnxModel,
         device: str = "auto",
         precision: str = "auto",
         score_threshold: float | None = None,
@@ -63,18 +66,46 @@ class Predictor:
             if num_threads < 1:
                 raise InputError(f"num_threads is {num_threads}; it must be at least 1.")
             torch.set_num_threads(num_threads)
-        self.device = choose_device(device)
-        self.precision = _choose_precision(precision, self.device)
+        if isinstance(model, OnnxModel):
+            self.device = choose_device(default_device() if device == "auto" else device)
+            self.precision = _onnx_precision(precision)
+            self._model: SipMask | OnnxNetwork = OnnxNetwork(model, self.device)
+        else:
+            self.device = choose_device(device)
+            self.precision = _choose_precision(precision, self.device)
+            self._model = _for_inference(model, self.device, PRECISIONS[self.precision])
         self.preset = model.preset
         self.class_names = model.class_names
         self.model_name = model.preset.name
         self.score_threshold = score_threshold
         self._dtype = PRECISIONS[self.precision]
         self._normalise = Normalise(self.preset).to(self.device)
-        self._model = _for_inference(model, self.device, self._dtype)
-        self._graphed = (
-            GraphedNetwork(self._network, self.device) if self.device.type == "cuda" else None
-        )
+        self._graphed = None
+        if self.device.type == "cuda" and not isinstance(model, OnnxModel):
+            self._graphed = GraphedNetwork(self._network, self.device)
+
+    @classmethod
+    def from_file(
+        cls,
+        path: str | os.PathLike[str],
+        device: str = "auto",
+        precision: str = "auto",
+        score_threshold: float | None = None,
+        num_threads: int | None = None,
+        preset: str | None = None,
+    ) -> Predictor:
+        """The model in a checkpoint (.safetensors, .pth) or, run by onnxruntime, in an .onnx file.
+
+        preset: as for `load_model`; an .onnx file has its own. Raises InputError for a file that
+        cannot be used.
+        """
+        if Path(path).suffix != ONNX_SUFFIX:
+            model: SipMask | OnnxModel = load_model(path, preset)
+        elif preset is None:
+            model = OnnxModel(path)
+        else:
+            raise InputError(f"{str(path)!r} has a preset of its own; {preset} cannot replace it.")
+        return cls(model, device, precision, score_threshold, num_threads)
 
     @classmethod
     def from_pretrained(
@@ -85,7 +116,7 @@ class Predictor:
         num_threads: int | None = None,
     ) -> Predictor:
         """The model that ships with the package: people, light enough for a CPU."""
-        return cls(load_model(PRETRAINED), device, precision, score_threshold, num_threads)
+        return cls.from_file(PRETRAINED, device, precision, score_threshold, num_threads)
 
     def __call__(self, image: NDArray[np.uint8]) -> Instances:
         """image: (H, W, 3) uint8, BGR. Raises InputError for anything else."""
@@ -105,7 +136,9 @@ class Predictor:
 
     @property
     def model(self) -> SipMask:
-        """The copy that runs: folded, on the device, in the precision."""
+        """The copy that runs: folded, on the device, in the precision; TypeError for ONNX files."""
+        if isinstance(self._model, OnnxNetwork):
+            raise TypeError("The network of an ONNX file is no torch module.")
         return self._model
 
     @property
@@ -230,6 +263,14 @@ def _choose_precision(precision: str, device: torch.device) -> str:
     if precision == "fp16" and device.type == "cpu":
         raise InputError("precision is 'fp16', which CPUs cannot use; it must be fp32 or bf16.")
     return precision
+
+
+def _onnx_precision(precision: str) -> str:
+    if precision not in ("auto", "fp32"):
+        raise InputError(
+            f"precision is {precision!r}, but ONNX files run in theirs; it must be auto or fp32."
+        )
+    return "fp32"
 
 
 def _for_inference(model: SipMask, device: torch.device, dtype: torch.dtype) -> SipMask:

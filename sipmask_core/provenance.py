@@ -16,7 +16,14 @@ if TYPE_CHECKING:
 
     import torch
 
-_PACKAGES = ("sipmask-core", "torch", "torchvision", "numpy", "opencv-python-headless")
+_PACKAGES = (
+    "sipmask-core",
+    "torch",
+    "torchvision",
+    "numpy",
+    "opencv-python-headless",
+    "onnxruntime",
+)
 
 
 def provenance(

@@ -47,7 +47,11 @@ class Parameters:
     autostart: bool = parameter(
         True, "Configure and activate at the start; false leaves both to a lifecycle manager."
     )
-    model: str = parameter("", "A model file (.safetensors or .pth); empty: the one shipped.")
+    model: str = parameter(
+        "",
+        "A model file: .safetensors or .pth, or .onnx, which onnxruntime runs; empty: the one"
+        " shipped.",
+    )
     device: str = parameter("auto", "auto, cpu, cuda or cuda:N; auto is CUDA where there is one.")
     precision: str = parameter(
         "auto", "Number format of the network.", choices=("auto", "fp32", "fp16", "bf16")

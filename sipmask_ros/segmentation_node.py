@@ -48,7 +48,7 @@ def load_predictor(wanted: Parameters) -> sm.Predictor:
     }
     if not wanted.model:
         return sm.Predictor.from_pretrained(**options)
-    return sm.Predictor(sm.load_model(wanted.model), **options)
+    return sm.Predictor.from_file(wanted.model, **options)
 
 
 @dataclass(frozen=True)

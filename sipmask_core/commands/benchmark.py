@@ -22,7 +22,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sipmask_core.commands.model_arguments import add_model_arguments
+from sipmask_core.commands.model_arguments import WEIGHTS, add_model_arguments, height_by_width
 from sipmask_core.errors import InputError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " matplotlib, scaled to 720x1280",
     )
     parser.add_argument(
-        "--size", type=_size, metavar="HxW", help="scale and cut the images to this"
+        "--size", type=height_by_width, metavar="HxW", help="scale and cut the images to this"
     )
     parser.add_argument(
         "--instances",
@@ -83,6 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "NAME[,NAME]",
         f"what to time: `{SHIPPED}`, presets with random weights, or `all` (default:"
         f" {DEFAULT_MODELS}); with --checkpoint, the configuration of a .pth that fits several",
+        checkpoint_help=WEIGHTS,
     )
 
 
@@ -176,18 +177,6 @@ def _model_names(args: argparse.Namespace) -> list[str]:
     return names
 
 
-def _size(text: str) -> tuple[int, int]:
-    """Read HxW; argparse names the option when this raises ValueError."""
-    height, width = (int(part) for part in text.lower().split("x"))
-    if min(height, width) < 1:
-        raise ValueError
-    return height, width
-
-
-# argparse shows these names in "invalid HxW value: '12'".
-_size.__name__ = "HxW"
-
-
 def _batch_sizes(text: str) -> tuple[int, ...]:
     """Read N or N,N; argparse names the option when this raises ValueError."""
     sizes = tuple(int(part) for part in text.split(","))
@@ -196,4 +185,5 @@ def _batch_sizes(text: str) -> tuple[int, ...]:
     return sizes
 
 
+# argparse shows this name in "invalid N[,N] value: 'x'".
 _batch_sizes.__name__ = "N[,N]"

@@ -14,26 +14,32 @@ if TYPE_CHECKING:
     from sipmask_core.predictor import Predictor
 
 
+WEIGHTS = "weights: .safetensors of this project or the authors' .pth"
+RUNNABLE = f"{WEIGHTS}; or an .onnx file of `sipmask export`"
+PRESET = "the network's configuration, where a .pth fits several; see `sipmask presets`"
+
+
+def add_checkpoint_arguments(
+    parser: argparse.ArgumentParser,
+    preset_metavar: str = "NAME",
+    preset_help: str = PRESET,
+    checkpoint_help: str = WEIGHTS,
+) -> argparse._ArgumentGroup:
+    """Add --checkpoint and --preset."""
+    group = parser.add_argument_group("model (by default the one that ships with the package)")
+    group.add_argument("--checkpoint", type=Path, metavar="FILE", help=checkpoint_help)
+    group.add_argument("--preset", metavar=preset_metavar, help=preset_help)
+    return group
+
+
 def add_model_arguments(
     parser: argparse.ArgumentParser,
     preset_metavar: str = "NAME",
-    preset_help: str = (
-        "the network's configuration, where a .pth fits several; see `sipmask presets`"
-    ),
+    preset_help: str = PRESET,
+    checkpoint_help: str = RUNNABLE,
 ) -> None:
     """Add --checkpoint, --preset, --device, --precision and --threads."""
-    group = parser.add_argument_group("model (by default the one that ships with the package)")
-    group.add_argument(
-        "--checkpoint",
-        type=Path,
-        metavar="FILE",
-        help="weights: .safetensors of this project or the authors' .pth",
-    )
-    group.add_argument(
-        "--preset",
-        metavar=preset_metavar,
-        help=preset_help,
-    )
+    group = add_checkpoint_arguments(parser, preset_metavar, preset_help, checkpoint_help)
     group.add_argument(
         "--device", default="auto", help="auto (default), cpu, cuda or cuda:N", metavar="DEVICE"
     )
@@ -62,35 +68,34 @@ def load_predictor(
     """
     import sipmask_core as sm
 
-    if args.checkpoint is not None:
-        model = sm.load_model(args.checkpoint, args.preset)
-    elif args.preset is not None:
+    options = {
+        "device": args.device,
+        "precision": args.precision,
+        "score_threshold": score_threshold,
+        "num_threads": args.threads,
+    }
+    if args.checkpoint is None and args.preset is None:
+        return sm.Predictor.from_pretrained(**options)
+    return sm.Predictor.from_file(weights_file(args), preset=args.preset, **options)
+
+
+def weights_file(args: argparse.Namespace) -> Path:
+    """The file that --checkpoint names, or the one that ships with the package.
+
+    Raises InputError for --preset without --checkpoint.
+    """
+    from sipmask_core.predictor import PRETRAINED
+
+    if args.checkpoint is None and args.preset is not None:
         raise InputError(
             f"--preset {args.preset} names a network without weights; add --checkpoint FILE."
         )
-    else:
-        return sm.Predictor.from_pretrained(
-            device=args.device,
-            precision=args.precision,
-            score_threshold=score_threshold,
-            num_threads=args.threads,
-        )
-    return sm.Predictor(
-        model,
-        device=args.device,
-        precision=args.precision,
-        score_threshold=score_threshold,
-        num_threads=args.threads,
-    )
+    return args.checkpoint or PRETRAINED
 
 
 def model_files(args: argparse.Namespace) -> list[Path]:
-    """The weight file to hash beside the numbers; none where the weights are random."""
-    if args.checkpoint is not None:
-        return [args.checkpoint]
-    from sipmask_core.predictor import PRETRAINED
-
-    return [] if args.preset is not None else [PRETRAINED]
+    """The weight file to hash beside the numbers."""
+    return [weights_file(args)]
 
 
 def made_by(args: argparse.Namespace, predictor: Predictor) -> dict[str, Any]:
@@ -108,3 +113,15 @@ def made_by(args: argparse.Namespace, predictor: Predictor) -> dict[str, Any]:
         "device": predictor.device.type,
         **package_versions(),
     }
+
+
+def height_by_width(text: str) -> tuple[int, int]:
+    """Read HxW; argparse names the option when this raises ValueError."""
+    height, width = (int(part) for part in text.lower().split("x"))
+    if min(height, width) < 1:
+        raise ValueError
+    return height, width
+
+
+# argparse shows this name in "invalid HxW value: '12'".
+height_by_width.__name__ = "HxW"

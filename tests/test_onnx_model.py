@@ -1,0 +1,153 @@
+"""Files that are not an exported network, and what onnxruntime is told to use."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+
+import sipmask_core as sm
+from sipmask_core.checkpoints import describe_model
+from sipmask_core.onnx_model import execution_providers, output_channels
+from sipmask_core.presets import Letterbox, preset_to_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+
+ALL = ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider")
+LITE = sm.get_preset("sipmask_r18_lite")
+PLUS_PLUS = sm.get_preset("sipmask++_r101_caffe_fpn_ssd_6x")
+
+
+def _file(path: Path, made_as: sm.Preset = LITE, **changes: str | None) -> Path:
+    """A file with the outputs and metadata of a network, but a few weights of zero."""
+    height, width = made_as.resize.height, made_as.resize.width
+    image = onnx.helper.make_tensor_value_info("images", 1, ["N", 3, height, width])
+    nodes, weights, outputs = [], [], []
+    for name, channels in output_channels(made_as, 2).items():
+        zeros = np.zeros((channels, 3, 1, 1), np.float32)
+        weights.append(onnx.numpy_helper.from_array(zeros, f"w_{name}"))
+        nodes.append(onnx.helper.make_node("Conv", ["images", f"w_{name}"], [name]))
+        shape = ["N", channels, height, width]
+        outputs.append(onnx.helper.make_tensor_value_info(name, 1, shape))
+    graph = onnx.helper.make_graph(nodes, "network", [image], outputs, weights)
+    model = onnx.helper.make_model(
+        graph, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=10
+    )
+    with torch.device("meta"):
+        described = describe_model(sm.build_model(made_as, num_classes=2))
+    metadata = {**described, **changes}
+    onnx.helper.set_model_props(model, {k: v for k, v in metadata.items() if v is not None})
+    onnx.save(model, path)
+    return path
+
+
+def test_a_file_says_what_it_is(tmp_path: Path) -> None:
+    model = sm.OnnxModel(_file(tmp_path / "m.onnx"))
+    assert model.preset == LITE
+    assert model.class_names == ("class 0", "class 1")
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"format": None}, r"was not written by `sipmask export`"),
+        ({"preset": None}, r"preset record .* cannot be read"),
+        ({"preset": '{"name": "x"}'}, r"preset record .* cannot be read"),
+        ({"class_names": "person"}, r"no JSON list of strings as class_names"),
+        ({"class_names": None}, r"with 0 classes: .*'class_logits_p3', 2"),
+        (
+            {"class_names": json.dumps(["a", "b", "c"])},
+            r"sipmask_r18_lite with 3 classes: it has \('class_logits_p3', 2\) in place of"
+            r" \('class_logits_p3', 3\)",
+        ),
+    ],
+)
+def test_metadata_that_do_not_fit_are_one_sentence(
+    changes: dict[str, str | None], sentence: str, tmp_path: Path
+) -> None:
+    with pytest.raises(sm.InputError, match=sentence) as error:
+        sm.OnnxModel(_file(tmp_path / "m.onnx", **changes))
+    assert "m.onnx" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_another_input_size_than_the_presets_is_refused(tmp_path: Path) -> None:
+    record = preset_to_json(replace(LITE, resize=Letterbox(352, 320)))
+    with pytest.raises(sm.InputError, match=r"it has \(320, 320\) in place of \(352, 320\)"):
+        sm.OnnxModel(_file(tmp_path / "m.onnx", preset=record))
+
+
+@pytest.mark.parametrize(
+    ("weights", "sentence"),
+    [
+        (None, r"re-score masks in .*m\.onnx' do not fit|cannot be read"),
+        ("no base64!", r"re-score masks in .*m\.onnx' cannot be read"),
+        ("AAAA", r"re-score masks in .*m\.onnx' cannot be read"),
+    ],
+)
+def test_a_network_without_its_weights_for_masks_is_refused(
+    weights: str | None, sentence: str, tmp_path: Path
+) -> None:
+    with pytest.raises(sm.InputError, match=sentence):
+        sm.OnnxModel(_file(tmp_path / "m.onnx", PLUS_PLUS, mask_scoring=weights))
+
+
+def test_a_file_that_is_no_onnx_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").write_bytes(b"\x80\x04not protobuf")
+    with pytest.raises(sm.InputError, match=r"m\.onnx' is not a readable ONNX file"):
+        sm.OnnxModel(tmp_path / "m.onnx")
+    whole = _file(tmp_path / "whole.onnx").read_bytes()
+    (tmp_path / "m.onnx").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(sm.InputError, match=r"m\.onnx' is not a readable ONNX file"):
+        sm.OnnxModel(tmp_path / "m.onnx")
+    with pytest.raises(sm.InputError, match=r"There is no model file '.*n\.onnx'"):
+        sm.OnnxModel(tmp_path / "n.onnx")
+
+
+def test_operations_of_others_are_refused(tmp_path: Path) -> None:
+    model = onnx.load(_file(tmp_path / "m.onnx"))
+    model.graph.node[0].domain = "somebody.else"
+    model.opset_import.append(onnx.helper.make_opsetid("somebody.else", 1))
+    onnx.save(model, tmp_path / "m.onnx")
+    with pytest.raises(sm.InputError, match=r"m\.onnx' is not a readable ONNX file"):
+        sm.OnnxModel(tmp_path / "m.onnx")
+
+
+def test_a_predictor_names_what_a_file_cannot_do(tmp_path: Path) -> None:
+    path = _file(tmp_path / "m.onnx")
+    with pytest.raises(sm.InputError, match=r"precision is 'bf16'.* auto or fp32"):
+        sm.Predictor.from_file(path, "cpu", precision="bf16")
+    with pytest.raises(sm.InputError, match=r"m\.onnx' has a preset of its own"):
+        sm.Predictor.from_file(path, "cpu", preset="sipmask_r18_lite")
+    with pytest.raises(sm.InputError, match=r"m\.onnx' is an exported network"):
+        sm.load_model(path)
+
+
+def test_without_onnxruntime_the_sentence_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _file(tmp_path / "m.onnx")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(sm.InputError, match=r"pip install onnxruntime"):
+        sm.OnnxModel(path)
+
+
+def test_the_fastest_provider_of_the_device_comes_first() -> None:
+    gpu, cpu = torch.device("cuda:1"), torch.device("cpu")
+    assert execution_providers(cpu, True, ALL) == ["CPUExecutionProvider"]
+    on_gpu = {"device_id": 1}
+    assert execution_providers(gpu, True, ALL) == [
+        ("TensorrtExecutionProvider", on_gpu),
+        ("CUDAExecutionProvider", on_gpu),
+        "CPUExecutionProvider",
+    ]
+    assert execution_providers(gpu, False, ALL)[0] == ("CUDAExecutionProvider", on_gpu)
+    assert execution_providers(gpu, True, ALL[1:])[0] == ("CUDAExecutionProvider", on_gpu)
