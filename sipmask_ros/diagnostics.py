@@ -120,10 +120,13 @@ class Reporter:
         self._last = Snapshot()
         self._last_time: Time | None = None
 
-    def report(self, now: Time, active: bool = True) -> DiagnosticArray:
+    def report(
+        self, now: Time, active: bool = True, connected: Mapping[str, int] | None = None
+    ) -> DiagnosticArray:
         """The state at `now`; the rate is that since the last report.
 
-        active: False says that this is the last report, its counts final.
+        active: False says that this is the last report, its counts final. connected: how many
+        others the node's topics have found, by name.
         """
         snapshot = self._statistics.snapshot()
         since = {o: snapshot.outcomes[o] - self._last.outcomes[o] for o in Outcome}
@@ -131,6 +134,7 @@ class Reporter:
         elapsed = (now - self._last_time).nanoseconds * 1e-9 if self._last_time else 0.0
         if elapsed > 0:
             values["rate_hz"] = f"{since[Outcome.SEGMENTED] / elapsed:.1f}"
+        values |= {name: str(count) for name, count in (connected or {}).items()}
         values |= _memory(self._device)
         level, message = DiagnosticStatus.OK, INACTIVE
         if active:

@@ -207,7 +207,11 @@ class SegmentationNode(LifecycleNode):
     def _report(self, active: bool = True) -> None:
         ready = self._configuration
         assert ready is not None
-        ready.diagnostics.publish(ready.reporter.report(self.get_clock().now(), active))
+        connected = {"instances_subscribers": ready.instances.get_subscription_count()}
+        if self._activity is not None:
+            connected["image_publishers"] = self._activity.subscription.get_publisher_count()
+        report = ready.reporter.report(self.get_clock().now(), active, connected)
+        ready.diagnostics.publish(report)
 
 
 def _end(number: int, frame: FrameType | None) -> None:

@@ -117,10 +117,12 @@ class Starter:
         process, namespace = self.process(*options, **settings)
         camera = Camera(process, namespace, image_type)
         self._cameras.append(camera)
+        # The one that has found the other first must not send before that has found it, too.
         camera.wait(
             lambda: (
                 camera._images.get_subscription_count()
-                and camera.count_publishers(f"{namespace}/segmentation_node/instances")
+                and camera.counts.get("image_publishers") == "1"
+                and camera.counts.get("instances_subscribers") == "1"
             )
         )
         return camera, process
