@@ -37,8 +37,10 @@ lint: $(BUILT) ## ruff and mypy
 	@$(IN_ENV) ruff check . && ruff format --check . && mypy
 
 .PHONY: bench
-bench: $(BUILT) ## how fast the models are on this machine, stage by stage
-	@$(IN_ENV) sipmask benchmark
+bench: $(BUILT) ## time models and node on this machine, stage by stage: JSON and charts in bench
+	@$(IN_ENV) sipmask benchmark --json bench/models.json --plot bench/models.png
+	@$(IN_ENV) python -m sipmask_ros.benchmark --compare-transport --json bench/node.json \
+	    --plot bench/node.png
 
 .PHONY: constraints
 constraints: $(BUILT) ## try the newest versions of everything and pin them in constraints.txt

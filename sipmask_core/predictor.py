@@ -171,7 +171,9 @@ class Predictor:
         size: (h, w) of the images within, at the top left.
         """
         with stage("network"):
-            return self._graphed(pixels, size) if self._graphed else self._network(pixels, size)
+            if self._graphed is None:
+                return self._network(pixels.to(self.device), size)
+            return self._graphed(pixels, size)
 
     def _network(self, pixels: Tensor, size: tuple[int, int]) -> HeadOutputs:
         """pixels: on the device of the model. On a GPU, nothing in here waits for it."""

@@ -11,29 +11,32 @@ import numpy as np
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
     from torch.nn import Module
 
 _OFF: AbstractContextManager[None] = nullcontext()
+_CPU = torch.device("cpu")
 
 
 class Stopwatch:
-    """Adds up seconds by stage; time in a stage inside another counts for the inner one alone.
+    """Adds up seconds by stage; time in a stage inside another counts for the inner one alone."""
 
-    wait: called where a stage begins and ends; on a GPU it waits for the work queued so far.
-    """
-
-    def __init__(self, wait: Callable[[], None] = lambda: None) -> None:
+    def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
-        self._wait = wait
+        self._device = _CPU
         self._open: list[str] = []
         self._since = 0.0
 
     @contextmanager
-    def listening(self) -> Iterator[Stopwatch]:
-        """Within the block, the stages of this thread are timed."""
+    def listening(self, device: torch.device = _CPU) -> Iterator[Stopwatch]:
+        """Within the block, the stages of this thread are timed.
+
+        device: that of their work; a GPU is waited for where a stage begins and ends. A thread that
+        leaves the GPU to others must not wait for it: their recording of a graph would fail.
+        """
+        self._device = device
         token = _current.set(self)
         try:
             yield self
@@ -51,7 +54,7 @@ class Stopwatch:
         self._open.pop()
 
     def _switch(self) -> None:
-        self._wait()
+        wait_for(self._device)
         now = time.perf_counter()
         if self._open:
             name = self._open[-1]

@@ -240,7 +240,7 @@ class _ModelRun(_Run):
     def _look_at(self, recorded: Message, image: Any) -> tuple[Instances, dict[str, float]]:
         topic = recorded.topic
         perceive = self._perceive[topic]
-        with Stopwatch().listening() as stopwatch:
+        with Stopwatch().listening(perceive.device) as stopwatch:
             percept = perceive(image)
             message = perceive.to_message(percept)
         self._writer.write(f"{topic}/instances", recorded.time, message)

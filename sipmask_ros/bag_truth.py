@@ -164,7 +164,7 @@ class Scorer:
             zip(truth.annotations.class_names, truth.annotations.category_ids, strict=True)
         )
         self._category_ids = [by_name.get(name) for name in class_names]
-        if all(category_id is None for category_id in self._category_ids):
+        if class_names and all(category_id is None for category_id in self._category_ids):
             raise InputError(
                 f"The ground truth knows {', '.join(list(by_name)[:5])}, none of which is among"
                 f" {', '.join(class_names[:5])}."

@@ -2,8 +2,8 @@
 
 Sends images at fixed rates, then searches for the highest rate at which fewer than 5 % are lost.
 For each rate it says what became of the images, and where the time of one goes, stage by stage,
-from the camera's stamp to the subscriber's callback. The images are those of the demo scene, made
-before the clock starts.
+from the camera's stamp to the subscriber's callback. The images are made before the clock starts.
+Ctrl-C ends it early and keeps what was measured until then.
 
 examples:
   python -m sipmask_ros.benchmark
@@ -24,14 +24,17 @@ import rclpy
 from rclpy.signals import SignalHandlerOptions
 from tqdm import tqdm
 
+from sipmask_core.benchmark.report import STAGE_COLOURS
 from sipmask_core.errors import InputError
 from sipmask_core.files import atomic_path, require_writable, write_json
 from sipmask_core.interruption import Interruption
 from sipmask_core.provenance import provenance
+from sipmask_ros.diagnostics import LATENCY_WINDOW
 from sipmask_ros.processes import (
     START_TIMEOUT,
-    STOP_TIMEOUT,
     NodeProcess,
+    add_node_arguments,
+    finish,
     first_ended,
     isolate,
     sent_images,
@@ -41,20 +44,29 @@ from sipmask_ros.recorder import Recorder
 from sipmask_ros.transport import UNTOUCHED
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 FEW = 0.05  # share of images lost that a rate may cost
-_PRELOADED = 90  # images; six seconds of the demo scene at 15 Hz
+_PRELOADED = 90  # images in the source's memory; six seconds of the demo scene at 15 Hz
 _PRECISION = 1.05  # between the highest rate that holds and the lowest that does not
 _HIGHEST = 1000.0  # Hz, nothing faster is tried
-_IN_FLIGHT = 0.5  # seconds until the last images have come through
+
+# Of the stages in a chart: those of the model as in its own, what is beside it in green.
+_COLOURS = STAGE_COLOURS | {
+    "receive": "#e5f5e0",
+    "wait": "#a1d99b",
+    "track": "#9e9ac8",
+    "message": "#74c476",
+    "publish": "#31a354",
+    "deliver": "#006d2c",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark.
 
-    Returns 0; 2 for bad input or where a node does not start; 130 where it was interrupted, after
-    what was measured until then is written.
+    Returns 0; 1 where a node ended later than in the first trial; 2 for bad input or where a node
+    does not start; 130 where it was interrupted. What was measured until then is written.
     """
     args = _parse(arguments)
     isolate()
@@ -73,6 +85,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         write_json(args.json, report)
     if args.plot and report["trials"]:
         draw(report, args.plot)
+    if report["ended_early"]:
+        print(f"benchmark: {report['ended_early']}", file=sys.stderr)
+        return 1
     return 130 if interruption.requested else 0
 
 
@@ -82,6 +97,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    add_node_arguments(parser)
     add = parser.add_argument
     add(
         "--rates",
@@ -98,19 +114,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         action="store_true",
         help="measure the first rate once more with the system's DDS and malloc settings",
     )
-    add("--size", default="1280x720", metavar="WxH", help="size of the images (1280x720)")
-    add("--source", default="demo", help="demo (default), a video or folder of images")
-    add("--model", default="", help="model file; by default the one that ships")
-    add("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
     add("--threads", type=int, default=0, metavar="N", help="CPU threads; 0: PyTorch's choice")
     add("--score-threshold", type=float, default=0.3, metavar="S", help="of the node (0.3)")
     add("--json", type=Path, metavar="FILE", help="write the figures there")
     add("--plot", type=Path, metavar="FILE", help="draw them there (PNG)")
     args = parser.parse_args(arguments)
-    width, _, height = args.size.partition("x")
-    if not (width.isdigit() and height.isdigit()):
-        parser.error(f"--size is {args.size}; WxH is expected, such as 1280x720.")
-    args.width, args.height = int(width), int(height)
     if args.seconds <= 0 or not all(0 < rate <= _HIGHEST for rate in args.rates):
         parser.error(
             f"--seconds is {args.seconds}, --rates {args.rates}; above 0 and, for rates, at most"
@@ -120,7 +128,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def measure(args: argparse.Namespace, interruption: Interruption) -> dict[str, Any]:
-    """All trials: the rates asked for, then those of the search."""
+    """All trials: the rates asked for, then those of the search.
+
+    Raises InputError where the first does not succeed; `ended_early` says why a later one did not.
+    """
     from sipmask_core.predictor import PRETRAINED
 
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
@@ -133,12 +144,13 @@ def measure(args: argparse.Namespace, interruption: Interruption) -> dict[str, A
             bar.set_postfix_str(f"{rate:.1f} Hz")
             trials.append(_trial(args, rate, interruption))
             bar.update()
-            return bool(trials[-1]["lost_share"] < FEW)
+            return bool(trials[-1]["holds"])
 
         report: dict[str, Any] = {
             "protocol": "node",
+            "ended_early": None,
             "source": args.source,
-            "image_size": [args.height, args.width],
+            "image_size": [args.size[1], args.size[0]],
             "seconds": args.seconds,
             "score_threshold": args.score_threshold,
             "trials": trials,
@@ -152,10 +164,14 @@ def measure(args: argparse.Namespace, interruption: Interruption) -> dict[str, A
                 report["highest_rate_hz"] = _search(verdicts, holds)
         except KeyboardInterrupt:
             pass
+        except InputError as error:
+            if not trials:
+                raise
+            report["ended_early"] = str(error)
     return report | {"provenance": provenance([args.model or PRETRAINED])}
 
 
-def _search(verdicts: dict[float, bool], holds: Any) -> float:
+def _search(verdicts: Mapping[float, bool], holds: Callable[[float], bool]) -> float:
     """The highest rate that holds, to within _PRECISION; 0 where not even 1 Hz does.
 
     verdicts: what is known of some rates.
@@ -182,7 +198,14 @@ def _trial(
     interruption: Interruption,
     environment: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Hold one rate, with processes of its own. Raises InputError where one of them ends early."""
+    """Try one rate, with processes of its own. Raises InputError where one of them ends early."""
+
+    def check() -> None:
+        if interruption.requested:
+            raise KeyboardInterrupt  # what this trial has measured does not count
+        if ended := first_ended([node]):
+            raise InputError(f"{ended}; it says why above.")
+
     with ExitStack() as stack:
         recorder = Recorder()
         stack.callback(recorder.destroy_node)
@@ -199,13 +222,17 @@ def _trial(
         )
         stack.callback(node.stop)
         spin(recorder, START_TIMEOUT, lambda: bool(recorder.diagnostics), interruption, node)
+        check()
+        if not recorder.diagnostics:
+            raise InputError(f"segmentation_node did not start within {START_TIMEOUT:g} s.")
+        width, height = args.size
         source = NodeProcess(
             "camera_source",
             {
                 "source": args.source,
                 "rate": rate,
-                "width": args.width,
-                "height": args.height,
+                "width": width,
+                "height": height,
                 "preload": _PRELOADED,
                 "frames": max(1, round(rate * args.seconds)),
                 "wait_for_subscriber": True,
@@ -215,16 +242,11 @@ def _trial(
         stack.callback(source.stop)
         patience = START_TIMEOUT + 10 * args.seconds
         spin(recorder, patience, lambda: not source.is_running(), interruption, node)
-        if interruption.requested:
-            raise KeyboardInterrupt  # what this trial has measured does not count
-        if ended := first_ended([node]):
-            raise InputError(f"{ended}; it says why above.")
+        check()
         sent = sent_images(source.stop())
         if not sent:
             raise InputError(f"{source.describe_end()} without an image; it says why above.")
-        spin(recorder, _IN_FLIGHT, lambda: False)
-        answer = recorder.deactivate_watched()
-        spin(recorder, STOP_TIMEOUT, lambda: answer.done() and recorder.has_everything())
+        finish(recorder, node)
         return _figures(rate, sent, recorder)
 
 
@@ -232,7 +254,9 @@ def _figures(rate: float, sent: int, recorder: Recorder) -> dict[str, Any]:
     """What one trial showed. Times in milliseconds."""
     told = recorder.diagnostics
     latencies = 1e3 * np.array(recorder.latencies)
-    duration = recorder.receipts[-1] - recorder.receipts[0] if recorder.receipts else 0.0
+    sent_hz = _sent_hz(rate, sent, recorder)
+    source_is_slow = sent_hz <= (1 - FEW) * rate
+    lost_share = 1 - len(latencies) / sent
     stages = {
         key.removesuffix("_mean_ms"): {
             statistic: float(told[key.replace("mean", statistic)])
@@ -241,16 +265,20 @@ def _figures(rate: float, sent: int, recorder: Recorder) -> dict[str, Any]:
         for key in told
         if key.endswith("_mean_ms")
     }
-    if stages:
+    if stages and len(latencies):
+        # The node tells of the last images, as many as it keeps.
         before = sum(stage["mean"] for stage in stages.values())
-        stages["deliver"] = {"mean": float(latencies.mean()) - before}
+        stages["deliver"] = {"mean": float(latencies[-LATENCY_WINDOW:].mean()) - before}
     return {
         "rate_hz": rate,
+        "source_is_slow": source_is_slow,
+        "holds": lost_share < FEW and not source_is_slow,
         "sent": sent,
+        "sent_hz": sent_hz,
         "received": int(told["received"]),
         "recorded": len(latencies),
-        "lost_share": 1 - len(latencies) / sent,
-        "achieved_hz": (len(latencies) - 1) / duration if duration else 0.0,
+        "lost_share": lost_share,
+        "achieved_hz": sent_hz * (1 - lost_share),
         "instances_per_image": sum(recorder.instance_counts) / max(1, len(latencies)),
         "latency_p50_ms": float(np.percentile(latencies, 50)) if len(latencies) else None,
         "latency_p99_ms": float(np.percentile(latencies, 99)) if len(latencies) else None,
@@ -258,6 +286,14 @@ def _figures(rate: float, sent: int, recorder: Recorder) -> dict[str, Any]:
         "stages_ms": stages,
         **{key: told[key] for key in ("model", "device", "precision")},
     }
+
+
+def _sent_hz(rate: float, sent: int, recorder: Recorder) -> float:
+    """The source's rate, by the first and last stamp that came through: it may not keep up."""
+    stamps = np.array(recorder.receipts) - np.array(recorder.latencies)
+    if len(stamps) < 2:
+        return rate
+    return min(rate, (sent - 1) / float(stamps[-1] - stamps[0]))
 
 
 def format_report(report: dict[str, Any]) -> str:
@@ -274,6 +310,8 @@ def format_report(report: dict[str, Any]) -> str:
             lines.append(f"{name:<10}" + "".join(f"{value:>8.2f}" for value in stage.values()))
     if "highest_rate_hz" in report:
         lines.append(f"\nFewer than 5 % are lost up to {report['highest_rate_hz']:.1f} Hz.")
+    if slow := [trial["sent_hz"] for trial in report["trials"] if trial["source_is_slow"]]:
+        lines.append(f"The source sends no more than {max(slow):.1f} Hz.")
     return "\n".join(lines)
 
 
@@ -296,7 +334,10 @@ def draw(report: dict[str, Any], path: Path) -> None:
     through, budget = figure.subplots(1, 2)
     rates = [trial["rate_hz"] for trial in trials]
     through.plot([0, *rates], [0, *rates], color="0.7", label="sent")
-    through.plot(rates, [t["rate_hz"] * (1 - t["lost_share"]) for t in trials], "o-", label="out")
+    through.plot(rates, [trial["achieved_hz"] for trial in trials], "o-", label="results")
+    if system := report.get("system_transport"):
+        label = "results with the system's DDS and malloc"
+        through.plot(system["rate_hz"], system["achieved_hz"], "x", color="C3", label=label)
     through.set(xlabel="images sent, Hz", ylabel="results, Hz", ylim=(0, None), xlim=(0, None))
     if "highest_rate_hz" in report:
         highest = report["highest_rate_hz"]
@@ -305,14 +346,14 @@ def draw(report: dict[str, Any], path: Path) -> None:
     shown = [trial for trial in report["trials"] if trial["stages_ms"]][:3]
     labels = [f"{trial['rate_hz']:g} Hz" for trial in shown]
     left = np.zeros(len(shown))
-    for number, stage in enumerate(shown[0]["stages_ms"] if shown else ()):
-        width = np.array([trial["stages_ms"][stage]["mean"] for trial in shown])
-        budget.barh(labels, width, left=left, label=stage, color=f"C{number % 10}")
+    for stage in shown[0]["stages_ms"] if shown else ():
+        width = np.array([trial["stages_ms"].get(stage, {"mean": 0.0})["mean"] for trial in shown])
+        budget.barh(labels, width, left=left, label=stage, color=_COLOURS[stage])
         left += width
     budget.invert_yaxis()
     budget.set(xlabel="mean milliseconds from the camera's stamp to the subscriber")
     figure.suptitle(f"{trials[0]['model']}, {trials[0]['device']}, {trials[0]['precision']}")
-    figure.legend(*budget.get_legend_handles_labels(), loc="outside lower center", ncols=12)
+    figure.legend(*budget.get_legend_handles_labels(), loc="outside lower center", ncols=7)
     FigureCanvasAgg(figure)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=110)

@@ -31,8 +31,9 @@ from sipmask_core.interruption import Interruption
 from sipmask_core.provenance import provenance
 from sipmask_ros.processes import (
     START_TIMEOUT,
-    STOP_TIMEOUT,
     NodeProcess,
+    add_node_arguments,
+    finish,
     first_ended,
     isolate,
     sent_images,
@@ -44,7 +45,6 @@ from sipmask_ros.transport import prepare_for_images
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_IN_FLIGHT = 0.5  # seconds until the last images have come through
 _SHEET = (12, 3)  # moments, columns
 _FILM_RATE = 30.0  # of the film where the source has a rate of its own
 
@@ -84,19 +84,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    add_node_arguments(parser)
     add = parser.add_argument
-    add("--source", default="demo", help="demo (default), a camera, video, folder or stream")
     add("--seconds", type=float, default=30.0, help="how long to record (30)")
     add("--rate", type=float, default=15.0, help="images per second (15); 0: the source's own")
-    add("--size", default="1280x720", metavar="WxH", help="size of the images (1280x720)")
-    add("--model", default="", help="model file; by default the one that ships")
-    add("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
     add("--output", type=Path, default=Path("demo"), metavar="DIR", help="where to write (demo)")
     args = parser.parse_args(arguments)
-    width, _, height = args.size.partition("x")
-    if not (width.isdigit() and height.isdigit()):
-        parser.error(f"--size is {args.size}; WxH is expected, such as 1280x720.")
-    args.width, args.height = int(width), int(height)
     if args.seconds <= 0 or args.rate < 0:
         parser.error(
             f"--seconds is {args.seconds}, --rate {args.rate}; above 0 and 0 up are valid."
@@ -120,6 +113,7 @@ def _run(args: argparse.Namespace, interruption: Interruption) -> dict[str, Any]
         node = NodeProcess("segmentation_node", {"model": args.model, "device": args.device})
         stack.callback(node.stop)
         record = _record(args)
+        width, height = args.size
         # Who has heard from the node will get all its results: no image goes out before that.
         spin(recorder, START_TIMEOUT, lambda: bool(recorder.diagnostics), interruption, node)
         source = NodeProcess(
@@ -127,8 +121,8 @@ def _run(args: argparse.Namespace, interruption: Interruption) -> dict[str, Any]
             {
                 "source": args.source,
                 "rate": args.rate,
-                "width": args.width,
-                "height": args.height,
+                "width": width,
+                "height": height,
                 "wait_for_subscriber": True,
             },
         )
@@ -147,11 +141,7 @@ def _run(args: argparse.Namespace, interruption: Interruption) -> dict[str, Any]
         ended = first_ended(both)
 
         sent = sent_images(source.stop())
-        spin(recorder, _IN_FLIGHT, lambda: False)
-        if node.is_running():
-            answer = recorder.deactivate_watched()
-            spin(recorder, STOP_TIMEOUT, lambda: answer.done() and recorder.has_everything())
-        node.stop()
+        finish(recorder, node)
         film.finish()
         if film.stills:
             with atomic_path(args.output / "sheet.png") as temporary:
@@ -200,7 +190,7 @@ def _report(args: argparse.Namespace, sent: int, recorder: Recorder, film: Film)
         "instances_per_frame": sum(recorder.instance_counts) / max(1, recorded),
         "overlays_not_filmed": film.skipped,
         "source": args.source,
-        "image_size": [args.height, args.width],
+        "image_size": [args.size[1], args.size[0]],
         "source_rate_hz": args.rate,
         "model": told.get("model"),
         "device": told.get("device"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import random
@@ -23,6 +24,29 @@ if TYPE_CHECKING:
 START_TIMEOUT = 120.0
 STOP_TIMEOUT = 5.0
 _TURN = 0.1  # how long a signal or a dead process may go unnoticed
+_IN_FLIGHT = 0.5  # until the last images have come through
+
+
+def add_node_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the nodes: what images, of which size, through which model, where."""
+    add = parser.add_argument
+    add("--source", default="demo", help="demo (default), a camera, video, folder or stream")
+    add(
+        "--size",
+        type=_size,
+        default=(1280, 720),
+        metavar="WxH",
+        help="size of the images (1280x720)",
+    )
+    add("--model", default="", help="model file; by default the one that ships")
+    add("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.partition("x")
+    if not (width.isdigit() and height.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text} is not WxH, such as 1280x720.")
+    return int(width), int(height)
 
 
 def isolate() -> None:
@@ -103,3 +127,12 @@ def spin(
         if not all(process.is_running() for process in processes):
             return
         rclpy.spin_once(recorder, timeout_sec=_TURN)
+
+
+def finish(recorder: Recorder, node: NodeProcess) -> None:
+    """Once the source has ended: record the images on their way and the node's final counts."""
+    spin(recorder, _IN_FLIGHT, lambda: False)
+    if node.is_running():
+        answer = recorder.deactivate_watched()
+        spin(recorder, STOP_TIMEOUT, lambda: answer.done() and recorder.has_everything())
+    node.stop()

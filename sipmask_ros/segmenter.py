@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rclpy.time import Time
 
 from sipmask_core.errors import InputError
-from sipmask_core.stopwatch import Stopwatch, stage, wait_for
+from sipmask_core.stopwatch import Stopwatch, stage
 from sipmask_ros.conversions import array_to_image, label_image
 from sipmask_ros.diagnostics import Outcome, Statistics
 from sipmask_ros.mailbox import Mailbox
@@ -110,9 +110,9 @@ class Segmenter:
         if (age := self._age(header)) is not None:
             self._statistics.add_latency(age)
             if stopwatch is not None:
-                way_here = age - (time.perf_counter() - arrived)
-                before = {"receive": way_here, "wait": taken - arrived}
-                self._statistics.add_stages(before | stopwatch.seconds)
+                here = time.perf_counter() - arrived
+                stages = {"receive": age - here, "wait": taken - arrived} | stopwatch.seconds
+                self._statistics.add_stages(stages | {"other": age - sum(stages.values())})
         if self._overlay.get_subscription_count():
             self._overlay.publish(self._perceive.to_overlay(percept))
         if self._labels.get_subscription_count():
@@ -123,7 +123,7 @@ class Segmenter:
     def _timing(self) -> AbstractContextManager[Stopwatch | None]:
         if not self._parameters.timing:
             return nullcontext()
-        return Stopwatch(lambda: wait_for(self._perceive.device)).listening()
+        return Stopwatch().listening(self._perceive.device)
 
     def _is_stale(self, header: Any) -> bool:
         limit = self._parameters.max_age

@@ -22,9 +22,9 @@ def prepare_for_images() -> None:
     """Give Fast DDS a shared-memory segment of image size and keep image buffers from the kernel.
 
     Call it before rclpy.init. A profile that the user set stays, and with SIPMASK_TRANSPORT=system
-    in the environment nothing is changed. Without the segment most images
-    of 1280 x 720 are lost between processes; without the malloc thresholds each one is mapped,
-    cleared and unmapped anew, which takes three times the CPU.
+    in the environment nothing is changed. Without the segment most images of 1280 x 720 are lost
+    between processes; without the malloc thresholds each one is mapped, cleared and unmapped anew,
+    which takes three times the CPU.
     """
     if os.environ.get(_VARIABLE) == UNTOUCHED[_VARIABLE]:
         return

@@ -43,7 +43,7 @@ from sipmask_core.errors import InputError
 from sipmask_core.online_tracker import OnlineTracker
 from sipmask_ros.bag import Task, evaluate, format_report
 from sipmask_ros.bag_writer import BagWriter, type_name, typestore
-from sipmask_ros.conversions import array_to_image, message_to_instances
+from sipmask_ros.conversions import array_to_image, instances_to_message, message_to_instances
 from sipmask_ros.diagnostics import Statistics
 from sipmask_ros.parameters import Parameters
 from sipmask_ros.perception import Perception
@@ -471,6 +471,21 @@ def test_images_that_the_results_lack_count_as_missed(tmp_path):
     assert figures["images_without_results"] == 6
     assert figures["scores"]["scored_images"] == 12
     assert figures["scores"]["tracking"]["MOTA"] == pytest.approx(0.5)
+
+
+def test_results_in_which_nothing_was_seen_are_scored_as_such(tmp_path):
+    def blind(index):
+        nothing = sm.Instances.empty((HEIGHT, WIDTH))
+        return instances_to_message(nothing, header(index), ("person", "dog"), "blind")
+
+    recording = write(tmp_path / "drive", {CAMERA: raw, "/seen": blind, "/truth": truth})
+    report, failures = look(
+        recording, tmp_path / "scored", predictor=None, results=recording, truth_topics=("/truth",)
+    )
+    scores = report["topics"][CAMERA]["scores"]
+    assert failures == []
+    assert scores["segm"]["AP"] == scores["tracking"]["HOTA"] == 0
+    assert "0 instances" in format_report(report)
 
 
 def test_ctrl_c_keeps_what_is_done(recording, tmp_path):

@@ -12,6 +12,7 @@ import torch
 
 import sipmask_core as sm
 from sipmask_core import cli
+from sipmask_core.benchmark import models, peak
 from sipmask_core.benchmark.contenders import MaskRCNN, Plain, Shipped, reporting, untrained
 from sipmask_core.benchmark.images import images_at, sha256_of_pixels, standard_images
 from sipmask_core.benchmark.measure import Run, summary
@@ -30,12 +31,32 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> dict:
     folder = tmp_path_factory.mktemp("benchmark")
     out, chart = folder / "bench.json", folder / "bench.png"
     command = ["benchmark", "--preset", "shipped,sipmask_r18_lite", "--size", "64x96"]
-    options = ["--runs", "2", "--warmup", "1", "--batch", "1,2", "--rivals", "off"]
+    options = ["--runs", "2", "--warmup", "1", "--batch", "1,2", "--no-rivals"]
     places = ["--device", "cpu", "--instances", "5", "--json", str(out), "--plot", str(chart)]
-    assert cli.main([*command, *options, *places]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(peak, "REPEATS", 1)
+        assert cli.main([*command, *options, *places]) == 0
     chart_size = cv2.imread(str(chart)).shape
     assert min(chart_size[:2]) > 100
     return json.loads(out.read_text())
+
+
+def test_ctrl_c_keeps_the_models_that_are_done(
+    record: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def benchmark_model(name: str, *_: object) -> dict:
+        if name == "shipped":
+            return record["models"][0]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(models, "benchmark_model", benchmark_model)
+    out = tmp_path / "bench.json"
+    assert cli.main(["benchmark", "--device", "cpu", "--size", "64x96", "--json", str(out)]) == 130
+    assert [m["name"] for m in json.loads(out.read_text())["models"]] == ["shipped"]
+    out.unlink()
+    command = ["benchmark", "--device", "cpu", "--preset", "sipmask_r18_lite", "--json", str(out)]
+    assert cli.main(command) == 130
+    assert not out.exists()
 
 
 def test_the_record_says_what_was_timed_and_where(record: dict) -> None:

@@ -1,6 +1,8 @@
 import json
+from types import SimpleNamespace
 
 import cv2
+import numpy as np
 import pytest
 
 pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
@@ -8,9 +10,9 @@ pytest.importorskip("sipmask_ros.msg", reason="the messages are not built")
 pytest.importorskip("skimage", reason="the demo scene's photographs are not installed")
 
 from sipmask_ros import benchmark
-from sipmask_ros.benchmark import _search
+from sipmask_ros.benchmark import _figures, _search
 
-STAGES = {"receive", "wait", "decode", "preprocess", "nms", "track", "message", "publish"}
+STAGES = {"receive", "wait", "decode", "preprocess", "nms", "track", "message", "publish", "other"}
 
 
 def searched(limit, rates=()):
@@ -46,6 +48,49 @@ def test_a_node_that_holds_every_rate_is_not_tried_for_ever():
     found, tried = searched(float("inf"), (60.0,))
     assert found == 1000.0
     assert len(tried) < 8
+
+
+def recorded(stamps):
+    """What a recorder holds after images of these stamps, each of which took 50 ms."""
+    stages = {f"network_{statistic}_ms": "40.000" for statistic in ("mean", "p50", "p99")}
+    constant = {"model": "tiny", "device": "cpu", "precision": "fp32", "peak_memory_mb": "1"}
+    return SimpleNamespace(
+        receipts=[stamp + 0.05 for stamp in stamps],
+        latencies=[0.05] * len(stamps),
+        instance_counts=[2] * len(stamps),
+        diagnostics=constant | stages | {"received": str(len(stamps))},
+    )
+
+
+@pytest.mark.parametrize(
+    ("images_per_second", "number", "holds"), [(60, 100, True), (60, 94, False), (40, 100, False)]
+)
+def test_a_rate_holds_where_it_was_sent_and_came_through(images_per_second, number, holds):
+    trial = _figures(60.0, 100, recorded(np.linspace(0, 99 / images_per_second, number)))
+    assert trial["holds"] is holds
+    assert trial["sent_hz"] == pytest.approx(images_per_second)
+    assert trial["achieved_hz"] == pytest.approx(images_per_second * number / 100)
+    assert trial["stages_ms"]["deliver"]["mean"] == pytest.approx(10)
+
+
+def test_a_trial_of_which_nothing_came_through_has_no_latency():
+    trial = _figures(60.0, 100, recorded([]))
+    assert trial["lost_share"] == 1 and not trial["holds"]
+    assert trial["latency_p50_ms"] is None
+    json.dumps(trial, allow_nan=False)
+
+
+def test_a_node_that_dies_costs_its_own_trial_alone(monkeypatch, tmp_path, capsys):
+    def trial(args, rate, interruption):
+        if rate > 5:
+            raise benchmark.InputError("segmentation_node ended with exit code -9.")
+        return _figures(rate, 10, recorded(np.arange(10) / rate))
+
+    monkeypatch.setattr(benchmark, "_trial", trial)
+    assert benchmark.main(["--rates", "5", "20", "--json", str(tmp_path / "node.json")]) == 1
+    report = json.loads((tmp_path / "node.json").read_text())
+    assert [trial["rate_hz"] for trial in report["trials"]] == [5]
+    assert capsys.readouterr().err.endswith(f"benchmark: {report['ended_early']}\n")
 
 
 def test_rates_stages_and_losses_are_written_and_drawn(tmp_path, capfd):

@@ -71,6 +71,15 @@ def test_the_same_image_gives_the_same_result(seeing: sm.SipMask) -> None:
     assert np.array_equal(first.masks, second.masks)
 
 
+def test_pixels_are_uploaded_for_a_network_without_graphs(seeing: sm.SipMask) -> None:
+    """As that of an ONNX file on a GPU; the meta device refuses other devices' tensors, too."""
+    predictor = sm.Predictor(seeing, device="cpu", precision="fp32")
+    predictor.device = torch.device("meta")
+    predictor.model.to("meta")
+    predictor._normalise.to("meta")
+    assert predictor.forward(predictor.prepare(np.zeros((64, 64, 3), np.uint8))).basis.is_meta
+
+
 def test_the_given_model_is_not_changed(seeing: sm.SipMask) -> None:
     before = {key: value.clone() for key, value in seeing.state_dict().items()}
     sm.Predictor(seeing, device="cpu", precision="bf16")(np.zeros((64, 64, 3), np.uint8))

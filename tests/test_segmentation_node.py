@@ -296,6 +296,36 @@ def test_a_failing_predictor_costs_one_image_not_the_node(start):
     assert_instances(camera.answer(camera.image(picture())), picture())
 
 
+def test_the_stages_of_a_timed_node_add_up_to_its_latency(start):
+    camera, _ = start.node(timing="true")
+    green = np.zeros((48, 64, 3), np.uint8)
+    green[..., 1] = 255
+    unstamped = array_to_image(picture(), "bgr8", Header(frame_id="unstamped"))
+    camera.answer(unstamped)
+    camera.send(camera.image(green))
+    camera.wait_for_counts(received=2, segmented=1, dropped_failed=1)
+    assert not any(key.endswith("_mean_ms") for key in camera.counts), "neither has a latency"
+
+    camera.answer(camera.image(picture()))
+    camera.wait_for_counts(segmented=2)
+    means = {
+        key.removesuffix("_mean_ms"): float(value)
+        for key, value in camera.counts.items()
+        if key.endswith("_mean_ms")
+    }
+    stages = ["receive", "wait", "decode", "network", "track", "message", "publish", "other"]
+    assert list(means) == stages
+    assert min(means.values()) >= 0
+    # Each is rounded to a microsecond, the latency to a tenth of a millisecond.
+    assert sum(means.values()) == pytest.approx(float(camera.counts["latency_p50_ms"]), abs=0.06)
+
+
+def test_a_node_that_is_not_timed_tells_no_stages(shared):
+    shared.answer(shared.image(picture()))
+    shared.wait(lambda: "latency_p50_ms" in shared.counts)
+    assert not any(key.endswith("_mean_ms") for key in shared.counts)
+
+
 def tracks(message):
     return [(i.track_id, i.track_state, i.track_age) for i in message.instances]
 

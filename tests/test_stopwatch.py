@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from threading import Thread
+
 import pytest
-from torch import nn, zeros
+from torch import device, nn, zeros
 
 from sipmask_core import stopwatch
 from sipmask_core.stopwatch import Stopwatch, stage, time_module
@@ -43,11 +45,28 @@ def test_nothing_is_timed_while_nobody_listens() -> None:
     assert watch.seconds == {}
 
 
-def test_the_device_is_waited_for_at_both_ends() -> None:
-    waits = []
-    with Stopwatch(lambda: waits.append(0)).listening(), stage("a"):
-        assert len(waits) == 1
-    assert len(waits) == 2
+def test_the_device_is_waited_for_at_both_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[device] = []
+    monkeypatch.setattr(stopwatch, "wait_for", waits.append)
+    gpu = device("cuda")
+    with Stopwatch().listening(gpu), stage("a"):
+        assert waits == [gpu]
+    assert waits == [gpu, gpu]
+
+
+def test_a_thread_is_timed_by_its_own_stopwatch_alone() -> None:
+    def work() -> None:
+        with stage("unheard"), Stopwatch().listening() as own, stage("heard"):
+            pass
+        seen.append(own)
+
+    seen: list[Stopwatch] = []
+    with Stopwatch().listening() as watch, stage("a"):
+        thread = Thread(target=work)
+        thread.start()
+        thread.join()
+    assert set(watch.seconds) == {"a"}
+    assert set(seen[0].seconds) == {"heard"}
 
 
 def test_a_module_can_be_a_stage() -> None:

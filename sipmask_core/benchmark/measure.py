@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
@@ -57,8 +58,7 @@ def measure(
 
 
 def _run(contender: Contender, photo: Photo, device: torch.device) -> Run:
-    stopwatch = Stopwatch(lambda: wait_for(device))
-    with stopwatch.listening(), stage("other"):
+    with Stopwatch().listening(device) as stopwatch, stage("other"):
         with stage("decode"):
             image = np.asarray(cv2.imdecode(photo.encoded, cv2.IMREAD_COLOR), np.uint8)
         instances = contender(image)
@@ -97,9 +97,10 @@ def batch_timing(
     pixels = torch.from_numpy(prepared.pixels).repeat(batch, 1, 1, 1)
     seconds = []
     for _ in range(warmup + runs):
-        stopwatch = Stopwatch(lambda: wait_for(predictor.device))
-        with stopwatch.stage("batch"):
-            predictor.forward_batch(pixels, prepared.size)
-        seconds.append(stopwatch.seconds["batch"])
+        wait_for(predictor.device)
+        start = time.perf_counter()
+        predictor.forward_batch(pixels, prepared.size)
+        wait_for(predictor.device)
+        seconds.append(time.perf_counter() - start)
     times = timing(seconds[warmup:])
     return {"batch": batch, **times, "images_per_second": 1e3 * batch / times["p50_ms"]}

@@ -74,22 +74,16 @@ def benchmark_model(
             runs=settings.runs,
             progress=bar.update,
         )
-    entries: dict[str, dict[str, Any]] = {}
-    for key, contender in contenders.items():
-        entries[key] = {
+    entries = {
+        key: {
             "precision": contender.precision,
             "peak_memory_bytes": memory[key],
             **summary(results[key]),
         }
-        if key != RIVAL:
-            peaks = measured_peak(device, PRECISIONS[contender.precision])
-            rate = 1e3 * cost.flops / entries[key]["network"]["p50_ms"]
-            entries[key] |= {"share_of_peak": rate / max(peaks.values()), "measured_peak": peaks}
-
-    def speedup(part: str) -> float:
-        plain, ours = (entries[key][part]["p50_ms"] for key in (PLAIN, OURS))
-        return float(plain / ours)
-
+        for key, contender in contenders.items()
+    }
+    for entry in (entries[OURS], entries[PLAIN]):
+        entry |= _share_of_peak(entry, cost.flops, device)
     return {
         "name": name,
         "weights": weights,
@@ -97,12 +91,23 @@ def benchmark_model(
         "parameters": cost.parameters,
         "gflops": cost.flops / 1e9,
         "device": str(device),
-        "speedup": speedup("total"),
-        "speedup_network": speedup("network"),
-        "speedup_postprocess": speedup("postprocess"),
+        "speedup": _speedup(entries, "total"),
+        "speedup_network": _speedup(entries, "network"),
+        "speedup_postprocess": _speedup(entries, "postprocess"),
         "contenders": entries,
         "batches": batches,
     }
+
+
+def _share_of_peak(entry: dict[str, Any], flops: int, device: torch.device) -> dict[str, Any]:
+    peaks = measured_peak(device, PRECISIONS[entry["precision"]])
+    rate = 1e3 * flops / entry["network"]["p50_ms"]
+    return {"share_of_peak": rate / max(peaks.values()), "measured_peak": peaks}
+
+
+def _speedup(entries: dict[str, dict[str, Any]], part: str) -> float:
+    plain, ours = (entries[key][part]["p50_ms"] for key in (PLAIN, OURS))
+    return float(plain / ours)
 
 
 def _batches(settings: Settings, device: torch.device) -> tuple[int, ...]:

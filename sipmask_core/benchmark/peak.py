@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 
+from sipmask_core.stopwatch import wait_for
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -40,7 +42,6 @@ def _fastest(work: Callable[[], object], device: torch.device) -> float:
     for _ in range(REPEATS):
         start = time.perf_counter()
         work()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        wait_for(device)
         seconds.append(time.perf_counter() - start)
     return min(seconds)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # One hue for each part of the frame: input, network, masks; darker is later in it.
-_COLOURS = {
+STAGE_COLOURS = {
     "decode": "#d9d9d9",
     "preprocess": "#bdbdbd",
     "upload": "#969696",
@@ -90,7 +90,7 @@ def draw(record: dict[str, Any], path: Path) -> None:
         left = 0.0
         for stage in STAGES:
             length = contender["stages"].get(stage, {"p50_ms": 0.0})["p50_ms"]
-            axes.barh(place, length, left=left, color=_COLOURS[stage], height=0.75)
+            axes.barh(place, length, left=left, color=STAGE_COLOURS[stage], height=0.75)
             left += length
         label = f"{contender['total']['p50_ms']:.1f} ms, instances: {contender['instances']:.0f}"
         axes.text(left + 0.01 * longest, place, label, va="center", fontsize=8)
@@ -105,7 +105,7 @@ def draw(record: dict[str, Any], path: Path) -> None:
     axes.tick_params(axis="y", length=0)
     used = [s for s in STAGES if any(s in contender["stages"] for _, _, contender in rows)]
     axes.legend(
-        handles=[Patch(color=_COLOURS[stage], label=stage) for stage in used],
+        handles=[Patch(color=STAGE_COLOURS[stage], label=stage) for stage in used],
         loc="lower center",
         bbox_to_anchor=(0.5, 1.0),
         ncols=len(used),

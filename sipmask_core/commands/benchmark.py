@@ -71,10 +71,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also time the network on so many images at once (default: none, on CUDA 1,4,8)",
     )
     parser.add_argument(
-        "--rivals",
-        choices=("on", "off"),
-        default="on",
-        help="torchvision's Mask R-CNN beside ours (default: on)",
+        "--no-rivals",
+        dest="rivals",
+        action="store_false",
+        help="leave torchvision's Mask R-CNN out",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers there")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="also draw a chart, .png or .svg")
@@ -88,7 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Time, print tables, write the JSON, draw the chart."""
+    """Time, print tables, write the JSON, draw the chart; Ctrl-C keeps the models that are done."""
     runs = args.runs if args.runs is not None else QUICK_RUNS if args.quick else RUNS
     warmup = args.warmup if args.warmup is not None else QUICK_WARMUP if args.quick else WARMUP
     if runs < 1 or warmup < 0:
@@ -109,24 +109,28 @@ def run(args: argparse.Namespace) -> int:
             require_writable(place)
     device = choose_device(args.device)
     photos = images_at(args.images, args.size) if args.images else standard_images(args.size)
+    settings = Settings(
+        device=args.device,
+        precision=args.precision,
+        num_threads=args.threads,
+        instances=args.instances or 0,
+        warmup=warmup,
+        runs=runs,
+        batches=args.batch,
+        rivals=args.rivals,
+    )
     models = []
-    for name in names:
-        model, weights = _load(args, name)
-        instances = args.instances
-        if instances is None:
-            instances = INSTANCES_OF_RANDOM_WEIGHTS if weights == RANDOM else 0
-        settings = Settings(
-            device=args.device,
-            precision=args.precision,
-            num_threads=args.threads,
-            instances=instances,
-            warmup=warmup,
-            runs=runs,
-            batches=args.batch,
-            rivals=args.rivals == "on",
-        )
-        models.append(benchmark_model(name, model, weights, photos, settings))
-        print(table(models[-1]), end="\n\n", flush=True)
+    try:
+        for name in names:
+            model, weights = _load(args, name)
+            if args.instances is None:
+                instances = INSTANCES_OF_RANDOM_WEIGHTS if weights == RANDOM else 0
+                settings = settings._replace(instances=instances)
+            models.append(benchmark_model(name, model, weights, photos, settings))
+            print(table(models[-1]), end="\n\n", flush=True)
+    except KeyboardInterrupt:
+        if not models:
+            raise
     machine = describe_device(device)
     print(
         f"{machine.get('gpu', machine['processor'])}, {machine['torch_threads']} threads;"
@@ -147,6 +151,8 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         files = [args.checkpoint] if args.checkpoint else [PRETRAINED] if SHIPPED in names else []
         write_json(args.json, record | {"provenance": provenance(files, device)})
+    if len(models) < len(names):
+        raise KeyboardInterrupt
     return 0
 
 

@@ -13,7 +13,7 @@ from sipmask_core.classes import corresponding_ids
 from sipmask_core.data.coco import read_annotated_image, require_images
 from sipmask_core.distributed import rank, world_size
 from sipmask_core.results import coco_results
-from sipmask_core.stopwatch import Stopwatch, by_stage, stage, wait_for
+from sipmask_core.stopwatch import Stopwatch, by_stage, stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -88,7 +88,7 @@ def segment(
     """
 
     def load(record: CocoImage) -> tuple[CocoImage, NetworkInput, Stopwatch]:
-        with Stopwatch(lambda: wait_for(predictor.device)).listening() as stopwatch:
+        with Stopwatch().listening() as stopwatch:
             with stage("decode"):
                 image = read_annotated_image(image_dir, record)
             prepared = predictor.prepare(image)
@@ -100,7 +100,7 @@ def segment(
         if not warm:
             predictor.postprocess(predictor.forward(prepared), prepared, size)
             warm = True
-        with stopwatch.listening():
+        with stopwatch.listening(predictor.device):
             instances = predictor.postprocess(predictor.forward(prepared), prepared, size)
         yield Segmented(record, instances, stopwatch.seconds)
 
