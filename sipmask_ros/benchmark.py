@@ -221,9 +221,9 @@ def _trial(
             environment,
         )
         stack.callback(node.stop)
-        spin(recorder, START_TIMEOUT, lambda: bool(recorder.diagnostics), interruption, node)
+        spin(recorder, START_TIMEOUT, recorder.will_hear, interruption, node)
         check()
-        if not recorder.diagnostics:
+        if not recorder.will_hear():
             raise InputError(f"segmentation_node did not start within {START_TIMEOUT:g} s.")
         width, height = args.size
         source = NodeProcess(

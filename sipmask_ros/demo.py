@@ -18,7 +18,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 import rclpy
 from rclpy.signals import SignalHandlerOptions
@@ -26,7 +25,7 @@ from rclpy.signals import SignalHandlerOptions
 from sipmask_core.data.video import VideoWriter, source_sha256
 from sipmask_core.drawing import contact_sheet
 from sipmask_core.errors import InputError
-from sipmask_core.files import atomic_path, write_json
+from sipmask_core.files import write_image, write_json
 from sipmask_core.interruption import Interruption
 from sipmask_core.provenance import provenance
 from sipmask_ros.processes import (
@@ -114,8 +113,8 @@ def _run(args: argparse.Namespace, interruption: Interruption) -> dict[str, Any]
         stack.callback(node.stop)
         record = _record(args)
         width, height = args.size
-        # Who has heard from the node will get all its results: no image goes out before that.
-        spin(recorder, START_TIMEOUT, lambda: bool(recorder.diagnostics), interruption, node)
+        # No image goes out before all its results will be heard.
+        spin(recorder, START_TIMEOUT, recorder.will_hear, interruption, node)
         source = NodeProcess(
             "camera_source",
             {
@@ -144,8 +143,7 @@ def _run(args: argparse.Namespace, interruption: Interruption) -> dict[str, Any]
         finish(recorder, node)
         film.finish()
         if film.stills:
-            with atomic_path(args.output / "sheet.png") as temporary:
-                cv2.imwrite(str(temporary), contact_sheet(film.stills, _SHEET[1]))
+            write_image(args.output / "sheet.png", contact_sheet(film.stills, _SHEET[1]))
         report = _report(args, sent, recorder, film)
         report["ended_early"] = ended and f"{ended} while recording; what came before is kept."
         return report | {"provenance": record}

@@ -129,6 +129,10 @@ class Recorder(Node):
         transition = Transition(id=Transition.TRANSITION_DEACTIVATE)
         return self._change_state.call_async(ChangeState.Request(transition=transition))
 
+    def will_hear(self) -> bool:
+        """Whether the node has found this subscriber, so that no result will be lost."""
+        return self.diagnostics.get("instances_subscribers", "0") != "0"
+
     def has_everything(self) -> bool:
         """Whether the final counts came and every result that they tell of."""
         return self._finished and len(self.receipts) >= int(self.diagnostics["segmented"])
