@@ -1,8 +1,8 @@
 """Non-maximum suppression within classes, on the CPU and only as far as detections are wanted.
 
 What becomes of a box depends on better ones of its class alone, so boxes are taken in blocks by
-falling score until enough have survived. All of it runs in NumPy, with a few dozen operations
-whatever the number of classes: a GPU would take longer to be told what to do.
+falling score until enough have survived. Classes share a block, so that the number of operations
+does not grow with theirs.
 """
 
 from __future__ import annotations
