@@ -1,7 +1,7 @@
 """Masks for inference on a GPU: the crops of `mask_crops`, many of like size at a time.
 
-The host waits twice for the device, whatever the number of masks: for the sizes of the boxes, by
-which the batches are made up, and for all masks together.
+The host waits once for the device, whatever the number of masks: for all of them together. The
+boxes, by whose sizes the batches are made up, are on the CPU.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import torch
 
 from sipmask_core.mask_crops import image_range, trim
 from sipmask_core.masks import cell_bounds
+from sipmask_core.transfer import upload
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,8 +36,10 @@ def cut_masks(
 ) -> list[MaskCrop]:
     """The masks of N objects in image pixels.
 
-    basis: (B, H, W); coefficients: (N, cells * cells * B); boxes: (N, 4) in basis pixels.
+    basis: (B, H, W); coefficients: (N, cells * cells * B); boxes: (N, 4) in basis pixels, on the
+    CPU.
     """
+    device = basis.device
     maps = basis.permute(1, 2, 0).float()  # (H, W, B)
     weights = coefficients.float().view(len(boxes), cells * cells, -1)
     bounds = cell_bounds(boxes, grid.canvas, cells)  # (N, 2, cells + 1)
@@ -49,11 +52,12 @@ def cut_masks(
         ]
         for box in ends
     ]
-    starts = torch.tensor([[left, top] for (left, _), (top, _) in ranges]).to(boxes.device)
+    starts = upload(torch.tensor([[left, top] for (left, _), (top, _) in ranges]), device)
+    bounds = upload(bounds, device)
     batches = _like_sizes(sides)
     parts = []
     for batch in batches:
-        members = torch.tensor(batch).to(boxes.device)
+        members = upload(torch.tensor(batch), device)
         w, h = (max(sides[i][axis] for i in batch) for axis in (0, 1))
         soft, x, y = _assemble(maps, weights[members], bounds[members], (h, w))
         width, height = (max(ranges[i][axis][1] for i in batch) for axis in (0, 1))

@@ -21,7 +21,7 @@ from sipmask_core.model.head import BASIS_STRIDE
 from sipmask_core.presets import Stretch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -91,29 +91,37 @@ def assemble(basis: Tensor, coefficients: Tensor, boxes: Tensor, cells: int) -> 
     """The soft masks of N objects.
 
     basis: (B, H, W), channels-last in memory at best; coefficients: (N, cells * cells * B); boxes:
-    (N, 4) in basis pixels.
+    (N, 4) in basis pixels. All on the CPU.
     """
     num_bases, height, width = basis.shape
-    maps = basis.permute(1, 2, 0).float().contiguous().cpu().numpy()  # (H, W, B)
     bounds = cell_bounds(boxes, (height, width), cells).tolist()
-    weights = coefficients.view(-1, cells, cells, num_bases).cpu().numpy()
-    return [_assemble_one(maps, *one) for one in zip(weights, bounds, strict=True)]
+    weights = coefficients.view(-1, cells, cells, num_bases).numpy()
+    maps = basis.permute(1, 2, 0)  # (H, W, B)
+    pixels = sum((x[-1] - x[0]) * (y[-1] - y[0]) for x, y in bounds)
+    windows = [np.s_[y[0] : y[-1], x[0] : x[-1]] for x, y in bounds]
+    inside: Iterable[NDArray[np.float32]]
+    if maps.dtype == torch.float32 or pixels > height * width:
+        whole = maps.float().contiguous().numpy()
+        inside = (whole[window] for window in windows)
+    else:  # less than the whole, and pieces of it stay in the processor's cache
+        inside = (maps[window].float().numpy() for window in windows)
+    return [_assemble_one(*one) for one in zip(inside, weights, bounds, strict=True)]
 
 
 def _assemble_one(
-    maps: NDArray[np.float32],
+    inside: NDArray[np.float32],
     weights: NDArray[np.float32],
     bounds: tuple[Sequence[int], Sequence[int]],
 ) -> SoftCrop:
-    """maps: (H, W, B); weights: (cells, cells, B); bounds: of the cells, in x and y."""
+    """inside: (h, w, B), the maps in the box; weights: (cells, cells, B); bounds: of the cells, in
+    x and y."""
     columns, rows = bounds
     x, y = columns[0], rows[0]
-    values = np.empty((rows[-1] - y, columns[-1] - x), np.float32)
+    values = np.empty(inside.shape[:2], np.float32)
     for in_row, (top, bottom) in zip(weights, pairwise(rows), strict=True):
         for weight, (left, right) in zip(in_row, pairwise(columns), strict=True):
-            values[top - y : bottom - y, left - x : right - x] = (
-                maps[top:bottom, left:right] @ weight
-            )
+            cell = np.s_[top - y : bottom - y, left - x : right - x]
+            values[cell] = inside[cell] @ weight
     torch.from_numpy(values).sigmoid_()
     return SoftCrop(x, y, values)
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
-from torchvision.ops import batched_nms, box_iou, nms
 
 from sipmask_core.model.head import STRIDES, TRACK_STRIDE, HeadOutputs
+from sipmask_core.nms import suppress
+from sipmask_core.transfer import download, upload
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from sipmask_core.preprocess import NetworkInput
     from sipmask_core.presets import Preset
 
-FAST_NMS_PER_CLASS = 200
 # Grids of locations kept: five levels of a dozen input sizes.
 KEPT_GRIDS = 64
 
@@ -34,8 +37,11 @@ class Candidates(NamedTuple):
 
 
 class Detections(NamedTuple):
-    """Objects of one image, by falling score: boxes (N, 4), scores (N,), labels (N,) 0-based and
-    coefficients (N, cells * num_bases)."""
+    """Objects of one image, by falling score.
+
+    boxes: (N, 4) float32, scores: (N,) float32 and labels: (N,) int64, 0-based, on the CPU.
+    coefficients: (N, cells * num_bases) float32, where the network ran.
+    """
 
     boxes: Tensor
     scores: Tensor
@@ -54,18 +60,19 @@ def find_objects(
     threshold = preset.score_threshold if score_threshold is None else score_threshold
     edge = 1 if preset.authors else 0
     limit = (prepared.size[0] - edge, prepared.size[1] - edge)
-    scale = outputs.distances[0].new_tensor([*prepared.scale, *prepared.scale])  # (4,)
+    scale = torch.tensor([*prepared.scale, *prepared.scale])  # (4,)
     if preset.nms == "pairs":
         found = detect_pairs(outputs, 0, limit, preset, threshold)
         found = found._replace(boxes=found.boxes / scale)
     else:
         candidates = select_candidates(outputs, 0, limit, preset.candidates_per_level)
         # The authors suppress in the coordinates of the original image.
-        candidates = candidates._replace(boxes=candidates.boxes / scale)
-        found = detect(candidates, preset, threshold)
+        boxes = candidates.boxes / upload(scale, candidates.boxes.device)
+        found = detect(candidates._replace(boxes=boxes), preset, threshold)
     if score_threshold is None:
         return found
-    return _pick(found, found.scores >= score_threshold)
+    sure = int((found.scores >= score_threshold).sum())
+    return Detections(*(values[:sure] for values in found))
 
 
 @lru_cache(KEPT_GRIDS)
@@ -88,11 +95,13 @@ def distances_to_boxes(points: Tensor, distances: Tensor) -> Tensor:
 
 def embeddings_at(track_features: Tensor, boxes: Tensor) -> Tensor:
     """What the track branch says at the centres of boxes, in the first or last cell for a centre
-    off the map: (C, H / 8, W / 8) and (N, 4) in network pixels -> (N, C) float32."""
+    off the map: (C, H / 8, W / 8) and (N, 4) in network pixels, on any device -> (N, C)."""
     height, width = track_features.shape[-2:]
     centre = (boxes[:, :2] + boxes[:, 2:]) / 2
     x, y = (centre / TRACK_STRIDE).floor().long().unbind(1)
-    return track_features[:, y.clamp(0, height - 1), x.clamp(0, width - 1)].t().float()
+    cells = y.clamp(0, height - 1) * width + x.clamp(0, width - 1)
+    cells = upload(cells, track_features.device)
+    return track_features.flatten(1).t().index_select(0, cells).float()
 
 
 def select_candidates(
@@ -105,10 +114,11 @@ def select_candidates(
     levels: list[tuple[Tensor, ...]] = []
     for level in range(len(STRIDES)):
         logits, centerness = _logits(outputs, image, level)
-        where: Tensor | slice = slice(None)
+        parts: tuple[Tensor, ...] = (logits, centerness, *_raw(outputs, image, level))
         if len(logits) > per_level:
-            where = (logits.amax(dim=1).sigmoid() * centerness).topk(per_level).indices
-        levels.append((logits[where], centerness[where], *_raw_at(outputs, image, level, where)))
+            best = (logits.amax(dim=1).sigmoid() * centerness).topk(per_level).indices
+            parts = _rows(parts, best)
+        levels.append(parts)
     logits, centerness, points, distances, coefficients = _concatenate(levels)
     boxes = _decode(points, distances, limit)
     return Candidates(boxes, logits.sigmoid(), centerness, coefficients)
@@ -120,14 +130,17 @@ def _logits(outputs: HeadOutputs, image: int, level: int) -> tuple[Tensor, Tenso
     return logits, outputs.centerness[level][image].flatten().float().sigmoid()
 
 
-def _raw_at(
-    outputs: HeadOutputs, image: int, level: int, where: Tensor | slice
-) -> tuple[Tensor, Tensor, Tensor]:
+def _raw(outputs: HeadOutputs, image: int, level: int) -> tuple[Tensor, Tensor, Tensor]:
     """Points (M, 2), distances (M, 4) and coefficients (M, cells * num_bases) of a level."""
     distances = outputs.distances[level][image]  # (4, H, W)
     points = locations(*distances.shape[-2:], STRIDES[level], distances.device)
     coefficients = outputs.coefficients[level][image].flatten(1).t()
-    return points[where], distances.flatten(1).t()[where], coefficients[where]
+    return points, distances.flatten(1).t(), coefficients
+
+
+def _rows(columns: tuple[Tensor, ...], where: Tensor) -> tuple[Tensor, ...]:
+    """The same rows of each; several times as fast as indexing with brackets on a CPU."""
+    return tuple(values.index_select(0, where) for values in columns)
 
 
 def _concatenate(levels: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
@@ -169,68 +182,60 @@ def detect_pairs(
         if len(scores) > preset.candidates_per_level:
             scores, best = scores.topk(preset.candidates_per_level)
             where, labels = where[best], labels[best]
-        levels.append((scores, labels, *_raw_at(outputs, image, level, where)))
+        levels.append((scores, labels, *_rows(_raw(outputs, image, level), where)))
     scores, labels, points, distances, coefficients = _concatenate(levels)
-    pairs = Detections(_decode(points, distances, limit), scores.sqrt(), labels, coefficients)
-    keep = _inclusive_nms(pairs.boxes, pairs.scores, pairs.labels, preset.nms_threshold)
-    scores, order = pairs.scores[keep].sort(descending=True, stable=True)
-    last = scores[: preset.max_detections][-1:]  # empty where nothing is found
-    keep = keep[order[: int((scores >= last).sum())]]
-    found = _pick(pairs, keep)
-    return found._replace(coefficients=found.coefficients.float())
-
-
-def _pick(found: Detections, keep: Tensor) -> Detections:
-    return Detections(*(values[keep] for values in found))
+    found = _decode(points, distances, limit), scores.sqrt(), labels.float()
+    boxes, geometric, classes = download(*found)
+    classes = classes.astype(np.int64)
+    keep = _survivors(boxes, geometric, classes, preset)
+    last = geometric[keep[: preset.max_detections][-1:]]  # empty where nothing is found
+    keep = keep[: int((geometric[keep] >= last).sum())]
+    return _detections(boxes[keep], geometric[keep], classes[keep], coefficients, keep)
 
 
 def detect(candidates: Candidates, preset: Preset, score_threshold: float) -> Detections:
     """Threshold, NMS and top-k, by the rules of the preset."""
-    scores = candidates.class_scores * candidates.centerness[:, None]  # (M, classes)
+    boxes, class_scores, centerness = download(
+        candidates.boxes, candidates.class_scores, candidates.centerness
+    )
+    scores = class_scores * centerness[:, None]  # (M, classes)
     # The authors' greedy form looks at the class score alone, before centerness lowers it.
     by_class_score = preset.authors and preset.nms == "per_class"
-    compared = candidates.class_scores if by_class_score else scores
-    location, labels = (compared > score_threshold).nonzero(as_tuple=True)
-    boxes, scores = candidates.boxes[location], scores[location, labels]
-    if preset.nms == "fast":
-        keep = _fast_nms(boxes, scores, labels, preset.nms_threshold)
-    elif preset.authors:
-        keep = _inclusive_nms(boxes, scores, labels, preset.nms_threshold)
-    else:
-        keep = batched_nms(boxes, scores, labels, preset.nms_threshold)
-    keep = keep[scores[keep].argsort(descending=True, stable=True)[: preset.max_detections]]
-    coefficients = candidates.coefficients[location[keep]].float()
-    return Detections(boxes[keep], scores[keep], labels[keep], coefficients)
+    compared = class_scores if by_class_score else scores
+    pairs = np.flatnonzero(compared > score_threshold)
+    location, labels = np.divmod(pairs, scores.shape[1])
+    boxes, scores = boxes[location], scores.ravel()[pairs]
+    keep = _survivors(boxes, scores, labels, preset)[: preset.max_detections]
+    return _detections(
+        boxes[keep], scores[keep], labels[keep], candidates.coefficients, location[keep]
+    )
 
 
-def _members(labels: Tensor) -> list[Tensor]:
-    """For each class that occurs, the indices of its entries in labels (N,), in their order."""
-    by_class = labels.argsort(stable=True).split(labels.bincount().tolist())
-    return [members for members in by_class if len(members)]
+def _survivors(
+    boxes: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    preset: Preset,
+) -> NDArray[np.int64]:
+    """Indices of the boxes that NMS leaves, by falling score; see `suppress`."""
+    kind: Literal["greedy", "fast"] = "fast" if preset.nms == "fast" else "greedy"
+    if kind == "greedy" and preset.authors:
+        # Inclusive pixels: boxes that are one longer have the same IoU in plain arithmetic.
+        boxes = boxes + np.array([0, 0, 1, 1], np.float32)
+    return suppress(boxes, scores, labels, preset.nms_threshold, preset.max_detections, kind)
 
 
-def _inclusive_nms(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) -> Tensor:
-    """Greedy NMS class by class, boxes measured with inclusive pixels: indices of the survivors.
-
-    Boxes that are one pixel longer have the same IoU in plain arithmetic. Classes are not moved
-    apart to suppress them all at once, which would round their boxes.
-    """
-    longer = boxes + boxes.new_tensor([0, 0, 1, 1])
-    kept = [labels.new_zeros(0)]
-    for members in _members(labels):
-        kept.append(members[nms(longer[members], scores[members], threshold)])
-    return torch.cat(kept)
-
-
-def _fast_nms(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) -> Tensor:
-    """Fast NMS (Bolya et al., "YOLACT", ICCV 2019): indices of the survivors.
-
-    One matrix per class instead of a loop over its boxes: a suppressed box still suppresses others.
-    """
-    order = scores.argsort(descending=True, stable=True)
-    kept = [labels.new_zeros(0)]
-    for members in _members(labels[order]):
-        best = order[members[:FAST_NMS_PER_CLASS]]
-        overlap = box_iou(boxes[best], boxes[best]).triu_(diagonal=1)
-        kept.append(best[overlap.amax(dim=0) <= threshold])
-    return torch.cat(kept)
+def _detections(
+    boxes: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    coefficients: Tensor,
+    rows: NDArray[np.int64],
+) -> Detections:
+    """Those objects, with these rows (N,) of the coefficients (M, cells * num_bases)."""
+    return Detections(
+        torch.from_numpy(boxes),
+        torch.from_numpy(scores),
+        torch.from_numpy(labels),
+        coefficients.index_select(0, upload(rows, coefficients.device)).float(),
+    )

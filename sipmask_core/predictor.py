@@ -22,6 +22,7 @@ from sipmask_core.postprocess import embeddings_at, find_objects
 from sipmask_core.preprocess import NetworkInput, Normalise, check_image, prepare
 from sipmask_core.stopwatch import stage
 from sipmask_core.tracking import Tracker
+from sipmask_core.transfer import upload
 
 if TYPE_CHECKING:
     import os
@@ -203,7 +204,7 @@ class Predictor:
         if len(found.boxes) == 0:
             return Instances.empty((height, width))
 
-        network_boxes = found.boxes * found.boxes.new_tensor([*prepared.scale, *prepared.scale])
+        network_boxes = found.boxes * torch.tensor([*prepared.scale, *prepared.scale])
         basis = outputs.basis[0]  # (bases, H / 2, W / 2)
         grid = mask_grid(preset, (basis.shape[1], basis.shape[2]), prepared.scale, image_size)
         boxes = network_boxes / BASIS_STRIDE
@@ -216,25 +217,30 @@ class Predictor:
         mask_scores = found.scores
         if preset.mask_rescoring:
             if basis.is_cuda:
-                soft = soft_masks(basis.float(), *sources[1:])
+                on_gpu = upload(boxes, basis.device)
+                soft = soft_masks(basis.float(), found.coefficients, on_gpu, preset.sub_regions)
             else:
                 soft = torch.from_numpy(on_canvas(soft_crops, grid.canvas))
-            mask_scores = mask_scores * self.rate_masks(soft, found.labels)
-        embeddings = found.boxes.new_zeros(len(boxes), 0)
+            mask_scores = mask_scores * self.rate_masks(soft, found.labels).cpu()
+        embeddings = torch.zeros(len(boxes), 0)
         if outputs.track_features is not None:
-            embeddings = embeddings_at(outputs.track_features[0], network_boxes)
+            embeddings = embeddings_at(outputs.track_features[0], network_boxes).cpu()
         return Instances(
-            boxes=found.boxes.cpu().numpy(),
-            scores=found.scores.cpu().numpy(),
-            labels=found.labels.cpu().numpy(),
+            boxes=found.boxes.numpy(),
+            scores=found.scores.numpy(),
+            labels=found.labels.numpy(),
             mask_crops=crops,
             image_size=(height, width),
-            mask_scores=mask_scores.cpu().numpy(),
-            embeddings=embeddings.cpu().numpy(),
+            mask_scores=mask_scores.numpy(),
+            embeddings=embeddings.numpy(),
         )
 
     def rate_masks(self, soft: Tensor, labels: Tensor) -> Tensor:
-        """What SipMask++ expects the IoU of soft masks (N, H / 2, W / 2) to be: (N,) float32."""
+        """What SipMask++ expects the IoU of soft masks (N, H / 2, W / 2) to be: (N,) float32.
+
+        soft: on the device of the model. labels: (N,) on the CPU.
+        """
+        labels = upload(labels, soft.device)
         return self._model.bbox_head.score_masks(soft.to(self._dtype), labels).float()
 
 

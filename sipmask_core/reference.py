@@ -39,8 +39,8 @@ def plain_postprocess(
 ) -> Instances:
     """As `Predictor.postprocess`, but the crop of each mask is the whole image of (H, W) pixels.
 
-    rate_masks: soft masks (N, H / 2, W / 2) and labels (N,) -> ratings (N,); needed where the
-    preset re-scores masks.
+    rate_masks: soft masks (N, H / 2, W / 2) and labels (N,) on the CPU -> ratings (N,); needed
+    where the preset re-scores masks.
     """
     with stage("nms"):
         found = find_objects(outputs, prepared, preset, score_threshold)
@@ -48,9 +48,9 @@ def plain_postprocess(
     if len(found.boxes) == 0:
         return Instances.empty((height, width))
 
-    network_boxes = found.boxes * found.boxes.new_tensor([*prepared.scale, *prepared.scale])
+    network_boxes = found.boxes * torch.tensor([*prepared.scale, *prepared.scale])
     basis = outputs.basis[0].float()  # (bases, H / 2, W / 2)
-    boxes = network_boxes / BASIS_STRIDE
+    boxes = (network_boxes / BASIS_STRIDE).to(basis.device)
     soft = soft_masks(basis, found.coefficients, boxes, preset.sub_regions)  # (N, H / 2, W / 2)
     grid = mask_grid(preset, (basis.shape[1], basis.shape[2]), prepared.scale, image_size)
     # What F.interpolate calls, which does not take both the size and the scale.
@@ -63,17 +63,17 @@ def plain_postprocess(
     mask_scores = found.scores
     if preset.mask_rescoring:
         assert rate_masks is not None
-        mask_scores = mask_scores * rate_masks(soft, found.labels)
-    embeddings = found.boxes.new_zeros(len(boxes), 0)
+        mask_scores = mask_scores * rate_masks(soft, found.labels).cpu()
+    embeddings = torch.zeros(len(boxes), 0)
     if outputs.track_features is not None:
         embeddings = embeddings_at(outputs.track_features[0], network_boxes)
     return Instances(
-        boxes=found.boxes.cpu().numpy(),
-        scores=found.scores.cpu().numpy(),
-        labels=found.labels.cpu().numpy(),
+        boxes=found.boxes.numpy(),
+        scores=found.scores.numpy(),
+        labels=found.labels.numpy(),
         mask_crops=[MaskCrop(0, 0, mask) for mask in masks.cpu().numpy()],
         image_size=(height, width),
-        mask_scores=mask_scores.cpu().numpy(),
+        mask_scores=mask_scores.numpy(),
         embeddings=embeddings.cpu().numpy(),
     )
 

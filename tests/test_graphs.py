@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import torch
+from synthetic_outputs import synthetic_outputs
 
 import sipmask_core as sm
 from sipmask_core.graphs import MAX_GRAPHS, MAX_SIZES_REMEMBERED, GraphedNetwork
 from sipmask_core.model.head import HeadOutputs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from torch import Tensor
 
@@ -119,6 +121,54 @@ def test_a_graph_equals_the_eager_network(on_gpu: sm.Predictor) -> None:
         assert torch.equal(output.basis, eager.basis)
         for a, b in zip(output[:4], eager[:4], strict=True):
             assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+@pytest.fixture
+def sync_debug_mode() -> Iterator[Callable[[str], None]]:
+    """What torch does where the host waits for the GPU: "warn" or "error"."""
+    yield torch.cuda.set_sync_debug_mode
+    torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.cuda
+@cuda
+def test_the_host_does_not_wait_for_the_network(
+    on_gpu: sm.Predictor, sync_debug_mode: Callable[[str], None]
+) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (100, 140, 3), dtype=np.uint8)
+    prepared = on_gpu.prepare(image)
+    pixels = torch.from_numpy(prepared.pixels)[None].cuda()
+    for _ in range(3):
+        on_gpu.forward(prepared)
+    sync_debug_mode("error")
+    outputs = on_gpu.forward(prepared)  # a graph
+    with torch.inference_mode():
+        on_gpu._network(pixels, prepared.size)
+    sync_debug_mode("default")
+    assert outputs.basis.is_cuda
+
+
+@pytest.mark.cuda
+@cuda
+@pytest.mark.parametrize("name", ["sipmask_r18_lite", "sipmask_r50_caffe_fpn_ssd_6x"])
+def test_the_host_waits_twice_for_the_instances(
+    name: str, sync_debug_mode: Callable[[str], None]
+) -> None:
+    """For the candidates, and for all masks together."""
+    preset = sm.get_preset(name)
+    predictor = sm.Predictor(sm.build_model(preset, num_classes=3), device="cuda")
+    outputs, prepared = synthetic_outputs(preset, (240, 320))
+    outputs = HeadOutputs(
+        *([x.cuda() for x in field] for field in outputs[:4]), basis=outputs.basis.cuda()
+    )
+    predictor.postprocess(outputs, prepared, (240, 320))
+    sync_debug_mode("warn")
+    with warnings.catch_warnings(record=True) as waits:
+        warnings.simplefilter("always")
+        instances = predictor.postprocess(outputs, prepared, (240, 320))
+    sync_debug_mode("default")
+    assert len(instances) >= 10
+    assert len([w for w in waits if "synchronizing" in str(w.message)]) == 2
 
 
 @pytest.mark.cuda

@@ -36,9 +36,7 @@ def test_batches_equal_one_mask_after_the_other(grid: MaskGrid, cells: int, devi
     boxes = corners.sort(dim=1).values.flatten(1)
     boxes[4] = torch.tensor([5.0, 5, 5, 9])  # without pixels
     expected = [resize(c, grid, 0.5) for c in assemble(basis, coefficients, boxes, cells)]
-    batched = cut_masks(
-        basis.to(device), coefficients.to(device), boxes.to(device), cells, grid, 0.5
-    )
+    batched = cut_masks(basis.to(device), coefficients.to(device), boxes, cells, grid, 0.5)
     assert len(batched) == 30
     assert batched[4].bitmap.size == 0
     for ours, theirs in zip(batched, expected, strict=True):

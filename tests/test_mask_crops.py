@@ -33,6 +33,17 @@ def test_a_soft_crop_is_the_soft_mask_inside_its_box(
     torch.testing.assert_close(torch.from_numpy(on_canvas(crops, (H, W))), whole)
 
 
+@pytest.mark.parametrize("number", [1, 40])  # the boxes hold less than the canvas, and more
+def test_maps_in_half_precision_are_computed_with_in_float32(number: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    basis = torch.randn(BASES, H, W, generator=generator).bfloat16()
+    coefficients = torch.randn(number, 4 * BASES, generator=generator)
+    box = torch.tensor([[2.0, 1, W / 2, H / 2]]).repeat(number, 1)
+    crops = assemble(basis, coefficients, box, 2)
+    whole = soft_masks(basis.float(), coefficients, box, 2)
+    torch.testing.assert_close(torch.from_numpy(on_canvas(crops, (H, W))), whole)
+
+
 @given(
     box=boxes,
     scale=st.floats(0.4, 3.0),

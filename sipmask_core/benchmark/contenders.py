@@ -84,10 +84,13 @@ class Plain:
                 prepared,
                 image.shape[:2],
                 preset,
-                rate_masks=self._model.bbox_head.score_masks,
+                rate_masks=self._rate_masks,
             )
         with stage("rle"):
             return len(plain_rle(instances))
+
+    def _rate_masks(self, soft: Tensor, labels: Tensor) -> Tensor:
+        return self._model.bbox_head.score_masks(soft, labels.to(soft.device))
 
 
 class MaskRCNN:

@@ -1,0 +1,111 @@
+"""Non-maximum suppression within classes, on the CPU and only as far as detections are wanted.
+
+What becomes of a box depends on better ones of its class alone, so boxes are taken in blocks by
+falling score until enough have survived. Classes share a block, so that the number of operations
+does not grow with theirs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+FAST_NMS_PER_CLASS = 200
+# Boxes of the first block, and of the largest: each is twice as large as the one before.
+FIRST_BLOCK = 64
+LARGEST_BLOCK = 512
+
+
+def suppress(
+    boxes: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    threshold: float,
+    wanted: int,
+    kind: Literal["greedy", "fast"],
+) -> NDArray[np.int64]:
+    """Indices of the survivors, by falling score: at least the best `wanted` and all that tie with
+    the last of these, or as many as there are.
+
+    boxes: (N, 4) x0 y0 x1 y1; scores and labels: (N,). A box falls to a better one of its class if
+    their IoU is above `threshold`. "greedy": only to survivors. "fast": to any, and a class has no
+    more than its best `FAST_NMS_PER_CLASS` boxes (Bolya et al., "YOLACT", ICCV 2019). Equal scores
+    stand in the order of their labels, then of their indices.
+    """
+    order = np.lexsort((labels, -scores))
+    if kind == "fast":
+        order = _best_of_each_class(order, labels)
+    scores = scores[order]
+    sides = np.ascontiguousarray(boxes[order].T)  # (4, N)
+    areas = (sides[2] - sides[0]) * (sides[3] - sides[1])
+    labels = labels[order]
+
+    def falls(by: NDArray[np.int64], which: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether a better one of `by` (n,) suppresses a box of `which` (m,): (n, m)."""
+        iou = _iou(sides[:, by], areas[by], sides[:, which], areas[which])
+        # torchvision's NMS compares in double; in the matrix form a NaN, from two boxes without an
+        # area, counts as overlap.
+        high = iou > np.float64(threshold) if kind == "greedy" else ~(iou <= np.float32(threshold))
+        high &= labels[by][:, None] == labels[which]
+        high &= by[:, None] < which
+        return high
+
+    kept = np.zeros(0, np.int64)
+    start, size = 0, FIRST_BLOCK
+    while start < len(order) and (
+        len(kept) < wanted or scores[start] in scores[kept[wanted - 1 : wanted]]
+    ):
+        block = np.arange(start, min(start + size, len(order)))
+        left = block[~falls(kept, block).any(axis=0)]
+        if kind == "fast":
+            left = left[~falls(np.arange(block[-1]), left).any(axis=0)]
+        else:
+            left = left[_greedy(falls(left, left))]
+        kept = np.concatenate((kept, left))
+        start, size = start + size, min(2 * size, LARGEST_BLOCK)
+    return order[kept]
+
+
+def _greedy(falls: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Who survives (n,), where row i of falls (n, n) says whom i suppresses if it survives itself.
+
+    Each round lets only those suppress that survived the round before, until nothing changes.
+    """
+    survives: NDArray[np.bool_] = ~np.any(falls, axis=0)
+    before: NDArray[np.bool_] | None = None
+    while before is None or not np.array_equal(before, survives):
+        before, survives = survives, ~np.any(falls[survives], axis=0)
+    return survives
+
+
+def _best_of_each_class(order: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The order (N,) without what comes after the first `FAST_NMS_PER_CLASS` of its class."""
+    by_falling_score = labels[order]
+    allowed = np.ones(len(order), bool)
+    for label in np.flatnonzero(np.bincount(labels) > FAST_NMS_PER_CLASS):
+        allowed[np.flatnonzero(by_falling_score == label)[FAST_NMS_PER_CLASS:]] = False
+    return order[allowed]
+
+
+def _iou(
+    a: NDArray[np.float32],
+    areas_a: NDArray[np.float32],
+    b: NDArray[np.float32],
+    areas_b: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """IoU of boxes (4, n) and (4, m) with these areas (n,) and (m,): (n, m)."""
+    a, areas_a = a[:, :, None], areas_a[:, None]
+    width = np.minimum(a[2], b[2])
+    width -= np.maximum(a[0], b[0])
+    height = np.minimum(a[3], b[3])
+    height -= np.maximum(a[1], b[1])
+    common = np.maximum(width, 0, out=width)
+    common *= np.maximum(height, 0, out=height)
+    either = areas_a + areas_b
+    either -= common
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.divide(common, either, out=common)
