@@ -1,4 +1,4 @@
-"""CUDA graphs: the network recorded once per input size and replayed with a single launch.
+"""CUDA graphs: pixels to candidates, recorded once per input size, replayed with a single launch.
 
 At batch 1 a GPU waits for Python to launch some hundreds of kernels; a replayed graph launches them
 all at once.
@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import torch
 from torch import Tensor
 
-from sipmask_core.model.head import HeadOutputs
 from sipmask_core.stopwatch import stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from sipmask_core.model.head import HeadOutputs
 
     Network: TypeAlias = Callable[[Tensor, tuple[int, int]], HeadOutputs]
     Recorder: TypeAlias = Callable[
@@ -110,12 +111,15 @@ class CapturedGraph:
                 self._uploaded.record()
             self._graph.replay()
             # The next replay overwrites the originals.
-            copies: list[Any] = [
-                [x.clone() for x in field] if isinstance(field, list) else field
-                for field in self._outputs
-            ]
-            outputs = HeadOutputs(*copies)
-            track = outputs.track_features
-            return outputs._replace(
-                basis=outputs.basis.clone(), track_features=None if track is None else track.clone()
-            )
+            return copied(self._outputs)
+
+
+def copied(value: Any) -> Any:
+    """A copy of tensors, None, and lists and named tuples of such."""
+    if isinstance(value, Tensor):
+        return value.clone()
+    if isinstance(value, list):
+        return [copied(x) for x in value]
+    if isinstance(value, tuple):
+        return type(value)(*map(copied, value))
+    return value

@@ -72,7 +72,10 @@ def nested(tensors: Sequence[Tensor]) -> HeadOutputs:
     logits, distances, centerness, coefficients = (
         list(tensors[i * n : (i + 1) * n]) for i in range(4)
     )
-    return HeadOutputs(logits, distances, centerness, coefficients, *tensors[4 * n :])
+    basis, *track = tensors[4 * n :]
+    return HeadOutputs(
+        logits, distances, centerness, coefficients, basis, track[0] if track else None
+    )
 
 
 def input_size(preset: Preset) -> tuple[int, int] | None:

@@ -58,14 +58,13 @@ def find_objects(
     authors' accurate presets is on the class score alone, so that scores can be lower.
     """
     threshold = preset.score_threshold if score_threshold is None else score_threshold
-    edge = 1 if preset.authors else 0
-    limit = (prepared.size[0] - edge, prepared.size[1] - edge)
     scale = torch.tensor([*prepared.scale, *prepared.scale])  # (4,)
     if preset.nms == "pairs":
-        found = detect_pairs(outputs, 0, limit, preset, threshold)
+        found = detect_pairs(outputs, 0, _limit(prepared.size, preset), preset, threshold)
         found = found._replace(boxes=found.boxes / scale)
     else:
-        candidates = select_candidates(outputs, 0, limit, preset.candidates_per_level)
+        candidates = with_candidates(outputs, prepared.size, preset).candidates
+        assert candidates is not None
         # The authors suppress in the coordinates of the original image.
         boxes = candidates.boxes / upload(scale, candidates.boxes.device)
         found = detect(candidates._replace(boxes=boxes), preset, threshold)
@@ -75,17 +74,43 @@ def find_objects(
     return Detections(*(values[:sure] for values in found))
 
 
-@lru_cache(KEPT_GRIDS)
-@torch.inference_mode(False)  # training may be the next to ask for it
+def with_candidates(outputs: HeadOutputs, size: tuple[int, int], preset: Preset) -> HeadOutputs:
+    """The outputs with the candidates of their first image, of (h, w) network pixels.
+
+    All shapes follow from that of the input, and nothing in here waits for a GPU. Without
+    candidates for presets whose NMS is "pairs": theirs are as many as there are.
+    """
+    if preset.nms == "pairs" or outputs.candidates is not None:
+        return outputs
+    found = select_candidates(outputs, 0, _limit(size, preset), preset.candidates_per_level)
+    return outputs._replace(candidates=found)
+
+
+def _limit(size: tuple[int, int], preset: Preset) -> tuple[int, int]:
+    """Where boxes end (y, x), in an image of (h, w) pixels."""
+    edge = 1 if preset.authors else 0
+    return size[0] - edge, size[1] - edge
+
+
 def locations(height: int, width: int, stride: int, device: torch.device) -> Tensor:
     """Centres of the cells of one level, row by row: (height * width, 2) x, y in pixels.
 
-    The same tensor for every caller: not to be changed.
+    On a CPU it is the same tensor for every caller: not to be changed. On a GPU it is made anew:
+    a recorded graph would read it after the cache has let it go.
     """
+    grid = _kept_grid if device.type == "cpu" else _grid
+    return grid(height, width, stride, device)
+
+
+@torch.inference_mode(False)  # training may be the next to ask for it
+def _grid(height: int, width: int, stride: int, device: torch.device) -> Tensor:
     y = torch.arange(height, device=device, dtype=torch.float32) * stride + stride // 2
     x = torch.arange(width, device=device, dtype=torch.float32) * stride + stride // 2
     yy, xx = torch.meshgrid(y, x, indexing="ij")
     return torch.stack((xx, yy), dim=-1).view(-1, 2)
+
+
+_kept_grid = lru_cache(KEPT_GRIDS)(_grid)
 
 
 def distances_to_boxes(points: Tensor, distances: Tensor) -> Tensor:
@@ -133,7 +158,8 @@ def _logits(outputs: HeadOutputs, image: int, level: int) -> tuple[Tensor, Tenso
 def _raw(outputs: HeadOutputs, image: int, level: int) -> tuple[Tensor, Tensor, Tensor]:
     """Points (M, 2), distances (M, 4) and coefficients (M, cells * num_bases) of a level."""
     distances = outputs.distances[level][image]  # (4, H, W)
-    points = locations(*distances.shape[-2:], STRIDES[level], distances.device)
+    _, height, width = distances.shape
+    points = locations(height, width, STRIDES[level], distances.device)
     coefficients = outputs.coefficients[level][image].flatten(1).t()
     return points, distances.flatten(1).t(), coefficients
 

@@ -18,7 +18,7 @@ from sipmask_core.mask_crops import assemble, mask_grid, on_canvas, resize
 from sipmask_core.masks import soft_masks
 from sipmask_core.model.head import BASIS_STRIDE, HeadOutputs, SipMaskHead
 from sipmask_core.onnx_model import ONNX_SUFFIX, OnnxModel, OnnxNetwork, default_device
-from sipmask_core.postprocess import embeddings_at, find_objects
+from sipmask_core.postprocess import embeddings_at, find_objects, with_candidates
 from sipmask_core.preprocess import NetworkInput, Normalise, check_image, prepare
 from sipmask_core.stopwatch import stage
 from sipmask_core.tracking import Tracker
@@ -83,7 +83,7 @@ class Predictor:
         self._normalise = Normalise(self.preset).to(self.device)
         self._graphed = None
         if self.device.type == "cuda" and not isinstance(model, OnnxModel):
-            self._graphed = GraphedNetwork(self._network, self.device)
+            self._graphed = GraphedNetwork(self._up_to_candidates, self.device)
 
     @classmethod
     def from_file(
@@ -181,6 +181,10 @@ class Predictor:
         with stage("preprocess"):
             x = self._normalise(pixels, size, self._dtype)  # (N, 3, H, W), channels-last
         return self._model(x)
+
+    def _up_to_candidates(self, pixels: Tensor, size: tuple[int, int]) -> HeadOutputs:
+        """All of the work whose shapes follow from that of the input: what a graph can record."""
+        return with_candidates(self._network(pixels, size), size, self.preset)
 
     @torch.inference_mode()
     def postprocess(

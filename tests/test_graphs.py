@@ -11,8 +11,9 @@ import torch
 from synthetic_outputs import synthetic_outputs
 
 import sipmask_core as sm
-from sipmask_core.graphs import MAX_GRAPHS, MAX_SIZES_REMEMBERED, GraphedNetwork
+from sipmask_core.graphs import MAX_GRAPHS, MAX_SIZES_REMEMBERED, GraphedNetwork, copied
 from sipmask_core.model.head import HeadOutputs
+from sipmask_core.postprocess import Candidates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -98,6 +99,17 @@ def test_where_recording_fails_the_network_runs_without() -> None:
     assert len(recorder.recorded) == 1
 
 
+def test_copies_are_equal_and_share_nothing() -> None:
+    outputs = HeadOutputs([torch.ones(2)], [torch.ones(3)], [], [], torch.zeros(2), None)
+    outputs = outputs._replace(candidates=Candidates(*(torch.ones(n) for n in (4, 5, 6, 7))))
+    copy = copied(outputs)
+    assert type(copy) is HeadOutputs and type(copy.candidates) is Candidates
+    assert torch.equal(copy.class_logits[0], torch.ones(2)) and copy.track_features is None
+    outputs.class_logits[0].zero_()
+    outputs.candidates.boxes.zero_()
+    assert copy.class_logits[0].all() and copy.candidates.boxes.all()
+
+
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
 
 
@@ -117,10 +129,13 @@ def test_a_graph_equals_the_eager_network(on_gpu: sm.Predictor) -> None:
     for p, output in zip(prepared, outputs, strict=True):
         pixels = torch.from_numpy(p.pixels)[None].cuda()
         with torch.inference_mode():
-            eager = on_gpu._network(pixels, p.size)
+            eager = on_gpu._up_to_candidates(pixels, p.size)
         assert torch.equal(output.basis, eager.basis)
         for a, b in zip(output[:4], eager[:4], strict=True):
             assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+        assert output.candidates is not None and eager.candidates is not None
+        for x, y in zip(output.candidates, eager.candidates, strict=True):
+            assert torch.equal(x, y)
 
 
 @pytest.fixture
@@ -143,7 +158,7 @@ def test_the_host_does_not_wait_for_the_network(
     sync_debug_mode("error")
     outputs = on_gpu.forward(prepared)  # a graph
     with torch.inference_mode():
-        on_gpu._network(pixels, prepared.size)
+        on_gpu._up_to_candidates(pixels, prepared.size)
     sync_debug_mode("default")
     assert outputs.basis.is_cuda
 

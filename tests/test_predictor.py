@@ -48,6 +48,23 @@ def seeing() -> sm.SipMask:
     return model
 
 
+def test_candidates_selected_with_the_network_give_the_same_instances(seeing: sm.SipMask) -> None:
+    predictor = sm.Predictor(seeing, device="cpu", precision="fp32")
+    image = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
+    prepared = predictor.prepare(image)
+    pixels = torch.from_numpy(prepared.pixels)[None]
+    with torch.inference_mode():
+        outputs = predictor._up_to_candidates(pixels, prepared.size)
+    assert outputs.candidates is not None
+    # What was selected is not selected again.
+    outputs = outputs._replace(class_logits=[], distances=[], centerness=[], coefficients=[])
+    found = predictor.postprocess(outputs, prepared, (90, 120))
+    expected = predictor(image)
+    assert len(found) > 0
+    assert np.array_equal(found.boxes, expected.boxes)
+    assert np.array_equal(found.masks, expected.masks)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (7, 900), (480, 640), (641, 333)])
 def test_any_image_size_gives_boxes_and_masks_inside_the_image(
     seeing: sm.SipMask, size: tuple[int, int]

@@ -19,6 +19,7 @@ from sipmask_core.model.deform import deformable_conv3x3
 from sipmask_core.model.fpn import ConvBlock
 
 if TYPE_CHECKING:
+    from sipmask_core.postprocess import Candidates
     from sipmask_core.presets import Preset
 
 STRIDES = (8, 16, 32, 64, 128)
@@ -42,6 +43,7 @@ class HeadOutputs(NamedTuple):
     basis: (N, num_bases, H / 2, W / 2), non-negative.
     track_features: (N, embedding_channels, H / 8, W / 8), an embedding of the object at each place;
         None without a track branch.
+    candidates: of the first image, where they have been selected already.
     """
 
     class_logits: list[Tensor]
@@ -50,6 +52,7 @@ class HeadOutputs(NamedTuple):
     coefficients: list[Tensor]
     basis: Tensor
     track_features: Tensor | None = None
+    candidates: Candidates | None = None
 
 
 class Scale(nn.Module):
