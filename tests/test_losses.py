@@ -284,7 +284,9 @@ def _model(**changes: object) -> sm.SipMask:
 
 def test_the_class_loss_can_leave_the_number_of_images_out() -> None:
     image, targets = _one_object()
-    points = make_points([torch.Size((-(-160 // s),) * 2) for s in (8, 16, 32, 64, 128)], "cpu")
+    points = make_points(
+        [torch.Size((-(-160 // s),) * 2) for s in (8, 16, 32, 64, 128)], torch.device("cpu")
+    )
     positives = len(assign(points, targets[0]["boxes"], targets[0]["labels"], False).positives)
     with_images, without = (
         _model(images_in_class_loss=counted).losses(image, targets)["loss_cls"]
