@@ -38,20 +38,22 @@ def suppress(
     """
     order = np.lexsort((labels, -scores))
     if kind == "fast":
-        order = _best_of_each_class(order, labels)
+        ranks = _ranks(labels[order])
+        allowed = ranks < FAST_NMS_PER_CLASS
+        order, ranks = order[allowed], ranks[allowed]
     scores = scores[order]
     sides = np.ascontiguousarray(boxes[order].T)  # (4, N)
     areas = (sides[2] - sides[0]) * (sides[3] - sides[1])
     labels = labels[order]
 
     def falls(by: NDArray[np.int64], which: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Whether a better one of `by` (n,) suppresses a box of `which` (m,): (n, m)."""
+        """Whether a better one of `by` suppresses a box: (n, 1) or (n, m), and (m,) -> (n, m)."""
         iou = _iou(sides[:, by], areas[by], sides[:, which], areas[which])
         # torchvision's NMS compares in double; in the matrix form a NaN, from two boxes without an
         # area, counts as overlap.
         high = iou > np.float64(threshold) if kind == "greedy" else ~(iou <= np.float32(threshold))
-        high &= labels[by][:, None] == labels[which]
-        high &= by[:, None] < which
+        high &= labels[by] == labels[which]
+        high &= by < which
         return high
 
     kept = np.zeros(0, np.int64)
@@ -60,11 +62,14 @@ def suppress(
         len(kept) < wanted or scores[start] in scores[kept[wanted - 1 : wanted]]
     ):
         block = np.arange(start, min(start + size, len(order)))
-        left = block[~falls(kept, block).any(axis=0)]
-        if kind == "fast":
-            left = left[~falls(np.arange(block[-1]), left).any(axis=0)]
-        else:
-            left = left[_greedy(falls(left, left))]
+        left = block[~falls(kept[:, None], block).any(axis=0)]
+        if kind == "greedy":
+            left = left[_greedy(falls(left[:, None], left))]
+        elif start <= LARGEST_BLOCK:
+            left = left[~falls(np.arange(block[-1])[:, None], left).any(axis=0)]
+        else:  # many: each is compared with those of its class alone
+            better = _by_class(labels, ranks)[: ranks[left].max(initial=0), labels[left]]
+            left = left[~falls(better, left).any(axis=0)]
         kept = np.concatenate((kept, left))
         start, size = start + size, min(2 * size, LARGEST_BLOCK)
     return order[kept]
@@ -82,13 +87,21 @@ def _greedy(falls: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return survives
 
 
-def _best_of_each_class(order: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The order (N,) without what comes after the first `FAST_NMS_PER_CLASS` of its class."""
-    by_falling_score = labels[order]
-    allowed = np.ones(len(order), bool)
-    for label in np.flatnonzero(np.bincount(labels) > FAST_NMS_PER_CLASS):
-        allowed[np.flatnonzero(by_falling_score == label)[FAST_NMS_PER_CLASS:]] = False
-    return order[allowed]
+def _ranks(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many of the same label come before each (N,)."""
+    by_label = np.argsort(labels, kind="stable")
+    counts = np.bincount(labels)
+    ranks = np.empty_like(labels)
+    ranks[by_label] = np.arange(len(labels)) - np.repeat(counts.cumsum() - counts, counts)
+    return ranks
+
+
+def _by_class(labels: NDArray[np.int64], ranks: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Indices by rank and label, (most of a class, classes); the last index where there is none."""
+    shape = (ranks.max(initial=-1) + 1, labels.max(initial=-1) + 1)
+    table = np.full(shape, len(labels) - 1)
+    table[ranks, labels] = np.arange(len(labels))
+    return table
 
 
 def _iou(
@@ -97,8 +110,7 @@ def _iou(
     b: NDArray[np.float32],
     areas_b: NDArray[np.float32],
 ) -> NDArray[np.float32]:
-    """IoU of boxes (4, n) and (4, m) with these areas (n,) and (m,): (n, m)."""
-    a, areas_a = a[:, :, None], areas_a[:, None]
+    """IoU of boxes (4, n, 1) or (4, n, m) and (4, m), with these areas: (n, m)."""
     width = np.minimum(a[2], b[2])
     width -= np.maximum(a[0], b[0])
     height = np.minimum(a[3], b[3])

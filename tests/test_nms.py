@@ -44,7 +44,9 @@ def _one_by_one(
 
 @pytest.mark.parametrize("kind", ["greedy", "fast"])
 @pytest.mark.parametrize("classes", [1, 4, 80])
-@pytest.mark.parametrize(("number", "objects"), [(1, 1), (FIRST_BLOCK, 5), (900, 10), (700, 300)])
+@pytest.mark.parametrize(
+    ("number", "objects"), [(1, 1), (FIRST_BLOCK, 5), (900, 10), (700, 300), (2500, 60)]
+)
 def test_the_survivors_are_those_of_the_plain_rule(
     kind: Literal["greedy", "fast"], classes: int, number: int, objects: int
 ) -> None:
