@@ -5,19 +5,18 @@ from __future__ import annotations
 import time
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    import torch
     from numpy.typing import NDArray
     from torch.nn import Module
 
 _OFF: AbstractContextManager[None] = nullcontext()
-_CPU = torch.device("cpu")
 
 
 class Stopwatch:
@@ -25,16 +24,16 @@ class Stopwatch:
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
-        self._device = _CPU
+        self._device: torch.device | None = None
         self._open: list[str] = []
         self._since = 0.0
 
     @contextmanager
-    def listening(self, device: torch.device = _CPU) -> Iterator[Stopwatch]:
+    def listening(self, device: torch.device | None = None) -> Iterator[Stopwatch]:
         """Within the block, the stages of this thread are timed.
 
-        device: that of their work; a GPU is waited for where a stage begins and ends. A thread that
-        leaves the GPU to others must not wait for it: their recording of a graph would fail.
+        device: that of their work; a GPU is waited for where a stage begins and ends. None for a
+        thread that leaves the GPU to others: waiting would make their recording of a graph fail.
         """
         self._device = device
         token = _current.set(self)
@@ -54,7 +53,8 @@ class Stopwatch:
         self._open.pop()
 
     def _switch(self) -> None:
-        wait_for(self._device)
+        if self._device is not None:
+            wait_for(self._device)
         now = time.perf_counter()
         if self._open:
             name = self._open[-1]
@@ -97,7 +97,11 @@ def time_module(module: Module, name: str) -> None:
 
 def wait_for(device: torch.device) -> None:
     """Until the GPU has done what is queued; a graph under recording has nothing to wait for."""
-    if device.type == "cuda" and not torch.cuda.is_current_stream_capturing():
+    if device.type != "cuda":
+        return
+    import torch  # who watches a node from outside has no use for it
+
+    if not torch.cuda.is_current_stream_capturing():
         torch.cuda.synchronize(device)
 
 
@@ -105,3 +109,25 @@ def by_stage(frames: Sequence[Mapping[str, float]]) -> dict[str, NDArray[np.floa
     """Of each stage, its seconds in every frame (len(frames),); 0 where a frame did not have it."""
     names = dict.fromkeys(name for frame in frames for name in frame)
     return {name: np.array([frame.get(name, 0.0) for frame in frames]) for name in names}
+
+
+def latencies(frames: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """Mean, p50, p99 and max in ms of each stage and of their sum, from what images took."""
+    stages = by_stage(frames)
+    if not stages:
+        return {}
+    stages["total"] = np.sum(list(stages.values()), axis=0)
+    return {name: distribution(1e3 * seconds) for name, seconds in stages.items()}
+
+
+def distribution(values: NDArray[np.floating[Any]]) -> dict[str, float]:
+    """Mean, p50, p99 and max; empty without values."""
+    if not len(values):
+        return {}
+    p50, p99 = np.percentile(values, (50, 99))
+    return {
+        "mean": float(values.mean()),
+        "p50": float(p50),
+        "p99": float(p99),
+        "max": float(values.max()),
+    }

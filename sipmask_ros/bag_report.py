@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sipmask_core.drawing import colour
-from sipmask_core.evaluation.detection import distribution, latencies
 from sipmask_core.files import atomic_path
 from sipmask_core.instances import UNTRACKED, TrackState
-from sipmask_core.stopwatch import by_stage
+from sipmask_core.stopwatch import by_stage, distribution, latencies
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -29,6 +29,7 @@ from sipmask_core.errors import InputError
 from sipmask_core.files import atomic_path, require_writable, write_json
 from sipmask_core.interruption import Interruption
 from sipmask_core.provenance import provenance
+from sipmask_core.stopwatch import distribution
 from sipmask_ros.diagnostics import LATENCY_WINDOW
 from sipmask_ros.processes import (
     START_TIMEOUT,
@@ -257,6 +258,7 @@ def _figures(rate: float, sent: int, recorder: Recorder) -> dict[str, Any]:
     sent_hz = _sent_hz(rate, sent, recorder)
     source_is_slow = sent_hz <= (1 - FEW) * rate
     lost_share = 1 - len(latencies) / sent
+    spread = distribution(latencies)
     stages = {
         key.removesuffix("_mean_ms"): {
             statistic: float(told[key.replace("mean", statistic)])
@@ -280,8 +282,8 @@ def _figures(rate: float, sent: int, recorder: Recorder) -> dict[str, Any]:
         "lost_share": lost_share,
         "achieved_hz": sent_hz * (1 - lost_share),
         "instances_per_image": sum(recorder.instance_counts) / max(1, len(latencies)),
-        "latency_p50_ms": float(np.percentile(latencies, 50)) if len(latencies) else None,
-        "latency_p99_ms": float(np.percentile(latencies, 99)) if len(latencies) else None,
+        "latency_p50_ms": spread.get("p50"),
+        "latency_p99_ms": spread.get("p99"),
         "peak_memory_mb": float(told["peak_memory_mb"]),
         "stages_ms": stages,
         **{key: told[key] for key in ("model", "device", "precision")},

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
-from sipmask_core.stopwatch import by_stage
+from sipmask_core.stopwatch import by_stage, distribution
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -95,15 +95,12 @@ class Snapshot:
         values |= {outcome.value: str(self.outcomes[outcome]) for outcome in Outcome}
         values["in_progress"] = str(self.received - self.outcomes.total())
         if self.latencies:
-            p50, p99 = np.percentile(self.latencies, (50, 99)) * 1e3
-            values["latency_p50_ms"] = f"{p50:.1f}"
-            values["latency_p99_ms"] = f"{p99:.1f}"
+            latency = distribution(1e3 * np.array(self.latencies))
+            values |= {f"latency_{name}_ms": f"{latency[name]:.1f}" for name in ("p50", "p99")}
         for stage, seconds in by_stage(self.stages).items():
-            times = 1e3 * seconds
-            p50, p99 = np.percentile(times, (50, 99))
-            values[f"{stage}_mean_ms"] = f"{times.mean():.3f}"
-            values[f"{stage}_p50_ms"] = f"{p50:.3f}"
-            values[f"{stage}_p99_ms"] = f"{p99:.3f}"
+            times = distribution(1e3 * seconds)
+            for name in ("mean", "p50", "p99"):
+                values[f"{stage}_{name}_ms"] = f"{times[name]:.3f}"
         return values
 
 

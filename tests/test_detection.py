@@ -11,7 +11,7 @@ from coco_squares import write_squares
 from sipmask_core.data.coco import read_annotations
 from sipmask_core.errors import InputError
 from sipmask_core.evaluation.coco import score
-from sipmask_core.evaluation.detection import ahead, detect, latencies
+from sipmask_core.evaluation.detection import ahead, detect
 
 
 def detections(predictor, annotations, images, workers=2):
@@ -79,13 +79,3 @@ def test_items_are_worked_off_ahead_in_order_but_not_without_bound():
     assert next(results) == 0
     assert len(taken) == 5  # the one that was asked for, and two for each worker
     assert list(results) == [number**2 for number in range(1, 20)]
-
-
-def test_latencies_are_percentiles_in_milliseconds_by_stage_and_in_total():
-    seconds = [{"decode": 0.001 * i, "network": 0.009} for i in range(1, 102)]
-    table = latencies(seconds)
-    assert list(table) == ["decode", "network", "total"]
-    expected = {"mean": 51, "p50": 51, "p99": 100, "max": 101}
-    assert table["decode"] == pytest.approx(expected)
-    assert table["total"] == pytest.approx({name: value + 9 for name, value in expected.items()})
-    assert latencies([]) == {}

@@ -8,7 +8,7 @@ import pytest
 from torch import device, nn, zeros
 
 from sipmask_core import stopwatch
-from sipmask_core.stopwatch import Stopwatch, stage, time_module
+from sipmask_core.stopwatch import Stopwatch, latencies, stage, time_module
 
 
 @pytest.fixture
@@ -77,3 +77,13 @@ def test_a_module_can_be_a_stage() -> None:
     with watch.listening():
         module(zeros(1, 2))
     assert set(watch.seconds) == {"linear"}
+
+
+def test_latencies_are_percentiles_in_milliseconds_by_stage_and_in_total() -> None:
+    seconds = [{"decode": 0.001 * i, "network": 0.009} for i in range(1, 102)]
+    table = latencies(seconds)
+    assert list(table) == ["decode", "network", "total"]
+    expected = {"mean": 51, "p50": 51, "p99": 100, "max": 101}
+    assert table["decode"] == pytest.approx(expected)
+    assert table["total"] == pytest.approx({name: value + 9 for name, value in expected.items()})
+    assert latencies([]) == {}

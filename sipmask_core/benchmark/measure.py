@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import torch
 
-from sipmask_core.stopwatch import Stopwatch, stage, wait_for
+from sipmask_core.stopwatch import Stopwatch, distribution, stage, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +23,6 @@ POSTPROCESS = ("nms", "masks", "rle")
 # In the order in which an image goes through them. "network": what a recorded graph does not
 # divide; "other": between the stages.
 STAGES = ("decode", "preprocess", *NETWORK, *POSTPROCESS, "other")
-_PERCENTILES = (50, 99)
 
 
 class Run(NamedTuple):
@@ -84,9 +83,8 @@ def _timing(runs: Sequence[Run], stages: Sequence[str]) -> dict[str, float]:
 
 def timing(seconds: Sequence[float]) -> dict[str, float]:
     """Mean, p50 and p99 in milliseconds."""
-    milliseconds = 1e3 * np.asarray(seconds)
-    p50, p99 = np.percentile(milliseconds, _PERCENTILES)
-    return {"mean_ms": float(milliseconds.mean()), "p50_ms": float(p50), "p99_ms": float(p99)}
+    found = distribution(1e3 * np.asarray(seconds))
+    return {f"{name}_ms": found[name] for name in ("mean", "p50", "p99")}
 
 
 def batch_timing(

@@ -132,8 +132,9 @@ def run_model(
         an interrupted run has finished, see `PartialResults` for `making` and `restart`.
     """
     from sipmask_core.distributed import gathered, is_main, world_size
-    from sipmask_core.evaluation.detection import format_latencies, latencies
+    from sipmask_core.evaluation.detection import format_latencies
     from sipmask_core.evaluation.partial_results import PartialResults
+    from sipmask_core.stopwatch import latencies
 
     with ExitStack() as stack:
         partial = None

@@ -5,22 +5,18 @@ from __future__ import annotations
 import dataclasses
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
-
-import numpy as np
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from sipmask_core.classes import corresponding_ids
 from sipmask_core.data.coco import read_annotated_image, require_images
 from sipmask_core.distributed import rank, world_size
 from sipmask_core.results import coco_results
-from sipmask_core.stopwatch import Stopwatch, by_stage, stage
+from sipmask_core.stopwatch import Stopwatch, stage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator
     from concurrent.futures import Future
     from pathlib import Path
-
-    from numpy.typing import NDArray
 
     from sipmask_core.data.coco import CocoAnnotations, CocoImage
     from sipmask_core.instances import Instances
@@ -118,28 +114,6 @@ def ahead(function: Callable[[T], U], items: Iterable[T], workers: int) -> Itera
             yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def latencies(frames: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:
-    """Mean, p50, p99 and max in ms of each stage and of their sum, from what images took."""
-    stages = by_stage(frames)
-    if not stages:
-        return {}
-    stages["total"] = np.sum(list(stages.values()), axis=0)
-    return {name: distribution(1e3 * seconds) for name, seconds in stages.items()}
-
-
-def distribution(values: NDArray[np.floating[Any]]) -> dict[str, float]:
-    """Mean, p50, p99 and max; empty without values."""
-    if not len(values):
-        return {}
-    p50, p99 = np.percentile(values, (50, 99))
-    return {
-        "mean": float(values.mean()),
-        "p50": float(p50),
-        "p99": float(p99),
-        "max": float(values.max()),
-    }
 
 
 def format_latencies(latency: dict[str, dict[str, float]]) -> str:
