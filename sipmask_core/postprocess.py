@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sipmask_core.instances import Instances
 from sipmask_core.model.head import STRIDES, TRACK_STRIDE, HeadOutputs
 from sipmask_core.nms import suppress
 from sipmask_core.transfer import download, upload
@@ -16,6 +17,7 @@ from sipmask_core.transfer import download, upload
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from sipmask_core.instances import MaskCrop
     from sipmask_core.preprocess import NetworkInput
     from sipmask_core.presets import Preset
 
@@ -116,6 +118,33 @@ _kept_grid = lru_cache(KEPT_GRIDS)(_grid)
 def distances_to_boxes(points: Tensor, distances: Tensor) -> Tensor:
     """(M, 2) x, y and (M, 4) left top right bottom -> boxes (M, 4) x0 y0 x1 y1."""
     return torch.cat((points - distances[:, :2], points + distances[:, 2:]), dim=1)
+
+
+def as_instances(
+    found: Detections,
+    outputs: HeadOutputs,
+    network_boxes: Tensor,
+    crops: list[MaskCrop],
+    mask_scores: Tensor,
+    image_size: tuple[int, int],
+) -> Instances:
+    """The instances that N detections are with their masks.
+
+    network_boxes: (N, 4) in network pixels; where a track branch is asked for embeddings.
+    mask_scores: (N,). Both are on the CPU. image_size: (H, W).
+    """
+    embeddings = torch.zeros(len(found.boxes), 0)
+    if outputs.track_features is not None:
+        embeddings = embeddings_at(outputs.track_features[0], network_boxes).cpu()
+    return Instances(
+        boxes=found.boxes.numpy(),
+        scores=found.scores.numpy(),
+        labels=found.labels.numpy(),
+        mask_crops=crops,
+        image_size=image_size,
+        mask_scores=mask_scores.numpy(),
+        embeddings=embeddings.numpy(),
+    )
 
 
 def embeddings_at(track_features: Tensor, boxes: Tensor) -> Tensor:

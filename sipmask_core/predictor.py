@@ -18,7 +18,7 @@ from sipmask_core.mask_crops import assemble, mask_grid, on_canvas, resize
 from sipmask_core.masks import soft_masks
 from sipmask_core.model.head import BASIS_STRIDE, HeadOutputs, SipMaskHead
 from sipmask_core.onnx_model import ONNX_SUFFIX, OnnxModel, OnnxNetwork, default_device
-from sipmask_core.postprocess import embeddings_at, find_objects, with_candidates
+from sipmask_core.postprocess import as_instances, find_objects, with_candidates
 from sipmask_core.preprocess import NetworkInput, Normalise, check_image, prepare
 from sipmask_core.stopwatch import stage
 from sipmask_core.tracking import Tracker
@@ -204,9 +204,8 @@ class Predictor:
         image_size: tuple[int, int],
     ) -> Instances:
         preset = self.preset
-        height, width = image_size
         if len(found.boxes) == 0:
-            return Instances.empty((height, width))
+            return Instances.empty(image_size)
 
         network_boxes = found.boxes * torch.tensor([*prepared.scale, *prepared.scale])
         basis = outputs.basis[0]  # (bases, H / 2, W / 2)
@@ -226,18 +225,7 @@ class Predictor:
             else:
                 soft = torch.from_numpy(on_canvas(soft_crops, grid.canvas))
             mask_scores = mask_scores * self.rate_masks(soft, found.labels).cpu()
-        embeddings = torch.zeros(len(boxes), 0)
-        if outputs.track_features is not None:
-            embeddings = embeddings_at(outputs.track_features[0], network_boxes).cpu()
-        return Instances(
-            boxes=found.boxes.numpy(),
-            scores=found.scores.numpy(),
-            labels=found.labels.numpy(),
-            mask_crops=crops,
-            image_size=(height, width),
-            mask_scores=mask_scores.numpy(),
-            embeddings=embeddings.numpy(),
-        )
+        return as_instances(found, outputs, network_boxes, crops, mask_scores, image_size)
 
     def rate_masks(self, soft: Tensor, labels: Tensor) -> Tensor:
         """What SipMask++ expects the IoU of soft masks (N, H / 2, W / 2) to be: (N,) float32.

@@ -15,7 +15,7 @@ from sipmask_core.instances import Instances, MaskCrop
 from sipmask_core.mask_crops import mask_grid
 from sipmask_core.masks import soft_masks
 from sipmask_core.model.head import BASIS_STRIDE
-from sipmask_core.postprocess import embeddings_at, find_objects
+from sipmask_core.postprocess import as_instances, find_objects
 from sipmask_core.stopwatch import stage
 
 if TYPE_CHECKING:
@@ -64,18 +64,8 @@ def plain_postprocess(
     if preset.mask_rescoring:
         assert rate_masks is not None
         mask_scores = mask_scores * rate_masks(soft, found.labels).cpu()
-    embeddings = torch.zeros(len(boxes), 0)
-    if outputs.track_features is not None:
-        embeddings = embeddings_at(outputs.track_features[0], network_boxes)
-    return Instances(
-        boxes=found.boxes.numpy(),
-        scores=found.scores.numpy(),
-        labels=found.labels.numpy(),
-        mask_crops=[MaskCrop(0, 0, mask) for mask in masks.cpu().numpy()],
-        image_size=(height, width),
-        mask_scores=mask_scores.numpy(),
-        embeddings=embeddings.cpu().numpy(),
-    )
+    whole = [MaskCrop(0, 0, mask) for mask in masks.cpu().numpy()]
+    return as_instances(found, outputs, network_boxes, whole, mask_scores, image_size)
 
 
 def plain_rle(instances: Instances) -> list[dict[str, Any]]:
