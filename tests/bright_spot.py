@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 import sipmask_core as sm
+from sipmask_core.data.video import VideoWriter
 
 
 class BrightSpotPredictor:
@@ -27,6 +28,16 @@ class BrightSpotPredictor:
             mask_crops=[sm.MaskCrop(int(x0), int(y0), np.ones((y1 - y0, x1 - x0), bool))],
             image_size=image.shape[:2],
         )
+
+
+def write_hiding_spot(path):
+    """A clip of a spot that moves, hides in frames 6 to 8, and comes back; returns the path."""
+    with VideoWriter(path, 20) as writer:
+        for index in range(14):
+            hidden = 6 <= index <= 8
+            image = np.zeros((80, 120, 3), np.uint8) if hidden else spot_image(x=10 + 4 * index)
+            writer.write(image)
+    return path
 
 
 def spot_image(x=10, y=20, w=30, h=16):

@@ -6,13 +6,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from bright_spot import BrightSpotPredictor, spot_image
+from bright_spot import BrightSpotPredictor, spot_image, write_hiding_spot
 from coco_squares import tiny_model
 
 import sipmask_core as sm
 from sipmask_core.cli import main
 from sipmask_core.data.coco import read_annotations
-from sipmask_core.data.video import VideoWriter
 from sipmask_core.data.youtube_vis import read_videos
 
 
@@ -25,15 +24,7 @@ def predictor(monkeypatch):
 
 @pytest.fixture
 def clip(tmp_path):
-    """A spot that moves and hides in frames 6 to 8."""
-    path = tmp_path / "clip.mp4"
-    with VideoWriter(path, 20) as writer:
-        for index in range(14):
-            hidden = 6 <= index <= 8
-            writer.write(
-                np.zeros((80, 120, 3), np.uint8) if hidden else spot_image(x=10 + 4 * index)
-            )
-    return path
+    return write_hiding_spot(tmp_path / "clip.mp4")
 
 
 @pytest.mark.usefixtures("predictor")

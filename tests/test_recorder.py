@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -52,6 +55,11 @@ def test_a_video_that_cannot_be_written_is_one_error_at_the_end(tmp_path):
         with pytest.raises(InputError, match=r"Cannot write .*a\.mp4"):
             film.finish()
         film.finish()
+
+
+def test_who_watches_a_node_does_not_wait_for_torch():
+    program = "import sys, sipmask_ros.demo; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 @pytest.fixture

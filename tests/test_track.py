@@ -5,16 +5,15 @@ import signal
 from itertools import count
 
 import cv2
-import numpy as np
 import pytest
-from bright_spot import BrightSpotPredictor, spot_image
+from bright_spot import BrightSpotPredictor, spot_image, write_hiding_spot
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 import sipmask_core as sm
 from sipmask_core.cli import main
 from sipmask_core.commands import track
-from sipmask_core.data.video import Frames, VideoWriter
+from sipmask_core.data.video import Frames
 
 
 @pytest.fixture(autouse=True)
@@ -26,14 +25,7 @@ def predictor(monkeypatch):
 
 @pytest.fixture
 def clip(tmp_path):
-    """A spot that moves, hides in frames 6 to 8, and comes back."""
-    path = tmp_path / "clip.mp4"
-    with VideoWriter(path, 20) as writer:
-        for index in range(14):
-            hidden = 6 <= index <= 8
-            image = np.zeros((80, 120, 3), np.uint8) if hidden else spot_image(x=10 + 4 * index)
-            writer.write(image)
-    return path
+    return write_hiding_spot(tmp_path / "clip.mp4")
 
 
 def test_a_video_gives_video_timeline_results_and_report(clip, tmp_path, capsys):

@@ -17,12 +17,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sipmask_core.commands.bags import importing_bags
 from sipmask_core.commands.model_arguments import (
     add_model_arguments,
     load_predictor,
     model_files,
 )
-from sipmask_core.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -150,14 +150,10 @@ def _add_options(kind: argparse.ArgumentParser) -> None:
 
 
 def _from_bag(args: argparse.Namespace) -> int:
-    try:
+    with importing_bags():
         from sipmask_ros.bag import image_topics
         from sipmask_ros.bag_dataset import recorded_images
         from sipmask_ros.bag_reader import Bag
-    except ImportError as error:
-        raise InputError(
-            f"Bags need ROS 2, the built sipmask_ros and `pip install rosbags`: {error}."
-        ) from None
     bag = Bag(args.recording)
     topics = image_topics(bag, args.topic)
     total = sum(bag.promised.get(topic, 0) for topic in topics) or None

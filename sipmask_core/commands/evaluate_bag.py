@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from sipmask_core.commands.bags import importing_bags
 from sipmask_core.commands.data_set_run import refuse_beside_results
 from sipmask_core.commands.model_arguments import (
     add_model_arguments,
@@ -105,13 +106,9 @@ def add_arguments(kinds: Any) -> None:
 
 
 def _evaluate(args: argparse.Namespace) -> int:
-    try:
+    with importing_bags():
         from sipmask_ros.bag import Task, evaluate, format_report, image_topics
         from sipmask_ros.bag_reader import Bag
-    except ImportError as error:
-        raise InputError(
-            f"Bags need ROS 2, the built sipmask_ros and `pip install rosbags`: {error}."
-        ) from None
     from sipmask_core.files import require_writable, write_json
     from sipmask_core.provenance import provenance
 
