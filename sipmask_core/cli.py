@@ -9,7 +9,7 @@ import sys
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from sipmask_core.errors import InputError
+from sipmask_core.errors import InputError, PredictionError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,6 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"sipmask: {error}", file=sys.stderr)
         return 2
+    except PredictionError as error:
+        print(f"sipmask: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("sipmask: interrupted.", file=sys.stderr)
         return 130
