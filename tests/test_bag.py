@@ -14,6 +14,7 @@ pytest.importorskip("rosbags", reason="rosbags is not installed")
 
 from ament_index_python import get_package_share_directory
 from coco_squares import tiny_model
+from full_disk import SAYS, full_disk
 from rclpy.serialization import deserialize_message, serialize_message
 from recordings import (
     CAMERA,
@@ -322,6 +323,18 @@ def test_a_bag_in_which_work_failed_leaves_nothing(tmp_path):
     with pytest.raises(ZeroDivisionError), BagWriter(tmp_path / "bag") as writer:
         writer.write("/chatter", 1, String(data="a"))
         raise ZeroDivisionError
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("room", [0, 2000])
+def test_a_bag_without_room_on_the_disk_is_named_and_leaves_nothing(tmp_path, room):
+    with (
+        pytest.raises(InputError, match=f"Cannot write {tmp_path / 'bag'}: {SAYS}"),
+        full_disk(room),
+        BagWriter(tmp_path / "bag") as writer,
+    ):
+        for number in range(20):
+            writer.write("/camera", number, raw(0))
     assert list(tmp_path.iterdir()) == []
 
 

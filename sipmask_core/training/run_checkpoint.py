@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -34,8 +35,11 @@ def write_run(
         "images": annotations.image_names_sha256,
         "processes": world_size(),
     }
+    # In memory first: what torch says of a disk that is full is about positions in the file.
+    content = io.BytesIO()
+    torch.save({**identity, **state}, content)
     with atomic_path(path) as temporary:
-        torch.save({**identity, **state}, temporary)
+        temporary.write_bytes(content.getbuffer())
 
 
 def read_run(
