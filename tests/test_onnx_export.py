@@ -66,7 +66,7 @@ def fixed(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     )
     folder = tmp_path_factory.mktemp("fixed")
     weights, path, report = (folder / n for n in ("m.safetensors", "m.onnx", "m.json"))
-    command = ["export", "--checkpoint", weights, "--size", "256x320", "--output", path]
+    command = ["export", "--checkpoint", weights, "--size", "320x256", "--output", path]
     printed = io.StringIO()
     with pytest.MonkeyPatch.context() as monkeypatch, redirect_stdout(printed):
         model = _shallow(preset, monkeypatch)
