@@ -10,6 +10,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 from sipmask_core.errors import InputError, PredictionError
+from sipmask_core.memory import is_out_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,6 +58,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except PredictionError as error:
         print(f"sipmask: {error}", file=sys.stderr)
+        return 1
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        reason = str(error).partition("\n")[0]
+        print(f"sipmask: memory ran out. {reason}".rstrip(), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("sipmask: interrupted.", file=sys.stderr)

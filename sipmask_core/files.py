@@ -101,6 +101,17 @@ def make_folder(path: Path) -> None:
         raise InputError(f"Cannot make the folder {path}: {error.strerror}.") from None
 
 
+def require_file(path: Path, kind: str) -> None:
+    """Raises InputError unless `path` is a file; `kind` says of what, such as "checkpoint"."""
+    try:
+        if path.is_dir():
+            raise InputError(f"{str(path)!r} is a folder; a {kind} file is expected.")
+        if not path.is_file():
+            raise InputError(f"There is no {kind} file {str(path)!r}.")
+    except OSError as error:
+        raise InputError(f"{str(path)!r} cannot be read: {error.strerror}.") from None
+
+
 def require_writable(path: Path | str) -> None:
     """Raises InputError where `path` could not be written, before the work and not after it.
 

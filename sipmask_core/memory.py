@@ -22,13 +22,14 @@ def with_second_try(work: Callable[[], T], free: Callable[[], None]) -> T:
         try:
             return work()
         except Exception as error:  # onnxruntime's and OpenCV's have no base of their own
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
         free()  # not in the handler: until it ends, the error holds what the try has allocated
     raise MemoryError
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether that is what an error says."""
     return isinstance(error, MemoryError) or any(
         saying in str(error).lower() for saying in _SAYINGS
     )

@@ -151,3 +151,37 @@ def test_the_fastest_provider_of_the_device_comes_first() -> None:
     ]
     assert execution_providers(gpu, False, ALL)[0] == ("CUDAExecutionProvider", on_gpu)
     assert execution_providers(gpu, True, ALL[1:])[0] == ("CUDAExecutionProvider", on_gpu)
+
+
+def test_what_is_no_file_or_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "folder.onnx").mkdir()
+    with pytest.raises(sm.InputError, match=r"folder\.onnx' is a folder; a model file is expected"):
+        sm.OnnxModel(tmp_path / "folder.onnx")
+    (tmp_path / "m.onnx").symlink_to("/proc/self/mem")  # even root gets an error
+    if (tmp_path / "m.onnx").exists():
+        with pytest.raises(sm.InputError, match=r"m\.onnx' cannot be read: Input/output error"):
+            sm.OnnxModel(tmp_path / "m.onnx")
+
+
+def test_a_file_that_goes_away_once_it_was_seen_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sipmask_core.onnx_model.require_file", lambda *_: None)
+    with pytest.raises(sm.InputError, match=r"m\.onnx' cannot be read: No such file or directory"):
+        sm.OnnxModel(tmp_path / "m.onnx")
+
+
+@pytest.mark.parametrize("share", [0, 0.5, 0.999])
+def test_a_file_that_was_cut_off_is_one_sentence(tmp_path: Path, share: float) -> None:
+    path = onnx_file(tmp_path / "m.onnx")
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(sm.InputError, match=r"m\.onnx' is not a readable ONNX file") as error:
+        sm.OnnxModel(path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_that_is_gone_after_it_was_read_runs_all_the_same(tmp_path: Path) -> None:
+    model = sm.OnnxModel(onnx_file(tmp_path / "m.onnx"))
+    (tmp_path / "m.onnx").unlink()
+    assert len(sm.Predictor(model, device="cpu")(np.zeros((60, 90, 3), np.uint8))) == 0

@@ -55,7 +55,8 @@ def read_run(
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"There is no run to resume: {path} is missing.") from None
     except Exception as error:  # a damaged file fails in many ways
-        raise InputError(f"{path} is not a checkpoint of a run: {error}.") from error
+        reason = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
+        raise InputError(f"{path} is not a checkpoint of a run: {reason}.") from None
     if not isinstance(state, dict) or not {"recipe", "images", "processes"} <= state.keys():
         raise InputError(f"{path} is not a checkpoint of a run.")
     run = f"The run in {path.parent}"
