@@ -43,6 +43,7 @@ from sipmask_core.cli import main
 from sipmask_core.errors import InputError
 from sipmask_core.online_tracker import OnlineTracker
 from sipmask_ros.bag import Task, evaluate, format_report
+from sipmask_ros.bag_reader import Bag
 from sipmask_ros.bag_writer import BagWriter, type_name, typestore
 from sipmask_ros.conversions import array_to_image, instances_to_message, message_to_instances
 from sipmask_ros.diagnostics import Statistics
@@ -324,6 +325,14 @@ def test_a_bag_in_which_work_failed_leaves_nothing(tmp_path):
         writer.write("/chatter", 1, String(data="a"))
         raise ZeroDivisionError
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("text", ["[" * 5000, "a: &a [*a]", "!!python/name:os.system"])
+def test_metadata_of_no_sense_are_done_without(tmp_path, text):
+    folder = write(tmp_path / "drive", {CAMERA: raw})
+    (folder / "metadata.yaml").write_text(text)
+    bag = Bag(folder)
+    assert len(list(bag.messages([CAMERA]))) == 12 and bag.damage == []
 
 
 @pytest.mark.parametrize("room", [0, 2000])
