@@ -21,9 +21,9 @@ from std_srvs.srv import Trigger
 import sipmask_core as sm
 from sipmask_core.interruption import do_nothing
 from sipmask_core.online_tracker import OnlineTracker
-from sipmask_ros import parameters
 from sipmask_ros.diagnostics import Reporter, Statistics
 from sipmask_ros.msg import InstanceArray
+from sipmask_ros.parameter_table import declare, read
 from sipmask_ros.parameters import Parameters
 from sipmask_ros.perception import Perception
 from sipmask_ros.segmenter import Segmenter
@@ -85,7 +85,7 @@ class SegmentationNode(LifecycleNode):
 
     def __init__(self, load: Callable[[Parameters], sm.Predictor] = load_predictor) -> None:
         super().__init__("segmentation_node")
-        parameters.declare(self)
+        declare(self, Parameters)
         self._load = load
         self._configuration: _Configuration | None = None
         self._activity: _Activity | None = None
@@ -108,7 +108,7 @@ class SegmentationNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model and offer the topics; refuse with one sentence if a parameter is wrong."""
         try:
-            wanted = parameters.read(self)
+            wanted = read(self, Parameters)
             tracker = OnlineTracker(wanted.tracker_settings(), self._first_track_id)
             predictor = self._load(wanted)
             # The first image takes longest: let it be this one.

@@ -1,0 +1,91 @@
+"""Writes what the tables of parameters say into config/*.yaml and README.md: `make parameters`."""
+
+from __future__ import annotations
+
+import json
+import re
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sipmask_core.files import atomic_path
+from sipmask_ros.camera_source import Settings
+from sipmask_ros.parameter_table import Effect, rows
+from sipmask_ros.parameters import Parameters
+
+if TYPE_CHECKING:
+    from sipmask_ros.parameter_table import ParameterTable
+
+# The name of a node, its parameters, and the file that lists them.
+TABLES: tuple[tuple[str, type[ParameterTable], str], ...] = (
+    ("segmentation_node", Parameters, "config/segmentation.yaml"),
+    ("camera_source", Settings, "config/camera_source.yaml"),
+)
+_WIDTH = 100
+
+
+def as_yaml(node: str, table: type[ParameterTable]) -> str:
+    """A file for `--params-file` with every parameter's default, explained in comments."""
+    lines = [
+        f"# Every parameter of {node} with its default. `make parameters` writes this file; copy it"
+        " to change it.",
+        f"{node}:",
+        "  ros__parameters:",
+    ]
+    for row in rows(table):
+        text = f"{row.description} Accepted: {row.accepted()}. Counts {row.effect.value}."
+        lines += textwrap.wrap(
+            text, _WIDTH, initial_indent="    # ", subsequent_indent="    # ", break_on_hyphens=False
+        )
+        # JSON is YAML in which no word can be taken for something else.
+        lines.append(f"    {row.name}: {json.dumps(row.default)}")
+    return "\n".join(lines) + "\n"
+
+
+def as_markdown(table: type[ParameterTable]) -> str:
+    """A table in Markdown, and under it what its marks mean."""
+    lines = ["| parameter | default | counts | |", "|---|---|---|---|"]
+    present = rows(table)
+    for row in present:
+        mark = row.effect.name.lower()
+        lines.append(f"| `{row.name}` | `{_shown(row.default)}` | {mark} | {row.description} |")
+    marks = [
+        f"*{effect.name.lower()}*: {effect.value}"
+        for effect in Effect
+        if effect in {row.effect for row in present}
+    ]
+    lines += ["", *textwrap.wrap(f"A change counts {'; '.join(marks)}.", _WIDTH)]
+    return "\n".join(lines)
+
+
+def with_tables(readme: str) -> str:
+    """The text with each node's table between the comments that mark its place."""
+    for node, table, _ in TABLES:
+        begin, end = f"<!-- parameters of {node} -->", f"<!-- end of parameters of {node} -->"
+        place = re.compile(f"(?<={re.escape(begin)}\n).*?(?={re.escape(end)})", re.DOTALL)
+        readme, found = place.subn(lambda _, table=table: as_markdown(table) + "\n", readme)
+        if found != 1:
+            raise SystemExit(f"README.md must hold once: {begin} and, later, {end}")
+    return readme
+
+
+def contents(root: Path) -> dict[Path, str]:
+    """The files made from the tables, with what they should hold."""
+    readme = root / "README.md"
+    files = {root / file: as_yaml(node, table) for node, table, file in TABLES}
+    return files | {readme: with_tables(readme.read_text(encoding="utf-8"))}
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) and value else json.dumps(value)
+
+
+def main() -> None:
+    """Write the files of the source tree in the current folder."""
+    for path, text in contents(Path()).items():
+        with atomic_path(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
