@@ -35,7 +35,11 @@ def as_yaml(node: str, table: type[ParameterTable]) -> str:
     for row in rows(table):
         text = f"{row.description} Accepted: {row.accepted()}. Counts {row.effect.value}."
         lines += textwrap.wrap(
-            text, _WIDTH, initial_indent="    # ", subsequent_indent="    # ", break_on_hyphens=False
+            text,
+            _WIDTH,
+            initial_indent="    # ",
+            subsequent_indent="    # ",
+            break_on_hyphens=False,
         )
         # JSON is YAML in which no word can be taken for something else.
         lines.append(f"    {row.name}: {json.dumps(row.default)}")
