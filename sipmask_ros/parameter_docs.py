@@ -52,7 +52,7 @@ def as_markdown(table: type[ParameterTable]) -> str:
         for effect in Effect
         if effect in {row.effect for row in present}
     ]
-    legend = f"When a change on a running node counts: {'; '.join(marks)}."
+    legend = f"When a change counts: {'; '.join(marks)}."
     lines += ["", *textwrap.wrap(legend, _WIDTH)]
     return "\n".join(lines)
 

@@ -173,5 +173,14 @@ def changed(now: Table, changes: Iterable[Parameter]) -> Table:
 
     Raises InputError naming the first of these that is wrong.
     """
-    live = {row.name for row in rows(type(now)) if row.effect is Effect.LIVE}
+    live = _names(now, Effect.LIVE)
     return replace(now, **{each.name: each.value for each in changes if each.name in live})
+
+
+def reloaded(now: Table, wanted: Table) -> Table:
+    """The values with those wanted that count once the model is loaded anew."""
+    return replace(now, **{name: getattr(wanted, name) for name in _names(now, Effect.RELOAD)})
+
+
+def _names(table: ParameterTable, effect: Effect) -> set[str]:
+    return {row.name for row in rows(type(table)) if row.effect is effect}

@@ -80,10 +80,10 @@ class Parameters(ParameterTable):
         effect=Effect.LIVE,
     )
     max_batch: int = parameter(
-        0,
-        "Most waiting images, of different cameras, that go through the network together; 0: one"
-        " on a CPU, eight on a GPU.",
-        minimum=0,
+        4,
+        "Most waiting images, of different cameras, that go through the network together.",
+        minimum=1,
+        maximum=64,
         effect=Effect.LIVE,
     )
     mask_encoding: str = parameter(

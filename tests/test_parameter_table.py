@@ -20,6 +20,7 @@ from sipmask_ros.parameter_table import (
     declare,
     parameter,
     read,
+    reloaded,
     rows,
 )
 
@@ -30,7 +31,7 @@ class Kettle(ParameterTable):
     cups: int = parameter(2, "How many.", minimum=1, maximum=8)
     heat: float = parameter(0.5, "Of the most.", minimum=0.0, maximum=1.0, effect=Effect.LIVE)
     wait: float = parameter(0.0, "Seconds.", minimum=0.0)
-    tea: str = parameter("", "Whose.")
+    tea: str = parameter("", "Whose.", effect=Effect.RELOAD)
     kind: str = parameter("green", "Of tea.", choices=("green", "black"), effect=Effect.LIVE)
     herbs: tuple[str, ...] = parameter((), "In it.", effect=Effect.LIVE)
     pots: tuple[str, ...] = parameter(("big",), "To pour into.")
@@ -186,6 +187,11 @@ def test_of_a_change_only_what_is_live_counts():
     )
     assert later == Kettle(cups=3, heat=1.0, herbs=("mint",))
     assert now == Kettle(cups=3)
+
+
+def test_of_what_is_wanted_only_what_is_reloaded_counts_then():
+    wanted = Kettle(tea="mine", heat=1.0, cups=4)
+    assert reloaded(Kettle(cups=3), wanted) == Kettle(cups=3, tea="mine")
 
 
 def test_a_change_that_is_wrong_is_refused():

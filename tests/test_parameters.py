@@ -52,7 +52,8 @@ def test_the_tracker_s_parameters_reach_it_and_default_to_its_own():
         ("max_rate", float("inf")),
         ("max_age", -1.0),
         ("max_age", None),
-        ("max_batch", -1),
+        ("max_batch", 0),
+        ("max_batch", 65),
         ("max_batch", 1.0),
         ("mask_encoding", ""),
         ("depth_topics", 0),
@@ -125,6 +126,19 @@ def test_what_passes_for_a_topic_is_one_to_ros(topic):
     except InputError:
         return
     assert validate_topic_name(topic)
+
+
+ANYTHING = st.none() | st.booleans() | st.integers(-9, 9) | st.floats() | st.text(max_size=3)
+
+
+@given(st.dictionaries(st.sampled_from(list(ROWS)), ANYTHING | st.lists(st.text(), max_size=3)))
+def test_whatever_is_given_is_either_in_range_or_refused(given):
+    try:
+        parameters = Parameters(**given)
+    except InputError:
+        return
+    assert all(row.checked(getattr(parameters, name)) is not None for name, row in ROWS.items())
+    assert parameters.tracker_settings().max_tracks >= 1
 
 
 def test_what_counts_when_is_as_the_node_applies_it():
