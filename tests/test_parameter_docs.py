@@ -18,6 +18,13 @@ ROOT = Path(__file__).parents[1]
 FILES = {path.relative_to(ROOT): text for path, text in contents(ROOT).items()}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def ros():
+    start_ros()
+    yield
+    rclpy.shutdown()
+
+
 @pytest.mark.parametrize("file", FILES, ids=str)
 def test_the_files_say_what_the_tables_say(file):
     found = (ROOT / file).read_text(encoding="utf-8") if (ROOT / file).is_file() else None
@@ -26,12 +33,10 @@ def test_the_files_say_what_the_tables_say(file):
 
 @pytest.mark.parametrize(("node", "table", "file"), TABLES)
 def test_ros_reads_the_defaults_from_the_shipped_file(node, table, file):
-    start_ros()
     reader = Node(node, cli_args=["--ros-args", "--params-file", str(ROOT / file)])
     declare(reader, table)
     assert read(reader, table) == table()
     reader.destroy_node()
-    rclpy.shutdown()
 
 
 @pytest.mark.parametrize(("node", "table", "file"), TABLES)
