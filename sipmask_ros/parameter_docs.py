@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,38 +26,34 @@ _WIDTH = 100
 def as_yaml(node: str, table: type[ParameterTable]) -> str:
     """A file for `--params-file` with every parameter's default, explained in comments."""
     lines = [
-        f"# Every parameter of {node} with its default. `make parameters` writes this file; copy it"
-        " to change it.",
+        f"# Every parameter of {node} with its default, written by `make parameters`.",
         f"{node}:",
         "  ros__parameters:",
     ]
     for row in rows(table):
-        text = f"{row.description} Accepted: {row.accepted()}. Counts {row.effect.value}."
         lines += textwrap.wrap(
-            text,
-            _WIDTH,
-            initial_indent="    # ",
-            subsequent_indent="    # ",
-            break_on_hyphens=False,
+            row.description, _WIDTH, initial_indent="    # ", subsequent_indent="    # "
         )
-        # JSON is YAML in which no word can be taken for something else.
-        lines.append(f"    {row.name}: {json.dumps(row.default)}")
+        # JSON is YAML in which no word can be taken for a number or a truth value.
+        value = json.dumps(row.default)
+        lines.append(f"    {row.name}: {value}  # {row.accepted()}; counts {row.effect.value}")
     return "\n".join(lines) + "\n"
 
 
 def as_markdown(table: type[ParameterTable]) -> str:
     """A table in Markdown, and under it what its marks mean."""
-    lines = ["| parameter | default | counts | |", "|---|---|---|---|"]
+    lines = ["| parameter | default | change | |", "|---|---|---|---|"]
     present = rows(table)
     for row in present:
         mark = row.effect.name.lower()
         lines.append(f"| `{row.name}` | `{_shown(row.default)}` | {mark} | {row.description} |")
     marks = [
-        f"*{effect.name.lower()}*: {effect.value}"
+        f"*{effect.name.lower()}*, {effect.value}"
         for effect in Effect
         if effect in {row.effect for row in present}
     ]
-    lines += ["", *textwrap.wrap(f"A change counts {'; '.join(marks)}.", _WIDTH)]
+    legend = f"When a change counts: {'; '.join(marks)}."
+    lines += ["", *textwrap.wrap(legend, _WIDTH)]
     return "\n".join(lines)
 
 
@@ -66,16 +61,18 @@ def with_tables(readme: str) -> str:
     """The text with each node's table between the comments that mark its place."""
     for node, table, _ in TABLES:
         begin, end = f"<!-- parameters of {node} -->", f"<!-- end of parameters of {node} -->"
-        place = re.compile(f"(?<={re.escape(begin)}\n).*?(?={re.escape(end)})", re.DOTALL)
-        readme, found = place.subn(lambda _, table=table: as_markdown(table) + "\n", readme)
-        if found != 1:
-            raise SystemExit(f"README.md must hold once: {begin} and, later, {end}")
+        if readme.count(begin) != 1 or readme.count(end) != 1:
+            raise SystemExit(f"README.md must hold once each: {begin} and {end}")
+        before, after = readme.split(begin)[0], readme.split(end)[1]
+        readme = f"{before}{begin}\n{as_markdown(table)}\n{end}{after}"
     return readme
 
 
 def contents(root: Path) -> dict[Path, str]:
-    """The files made from the tables, with what they should hold."""
+    """The files made from the tables in a source tree, with what they should hold."""
     readme = root / "README.md"
+    if not readme.is_file():
+        raise SystemExit(f"{readme.resolve()} does not exist; run this in the project's folder.")
     files = {root / file: as_yaml(node, table) for node, table, file in TABLES}
     return files | {readme: with_tables(readme.read_text(encoding="utf-8"))}
 

@@ -31,14 +31,17 @@ _IN_WORDS = {
     str: "a text",
     tuple: "a list of texts",
 }
+# Where a value may have other types than the default. ROS has lists and, of numbers, arrays; an
+# empty one can be of numbers, because YAML does not tell of what it is empty.
+_TAKES = {float: (float, int), tuple: (tuple, list, array)}
 
 
 class Effect(Enum):
     """When a change counts that a running node is told; the value says it in words."""
 
     LIVE = "at once"
-    RELOAD = "from the next configure or `~/reload_model`"
-    CONFIGURE = "from the next configure"
+    RELOAD = "at the next configure or ~/reload_model"
+    CONFIGURE = "at the next configure"
     START = "only when the node starts"
 
 
@@ -60,8 +63,8 @@ class Row:
             return f"one of {', '.join(self.choices)}"
         kind = _IN_WORDS[type(self.default)]
         if self.maximum is not None:
-            return f"{kind} from {self.minimum} to {self.maximum}"
-        return kind if self.minimum is None else f"{kind} from {self.minimum} up"
+            return f"{kind} from {self.minimum:g} to {self.maximum:g}"
+        return kind if self.minimum is None else f"{kind} from {self.minimum:g} up"
 
     def checked(self, value: Any) -> Any:
         """The value as the parameter's type; an integer passes for a number, a list for a tuple.
@@ -69,23 +72,19 @@ class Row:
         Raises InputError when its type or range is wrong.
         """
         kind = type(self.default)
-        if kind is float and type(value) is int:
-            value = float(value)
-        if kind is tuple and isinstance(value, (list, array)):
-            # An empty one may be of any type: YAML cannot tell of which.
-            value = tuple(value)
         if (
-            type(value) is not kind
+            type(value) not in _TAKES.get(kind, (kind,))
             or (kind is float and not math.isfinite(value))
             or (kind is tuple and not all(type(each) is str for each in value))
             or (self.choices and value not in self.choices)
             or (self.minimum is not None and value < self.minimum)
             or (self.maximum is not None and value > self.maximum)
         ):
+            shown = list(value) if isinstance(value, (tuple, array)) else value
             raise InputError(
-                f"The parameter {self.name} is {value!r}; accepted is {self.accepted()}."
+                f"The parameter {self.name} is {shown!r}; accepted is {self.accepted()}."
             )
-        return value
+        return kind(value)
 
 
 def parameter(

@@ -169,22 +169,21 @@ class Parameters(ParameterTable):
                     )
         if not self.image_topics:
             raise InputError("The parameter image_topics is empty; give at least one topic.")
-        # The outputs of `image` and `/image` would have the same names.
-        outputs = [topic.lstrip("/") for topic in self.image_topics]
-        for topic, output in zip(self.image_topics, outputs, strict=True):
-            if outputs.count(output) > 1:
-                raise InputError(
-                    f"The parameter image_topics names {topic!r} twice; once is enough."
-                )
+        # Outputs are named after the topics without a leading slash.
+        if len({topic.lstrip("/") for topic in self.image_topics}) < len(self.image_topics):
+            raise InputError(
+                f"The parameter image_topics is {list(self.image_topics)}; name each topic once,"
+                " with or without a leading slash."
+            )
         for name, others in (
             ("depth_topics", "image_topics"),
             ("camera_info_topics", "depth_topics"),
         ):
-            given, wanted = len(getattr(self, name)), len(getattr(self, others))
-            if given not in (0, wanted):
+            given, wanted = getattr(self, name), getattr(self, others)
+            if given and len(given) != len(wanted):
                 raise InputError(
-                    f"The parameter {name} names {given} topics and {others} {wanted};"
-                    " give as many, or none."
+                    f"The parameter {name} is {list(given)} and {others} is {list(wanted)};"
+                    f" give as many topics in both, or none in {name}."
                 )
 
     def tracker_settings(self) -> TrackerSettings:
