@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 # When the distortion is taken back in steps: the most, and pixels over focal length that suffice.
 _STEPS = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 50, 1e-9)
 _SAME = np.eye(3)
+# Off the axis at one metre of depth: beyond it, taking the distortion back has failed.
+_WIDEST = 20.0
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,10 @@ class Lens:
     fisheye: bool = False
 
     def rays(self, pixels: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Where pixels (n, 2), x and y, lie at one metre of depth: (n, 2), x right, y down."""
+        """Where pixels (n, 2), x and y, lie at one metre of depth: (n, 2), x right, y down.
+
+        NaN for a pixel to which a distorting lens sends nothing.
+        """
         focal, centre = np.array(self.focal), np.array(self.centre)
         if not (self.distortion or self.fisheye) or len(pixels) == 0:
             return (pixels - centre) / focal
@@ -42,4 +47,6 @@ class Lens:
             straight = cv2.fisheye.undistortPoints(points, matrix, coefficients, criteria=_STEPS)
         else:
             straight = cv2.undistortPointsIter(points, matrix, coefficients, _SAME, _SAME, _STEPS)
-        return straight[:, 0].astype(np.float64, copy=False)
+        rays: NDArray[np.float64] = straight[:, 0].astype(np.float64, copy=False)
+        rays[~(np.abs(rays) < _WIDEST).all(axis=1)] = np.nan
+        return rays

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from sipmask_core.instances import Instances, MaskCrop
     from sipmask_core.lens import Lens
 
+# Metres: no depth camera sees as far.
+FARTHEST = 1000.0
 # A mask is looked at in so many rows and columns at most, which bounds the cost.
 GRID = 40
 # Depths are of one layer where this part of all follows within this part of the depth.
@@ -74,10 +76,12 @@ def locate(instances: Instances, depth: NDArray[Any], unit: float, lens: Lens) -
     """Where the objects are.
 
     depth: (H, W) uint16 or float32, in `unit` metres. It shows what the masks' image shows, at a
-    scale of its own. No depth are 0 and below, NaN, infinity, and the largest uint16.
+    scale of its own. No depth are 0 and below, NaN, `FARTHEST` and above, and the largest uint16.
     lens: for the size of the masks' image.
     """
-    limit = np.iinfo(depth.dtype).max if depth.dtype.kind == "u" else np.inf
+    limit = FARTHEST / unit
+    if depth.dtype.kind == "u":
+        limit = min(limit, np.iinfo(depth.dtype).max)
     # The depth's row and column of each of the image.
     rows, columns = (
         ((np.arange(size) + 0.5) * (there / size)).astype(np.intp)
@@ -88,18 +92,19 @@ def locate(instances: Instances, depth: NDArray[Any], unit: float, lens: Lens) -
         y, x = _pixels(crop)
         surfaces.append(_surface(x, y, depth[rows[y], columns[x]], limit))
     middles = np.array([(s.x, s.y) for s in surfaces]).reshape(-1, 1, 2)
-    depths = unit * np.array([s.depth for s in surfaces])
     edges = np.array([_edges(crop) for crop in instances.mask_crops]).reshape(-1, 4)
     # The middle of each, and from there straight to its left, right, upper and lower edge.
     pixels = np.repeat(middles, 5, axis=1)  # (N, 5, 2)
     pixels[:, 1:3, 0], pixels[:, 3:5, 1] = edges[:, :2], edges[:, 2:]
     rays = lens.rays(pixels.reshape(-1, 2)).reshape(pixels.shape)
+    known = np.isfinite(rays).all(axis=(1, 2))
+    depths = np.where(known, [unit * s.depth for s in surfaces], np.nan)
     spans = np.stack([rays[:, 2, 0] - rays[:, 1, 0], rays[:, 4, 1] - rays[:, 3, 1]], axis=1)
     return Positions(
         points=depths[:, None] * np.insert(rays[:, 0], 2, 1, axis=1),
-        deviations=unit * np.array([s.deviation for s in surfaces]),
+        deviations=np.where(known, [unit * s.deviation for s in surfaces], np.nan),
         sizes=depths[:, None] * spans,
-        pixels=np.array([s.pixels for s in surfaces], np.int64),
+        pixels=np.where(known, [s.pixels for s in surfaces], 0).astype(np.int64),
         coverage=np.array([s.coverage for s in surfaces], np.float64),
     )
 

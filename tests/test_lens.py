@@ -40,6 +40,13 @@ def test_a_fisheye_is_taken_back(distortion):
     assert np.allclose(found, RAYS, atol=1e-6)
 
 
+def test_beyond_half_a_turn_a_fisheye_sees_nothing():
+    lens = Lens((100.0, 100.0), CENTRE, (0.0,) * 4, fisheye=True)
+    found = lens.rays(np.array([[322.0, 236.0], [622.0, 236.0]]))
+    assert found[0].tolist() == [0, 0]
+    assert np.isnan(found[1]).all()
+
+
 @pytest.mark.parametrize("distortion", [(), (0.1, 0.0, 0.0, 0.0)])
 def test_no_pixels_give_no_rays(distortion):
     assert Lens(FOCAL, CENTRE, distortion).rays(np.zeros((0, 2))).shape == (0, 2)

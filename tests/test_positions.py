@@ -3,12 +3,15 @@ from statistics import mean
 
 import numpy as np
 import pytest
+from depth_scenes import LENS, SCENES, SIZE, Scene, facing, sphere, to_instances, view
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
 
 from sipmask_core import positions
 from sipmask_core.instances import Instances, MaskCrop
 from sipmask_core.lens import Lens
 from sipmask_core.positions import locate, nearest_layer
-from tests.depth_scenes import LENS, SCENES, SIZE, Scene, facing, sphere, to_instances, view
 
 MILLIMETRE = 1e-3
 
@@ -131,12 +134,37 @@ def test_a_small_thing_in_front_does_not_count():
     assert found.points[0, 2] == 4
 
 
+def plain_layers(depths):
+    """Windows of near depths, joined where they share some: (start, end) of each."""
+    step = max(1, int(len(depths) * positions.NEIGHBOURS))
+    layers = []
+    for start in range(len(depths) - step):
+        if depths[start + step] <= np.float32(1 + positions.GAP) * depths[start]:
+            if layers and start < layers[-1][1]:
+                layers[-1][1] = start + step + 1
+            else:
+                layers.append([start, start + step + 1])
+    return layers
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_nearest_layer_equals_the_plain_way(seed):
+    rng = np.random.default_rng(seed)
+    middles = rng.uniform(300, 9000, rng.integers(1, 6))
+    clusters = [rng.normal(m, m * rng.uniform(0, 0.1), rng.integers(1, 150)) for m in middles]
+    depths = np.sort(np.concatenate(clusters)).astype(np.uint16)
+    layers = plain_layers(depths)
+    enough = [i for i in layers if i[1] - i[0] >= positions.SHARE * len(depths)]
+    largest = max(layers, key=lambda i: i[1] - i[0], default=(0, len(depths)))
+    assert nearest_layer(depths) == slice(*(enough[0] if enough else largest))
+
+
 def test_without_any_layer_all_depths_count():
     depths = np.geomspace(1, 1000, 40)
     assert nearest_layer(depths) == slice(0, 40)
 
 
-@pytest.mark.parametrize("missing", [0, -1, np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("missing", [0, -1, np.nan, np.inf, -np.inf, 3e38])
 def test_missing_metres_are_left_out(missing):
     depth = np.full(SIZE, missing, np.float32)
     depth[:, 300:] = 2
@@ -201,6 +229,14 @@ def test_an_empty_mask_has_no_position_and_leaves_the_others_theirs():
         assert found.valid.tolist() == [False, True]
 
 
+def test_where_a_lens_sends_nothing_no_position_is_invented():
+    narrow = Lens((100.0, 100.0), LENS.centre, (0.0, 0.0, 0.0, 0.0), fisheye=True)
+    depth = np.full(SIZE, 1500, np.uint16)
+    found = locate(rectangle(560, 400, 60, 60), depth, MILLIMETRE, narrow)
+    assert not found.valid[0] and found.pixels[0] == 0 and np.isnan(found.deviations[0])
+    assert locate(rectangle(300, 200, 60, 60), depth, MILLIMETRE, narrow).valid[0]
+
+
 def test_of_no_objects_there_are_no_positions():
     found = locate(Instances.empty(SIZE), np.ones(SIZE, np.float32), 1.0, LENS)
     assert found.points.shape == (0, 3) and found.sizes.shape == (0, 2)
@@ -226,3 +262,20 @@ def test_the_work_for_a_mask_is_bounded(monkeypatch):
     instances = to_instances(np.ones((1, 1080, 1920), bool))
     assert locate(instances, depth, MILLIMETRE, LENS).valid[0]
     assert seen[0] <= positions.GRID**2
+
+
+@given(
+    masks=arrays(bool, st.tuples(st.integers(0, 3), st.integers(1, 60), st.integers(1, 60))),
+    depth=st.one_of(
+        arrays(np.uint16, array_shapes(min_dims=2, max_dims=2, max_side=30)),
+        arrays(np.float32, array_shapes(min_dims=2, max_dims=2, max_side=30)),
+    ),
+)
+def test_whatever_the_camera_gives_a_position_is_known_whole_or_not_at_all(masks, depth):
+    found = locate(to_instances(masks), depth, 1.0, LENS)
+    numbers = np.column_stack([found.points, found.deviations, found.sizes])
+    assert (np.isfinite(numbers).all(1) == found.valid).all()
+    assert (np.isnan(numbers).all(1) == ~found.valid).all()
+    assert (found.points[found.valid, 2] > 0).all()
+    assert (found.pixels[found.valid] >= positions.MIN_PIXELS).all()
+    assert (found.pixels[~found.valid] == 0).all()
