@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from rosbags.typesys.store import Typestore
 
-_OWN_TYPES = ("Instance", "InstanceArray")
+_OWN_TYPES = ("Instance", "InstanceArray", "InstancePosition", "InstancePositionArray")
 
 
 @cache
