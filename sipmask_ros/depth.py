@@ -77,10 +77,10 @@ def read_lens(message: CameraInfo, image_size: tuple[int, int], rectified: bool)
     name, matrix = ("P", message.p.reshape(3, 4)) if rectified else ("K", message.k.reshape(3, 3))
     focal = float(matrix[0, 0]), float(matrix[1, 1])
     centre = float(matrix[0, 2]), float(matrix[1, 2])
-    if not (np.isfinite([*focal, *centre]).all() and min(focal) > 0):
+    if not (np.isfinite([*focal, *centre]).all() and min(focal) >= 1):
         raise InputError(
-            f"{name} of the camera_info has the focal lengths {focal[0]:g} and {focal[1]:g}; a"
-            " calibrated camera has positive ones."
+            f"{name} of the camera_info has the focal lengths {focal[0]:g} and {focal[1]:g}; those"
+            " of a calibrated camera are at least one pixel."
         )
     scale = width / own_width, height / own_height
     offset = roi.x_offset, roi.y_offset

@@ -139,6 +139,10 @@ def test_equidistant_is_a_fisheye():
     [
         ({"k": [0.0] * 9}, "K of the camera_info has the focal lengths 0 and 0"),
         ({"k": [np.nan] * 9}, "K of the camera_info has the focal lengths nan"),
+        (
+            {"k": [0.8, 0, 0.5, 0, 0.8, 0.5, 0, 0, 1]},
+            "0.8 and 0.8; those of a calibrated camera",
+        ),
         ({"width": 0, "height": 0}, "is for 0 x 0 pixels, the image has 640 x 480"),
         ({"width": 1280, "height": 720}, "is for 1280 x 720 pixels, the image has 640 x 480"),
         ({"distortion_model": "cubic", "d": [1.0]}, "is 'cubic'; it must be one of plumb_bob"),

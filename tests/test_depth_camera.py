@@ -1,4 +1,5 @@
 import threading
+from array import array
 
 import numpy as np
 import pytest
@@ -9,8 +10,10 @@ pytest.importorskip("sipmask_ros.msg", reason="the messages are not built")
 import rclpy
 from builtin_interfaces.msg import Time
 from depth_scenes import LENS, SCENES, view
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from ros_harness import start_ros
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, Image, RegionOfInterest
 from std_msgs.msg import Header
 
 from sipmask_core.instances import Instances
@@ -249,6 +252,65 @@ def test_rectified_images_are_known_by_their_topic(topic, rectified):
     found = ask(camera(depth_image(1), info=info, topic=topic), 1).positions[0]
     expected = 0.22 * LENS.focal[0] / 100 if rectified else 0.22
     assert found.width == pytest.approx(expected, rel=0.05)
+
+
+NUMBERS = st.floats(width=64) | st.floats(0, 2000)
+SIZES = st.sampled_from([0, 1, 2, 240, 320, 480, 640, 960, 1280, 2**32 - 1])
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    info=st.builds(
+        CameraInfo,
+        header=st.just(header(1)),
+        width=SIZES,
+        height=SIZES,
+        distortion_model=st.sampled_from(["", "plumb_bob", "rational_polynomial", "equidistant"]),
+        d=st.lists(NUMBERS, max_size=14),
+        k=st.lists(NUMBERS, min_size=9, max_size=9),
+        p=st.lists(NUMBERS, min_size=12, max_size=12),
+        binning_x=SIZES,
+        binning_y=SIZES,
+        roi=st.builds(RegionOfInterest, x_offset=SIZES, y_offset=SIZES, width=SIZES, height=SIZES),
+    ),
+    depth=st.builds(
+        Image,
+        header=st.just(header(1)),
+        height=SIZES,
+        width=SIZES,
+        encoding=st.sampled_from(["16UC1", "32FC1", "mono16", "bgr8", ""]),
+        is_bigendian=st.integers(0, 255),
+        step=SIZES,
+        data=st.binary(max_size=50).map(lambda data: array("B", data)),
+    )
+    | st.just(depth_image(1)),
+    topic=st.sampled_from(["/depth", "/depth/image_rect"]),
+)
+def test_whatever_comes_each_instance_is_answered_for(info, depth, topic):
+    made = camera(depth, info=info, topic=topic)
+    answer = ask(made, 1)
+    assert len(answer.positions) == 3
+    assert sum(made.counts.values()) == 1
+    for one in answer.positions:
+        point = one.position
+        numbers = [point.x, point.y, point.z, one.deviation, one.width, one.height]
+        assert np.isfinite(numbers).all() if one.valid else np.isnan(numbers).all()
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    focal=st.tuples(*[st.floats(1, 1e5)] * 2),
+    centre=st.tuples(*[st.floats(-1e6, 1e6)] * 2),
+    distortion=st.lists(st.floats(-1e3, 1e3), min_size=8, max_size=8),
+)
+def test_any_lens_gives_numbers_that_a_message_can_carry(focal, centre, distortion):
+    info = camera_info()
+    info.k = [focal[0], 0.0, centre[0], 0.0, focal[1], centre[1], 0.0, 0.0, 1.0]
+    for model, count in (("plumb_bob", 5), ("rational_polynomial", 8), ("equidistant", 4)):
+        info.distortion_model, info.d = model, distortion[:count]
+        answer = ask(camera(depth_image(1), info=info), 1)
+        for one in answer.positions:
+            assert np.isfinite(one.width) == np.isfinite(one.position.x) == one.valid
 
 
 def test_closing_ends_the_subscriptions():

@@ -4,7 +4,7 @@ from statistics import mean
 import numpy as np
 import pytest
 from depth_scenes import LENS, SCENES, SIZE, Scene, facing, sphere, to_instances, view
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
@@ -264,6 +264,7 @@ def test_the_work_for_a_mask_is_bounded(monkeypatch):
     assert seen[0] <= positions.GRID**2
 
 
+@settings(max_examples=100, deadline=None)
 @given(
     masks=arrays(bool, st.tuples(st.integers(0, 3), st.integers(1, 60), st.integers(1, 60))),
     depth=st.one_of(
