@@ -35,7 +35,8 @@ class DepthCamera:
 
     Depth images are received in one thread and only read in the other, when positions are asked
     for. The image of the same stamp counts, or the one whose stamp is nearest, by up to `tolerance`
-    seconds. Topics whose last part has "rect" in it carry rectified images.
+    seconds, which may change at any time. Topics whose last part has "rect" in it carry rectified
+    images.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class DepthCamera:
         self._node = node
         self._topic = depth_topic
         self._camera_info_topic = camera_info_topic
-        self._tolerance = tolerance
+        self.tolerance = tolerance
         self._rectified = "rect" in depth_topic.rpartition("/")[2]
         self._lock = threading.Lock()
         self._images: deque[Image] = deque(maxlen=KEPT_IMAGES)
@@ -108,7 +109,7 @@ class DepthCamera:
         near = [
             (abs(own - stamp), image)
             for own, image in reversed(self._stamped())
-            if own and stamp and abs(own - stamp) <= self._tolerance * 1e9
+            if own and stamp and abs(own - stamp) <= self.tolerance * 1e9
         ]
         return min(near, key=lambda pair: pair[0])[1] if near else None
 
@@ -125,7 +126,7 @@ class DepthCamera:
         nearest = min((own - stamp for own in stamps), key=abs)
         return (
             f"The depth image nearest to the image is {nearest * 1e-9:+.3f} s off; depth_tolerance"
-            f" is {self._tolerance:g} s."
+            f" is {self.tolerance:g} s."
         )
 
     def _locate(self, instances: Instances, header: Header, depth: Image) -> Positions:

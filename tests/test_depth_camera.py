@@ -135,6 +135,13 @@ def test_beyond_the_tolerance_nothing_is_known_and_that_is_said_once():
     )
 
 
+def test_the_tolerance_may_change():
+    made = camera(depth_image(10))
+    assert not ask(made, 10.2).positions[0].valid
+    made.tolerance = 0.3
+    assert ask(made, 10.2).positions[0].valid
+
+
 def test_without_any_depth_image_that_is_said():
     made = camera()
     assert not ask(made, 1).positions[0].valid
