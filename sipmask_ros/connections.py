@@ -84,7 +84,13 @@ class ConnectionWatch:
 
     def check(self) -> None:
         """Warn of what is new since the last check."""
-        self._sightings = {found: self._sightings.get(found, 0) + 1 for found in self._find()}
+        try:
+            present = list(self._find())
+        except Exception:
+            if self._node.context.ok():
+                raise
+            return  # the process was told to end in the meantime
+        self._sightings = {found: self._sightings.get(found, 0) + 1 for found in present}
         for mismatch, count in self._sightings.items():
             if count == (1 if mismatch.node else NAMELESS_CHECKS):
                 self._node.get_logger().warning(self._sentence(mismatch))

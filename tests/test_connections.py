@@ -222,6 +222,16 @@ def test_who_stays_nameless_is_told_of_nevertheless(nameless):
     assert sentence.startswith("/robot/image: a node of unknown name offers reliability")
 
 
+def test_a_check_that_the_end_of_the_process_overtakes_is_silent():
+    context = rclpy.Context()
+    context.init()
+    node = Node("ending", context=context)
+    watch = ConnectionWatch(node)
+    watch.check()
+    context.shutdown()
+    watch.check()
+
+
 VALUES = {
     "reliability": (ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT),
     "durability": (DurabilityPolicy.VOLATILE, DurabilityPolicy.TRANSIENT_LOCAL),
