@@ -286,6 +286,12 @@ def message_to_instances(message: InstanceArray) -> Instances:
     )
 
 
+def type_name(message_class: Any) -> str:
+    """The full name of a message class, such as sensor_msgs/msg/Image."""
+    package, kind, _ = message_class.__module__.split(".")
+    return f"{package}/{kind}/{message_class.__name__}"
+
+
 def _mask_crop(message: InstanceArray, index: int) -> MaskCrop:
     instance = message.instances[index]
     where = f"instances[{index}].mask"

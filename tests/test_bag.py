@@ -42,9 +42,14 @@ import sipmask_core as sm
 from sipmask_core.cli import main
 from sipmask_core.errors import InputError
 from sipmask_ros.bag import Task, evaluate, format_report
-from sipmask_ros.bag_writer import BagWriter, type_name, typestore
+from sipmask_ros.bag_writer import BagWriter, typestore
 from sipmask_ros.channel import Channel
-from sipmask_ros.conversions import array_to_image, instances_to_message, message_to_instances
+from sipmask_ros.conversions import (
+    array_to_image,
+    instances_to_message,
+    message_to_instances,
+    type_name,
+)
 from sipmask_ros.parameters import Parameters
 from sipmask_ros.perception import Perception
 from sipmask_ros.segmenter import Segmenter
@@ -71,7 +76,13 @@ def recording(tmp_path):
 
 
 def test_types_have_the_hashes_that_rosidl_gives_them():
-    for name in ("Instance", "InstanceArray", "InstancePosition", "InstancePositionArray"):
+    for name in (
+        "Instance",
+        "InstanceArray",
+        "InstancePosition",
+        "InstancePositionArray",
+        "LabelInfo",
+    ):
         file = Path(get_package_share_directory("sipmask_ros"), "msg", f"{name}.json")
         hashes = {
             h["type_name"]: h["hash_string"] for h in json.loads(file.read_text())["type_hashes"]
