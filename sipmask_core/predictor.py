@@ -27,7 +27,7 @@ from sipmask_core.transfer import upload
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -162,6 +162,37 @@ class Predictor:
         if self._graphed is not None:
             self._graphed.clear()
         torch.cuda.empty_cache()
+
+    def predict_batch(self, images: Sequence[NDArray[np.uint8]]) -> list[Instances]:
+        """The instances of each image, in less time than a call for each.
+
+        images: as for a call, of any sizes; those whose network inputs are of one size go through
+        the network together. Libraries compute a batch in another order than an image alone, so
+        the last bits can differ from those of a call. Raises as a call does, for all images where
+        one is at fault: each of them alone may be fine.
+        """
+        if len(images) == 1:
+            return [self(images[0])]
+        prepared = [self.prepare(image) for image in images]
+        sizes = [image.shape[:2] for image in images]
+        return self._attempt(
+            lambda: self._segment_batch(prepared, sizes), f"a batch of {len(images)} images"
+        )
+
+    @torch.inference_mode()
+    def _segment_batch(
+        self, prepared: Sequence[NetworkInput], image_sizes: Sequence[tuple[int, int]]
+    ) -> list[Instances]:
+        alike: dict[tuple[object, ...], list[int]] = {}
+        for index, given in enumerate(prepared):
+            alike.setdefault((given.pixels.shape, given.size), []).append(index)
+        found = [Instances.empty((0, 0))] * len(prepared)
+        for group in alike.values():
+            pixels = torch.from_numpy(np.stack([prepared[i].pixels for i in group]))
+            outputs = self.forward_batch(pixels, prepared[group[0]].size)
+            for row, i in enumerate(group):
+                found[i] = self.postprocess(outputs.image(row), prepared[i], image_sizes[i])
+        return found
 
     @property
     def score_threshold(self) -> float | None:

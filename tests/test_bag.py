@@ -15,6 +15,7 @@ pytest.importorskip("rosbags", reason="rosbags is not installed")
 from ament_index_python import get_package_share_directory
 from coco_squares import tiny_model
 from full_disk import SAYS, full_disk
+from geometry_msgs.msg import Point
 from rclpy.serialization import deserialize_message, serialize_message
 from recordings import (
     CAMERA,
@@ -35,18 +36,22 @@ from recordings import (
 from rosbags.rosbag2 import CompressionMode, Reader, Writer
 from scripted_node import ScriptedPredictor, expected
 from sensor_msgs.msg import Image
-from sipmask_ros.msg import InstanceArray
+from sipmask_ros.msg import InstanceArray, InstancePosition, InstancePositionArray
 from std_msgs.msg import Header, String
 
 import sipmask_core as sm
 from sipmask_core.cli import main
 from sipmask_core.errors import InputError
-from sipmask_core.online_tracker import OnlineTracker
 from sipmask_ros.bag import Task, evaluate, format_report
 from sipmask_ros.bag_reader import Bag
-from sipmask_ros.bag_writer import BagWriter, type_name, typestore
-from sipmask_ros.conversions import array_to_image, instances_to_message, message_to_instances
-from sipmask_ros.diagnostics import Statistics
+from sipmask_ros.bag_writer import BagWriter, typestore
+from sipmask_ros.channel import Channel
+from sipmask_ros.conversions import (
+    array_to_image,
+    instances_to_message,
+    message_to_instances,
+    type_name,
+)
 from sipmask_ros.parameters import Parameters
 from sipmask_ros.perception import Perception
 from sipmask_ros.segmenter import Segmenter
@@ -73,13 +78,30 @@ def recording(tmp_path):
 
 
 def test_types_have_the_hashes_that_rosidl_gives_them():
-    for name in ("Instance", "InstanceArray"):
+    for name in (
+        "Instance",
+        "InstanceArray",
+        "InstancePosition",
+        "InstancePositionArray",
+        "LabelInfo",
+    ):
         file = Path(get_package_share_directory("sipmask_ros"), "msg", f"{name}.json")
         hashes = {
             h["type_name"]: h["hash_string"] for h in json.loads(file.read_text())["type_hashes"]
         }
         full_name = f"sipmask_ros/msg/{name}"
         assert typestore().hash_rihs01(full_name) == hashes[full_name]
+
+
+def test_recorded_positions_can_be_read():
+    place = InstancePosition(class_name="cup", valid=True, position=Point(x=0.1, y=-0.2, z=1.5))
+    message = InstancePositionArray(header=header(3), positions=[place, InstancePosition()])
+    name = type_name(InstancePositionArray)
+    read = typestore().deserialize_cdr(serialize_message(message), name)
+    assert read.header.stamp.nanosec == header(3).stamp.nanosec
+    assert [one.valid for one in read.positions] == [True, False]
+    point = read.positions[0].position
+    assert (point.x, point.y, point.z) == (0.1, -0.2, 1.5)
 
 
 @pytest.mark.parametrize("make", [raw, compressed])
@@ -132,34 +154,26 @@ def test_what_the_node_publishes_and_what_the_bag_gets_are_equal(recording, tmp_
         def get_subscription_count(self):
             return 1
 
-    class Clock:
-        def now(self):
-            raise AssertionError("stamps are all that counts")
-
+    published = {}
     log = SimpleNamespace(warning=pytest.fail, error=pytest.fail)
     node = SimpleNamespace(
-        get_logger=lambda: log, context=SimpleNamespace(ok=lambda: True), get_clock=Clock
+        get_logger=lambda: log,
+        context=SimpleNamespace(ok=lambda: True),
+        create_lifecycle_publisher=lambda _, name, __: published.setdefault(name, Publisher()),
     )
-    instances, overlay, labels = Publisher(), Publisher(), Publisher()
-    statistics = Statistics()
-    segmenter = Segmenter(
-        node,
-        Perception(ScriptedPredictor(), OnlineTracker(Parameters().tracker_settings())),
-        Parameters(),
-        statistics,
-        instances,
-        overlay,
-        labels,
-    )
-    segmenter._age = lambda header: None  # no clock in this test
+    segmenter = Segmenter(node, Perception(ScriptedPredictor()), Parameters())
+    channel = Channel(node, "image", "~", "test", Parameters(), first_track_id=0)
+    channel.age = lambda header: None  # no clock in this test
     for index in range(12):
-        segmenter.on_image(raw(index))
-        while len(labels) <= index:
+        segmenter.on_image(channel, raw(index))
+        while len(published["~/label_image"]) <= index:
             segmenter._thread.join(0.001)
     assert segmenter.stop()
     bag = tmp_path / "seen" / "bag"
-    assert instances == [message for _, message in arrays(bag)]
-    assert overlay == [message for _, message in arrays(bag, f"{CAMERA}/overlay", Image)]
+    found = [message for _, message in arrays(bag)]
+    assert published["~/instances"] == found
+    pictures = [message for _, message in arrays(bag, f"{CAMERA}/overlay", Image)]
+    assert published["~/overlay"] == pictures
 
 
 def test_each_camera_has_its_own_tracker_and_its_own_topics(tmp_path):
@@ -514,11 +528,11 @@ def test_ctrl_c_keeps_what_is_done(recording, tmp_path):
     class Interrupted(ScriptedPredictor):
         count = 0
 
-        def __call__(self, image):
+        def predict_batch(self, images):
             self.count += 1
             if self.count == 5:
                 signal.raise_signal(signal.SIGINT)
-            return super().__call__(image)
+            return super().predict_batch(images)
 
     report, failures = look(recording, tmp_path / "seen", predictor=Interrupted())
     assert report["interrupted"] and report["images"] == 4  # one run warms the model up

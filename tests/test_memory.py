@@ -160,3 +160,15 @@ def test_what_the_first_try_held_is_free_before_the_second() -> None:
         assert alive[0]() is None
 
     assert with_second_try(work, free) == 7
+
+
+def test_a_batch_has_a_second_try_and_a_sentence_too(
+    predictor: sm.Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = predictor.predict_batch([IMAGE, IMAGE])
+    _make_scarce(predictor, "network", 1, monkeypatch)
+    found = predictor.predict_batch([IMAGE, IMAGE])
+    assert all(np.array_equal(a.boxes, b.boxes) for a, b in zip(found, expected, strict=True))
+    _make_scarce(predictor, "network", 2, monkeypatch)
+    with pytest.raises(sm.PredictionError, match="too little memory for a batch of 2 images on"):
+        predictor.predict_batch([IMAGE, IMAGE])
