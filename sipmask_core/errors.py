@@ -9,6 +9,10 @@ class InputError(ValueError):
     """
 
 
+class WriteError(InputError):
+    """A file that cannot be written: no room, no permission. No other input would mend it."""
+
+
 class PredictionError(RuntimeError):
     """A good image that could not be segmented here: too little memory, or outputs that are NaN.
 

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sipmask_core.errors import InputError
+from sipmask_core.errors import InputError, WriteError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 @contextmanager
 def writing(path: Path | str) -> Iterator[None]:
-    """Turns what the system has against writing `path`, such as a full disk, into an InputError."""
+    """Turns what the system has against writing `path`, such as a full disk, into a WriteError."""
     try:
         yield
     except OSError as error:
-        raise InputError(f"Cannot write {path}: {error.strerror or error}.") from None
+        raise WriteError(f"Cannot write {path}: {error.strerror or error}.") from None
 
 
 @contextmanager

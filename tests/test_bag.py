@@ -349,6 +349,12 @@ def test_metadata_of_no_sense_are_done_without(tmp_path, text):
     assert len(list(bag.messages([CAMERA]))) == 12 and bag.damage == []
 
 
+def test_without_room_on_the_disk_an_evaluation_ends_with_a_sentence(recording, tmp_path):
+    with full_disk(1000), pytest.raises(InputError, match=f"Cannot write .*seen/bag: {SAYS}"):
+        look(recording, tmp_path / "seen")
+    assert not list((tmp_path / "seen").iterdir())
+
+
 @pytest.mark.parametrize("room", [0, 2000])
 def test_a_bag_without_room_on_the_disk_is_named_and_leaves_nothing(tmp_path, room):
     with (
