@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.torch import load as deserialize
 from safetensors.torch import save as serialize
 from torch import Tensor
 
 from sipmask_core.benchmark_keys import from_benchmark_keys, to_benchmark_key, uses_benchmark_keys
 from sipmask_core.errors import InputError
-from sipmask_core.files import atomic_path
+from sipmask_core.files import atomic_path, require_file
 from sipmask_core.model.sipmask import SipMask, build_model
 from sipmask_core.presets import Preset, get_preset, preset_from_json, preset_names, preset_to_json
 
@@ -53,8 +54,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     code to be executed.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"There is no checkpoint file {str(path)!r}.")
+    require_file(path, "checkpoint")
     if path.suffix == ".onnx":
         raise InputError(
             f"{str(path)!r} is an exported network, which can only be run; expected a .safetensors "
@@ -67,12 +67,14 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
 
 
 def _read_safetensors(path: Path) -> Checkpoint:
+    # Not mapped into memory: a file that is replaced meanwhile would end the process.
+    content = path.read_bytes()
     try:
-        with safe_open(path, framework="pt") as file:
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            return Checkpoint(state, file.metadata() or {})
+        state = deserialize(content)
     except SafetensorError as error:
         raise InputError(f"{str(path)!r} is not a readable safetensors file: {error}.") from None
+    header_end = 8 + int.from_bytes(content[:8], "little")
+    return Checkpoint(state, json.loads(content[8:header_end]).get("__metadata__") or {})
 
 
 def _read_pth(path: Path) -> Checkpoint:
@@ -203,7 +205,7 @@ def metadata_class_names(metadata: dict[str, str], path: str) -> tuple[str, ...]
         return None
     try:
         names = json.loads(metadata["class_names"])
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         names = None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise InputError(f"The metadata of {path!r} has no JSON list of strings as class_names.")

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import torch
 
+from sipmask_core.finite import require_finite
 from sipmask_core.instances import MaskCrop
 from sipmask_core.masks import cell_bounds
 from sipmask_core.model.head import BASIS_STRIDE
@@ -91,7 +92,7 @@ def assemble(basis: Tensor, coefficients: Tensor, boxes: Tensor, cells: int) -> 
     """The soft masks of N objects.
 
     basis: (B, H, W), channels-last in memory at best; coefficients: (N, cells * cells * B); boxes:
-    (N, 4) in basis pixels. All on the CPU.
+    (N, 4) in basis pixels. All on the CPU. Raises FloatingPointError where a mask is not finite.
     """
     num_bases, height, width = basis.shape
     bounds = cell_bounds(boxes, (height, width), cells).tolist()
@@ -105,7 +106,9 @@ def assemble(basis: Tensor, coefficients: Tensor, boxes: Tensor, cells: int) -> 
         inside = (whole[window] for window in windows)
     else:  # less than the whole, and pieces of it stay in the processor's cache
         inside = (maps[window].float().numpy() for window in windows)
-    return [_assemble_one(*one) for one in zip(inside, weights, bounds, strict=True)]
+    crops = [_assemble_one(*one) for one in zip(inside, weights, bounds, strict=True)]
+    require_finite(*(crop.values for crop in crops))
+    return crops
 
 
 def _assemble_one(

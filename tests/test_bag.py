@@ -14,6 +14,7 @@ pytest.importorskip("rosbags", reason="rosbags is not installed")
 
 from ament_index_python import get_package_share_directory
 from coco_squares import tiny_model
+from full_disk import SAYS, full_disk
 from geometry_msgs.msg import Point
 from rclpy.serialization import deserialize_message, serialize_message
 from recordings import (
@@ -42,6 +43,7 @@ import sipmask_core as sm
 from sipmask_core.cli import main
 from sipmask_core.errors import InputError
 from sipmask_ros.bag import Task, evaluate, format_report
+from sipmask_ros.bag_reader import Bag
 from sipmask_ros.bag_writer import BagWriter, typestore
 from sipmask_ros.channel import Channel
 from sipmask_ros.conversions import (
@@ -340,6 +342,26 @@ def test_a_bag_in_which_work_failed_leaves_nothing(tmp_path):
     with pytest.raises(ZeroDivisionError), BagWriter(tmp_path / "bag") as writer:
         writer.write("/chatter", 1, String(data="a"))
         raise ZeroDivisionError
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("text", ["[" * 5000, "a: &a [*a]", "!!python/name:os.system"])
+def test_metadata_of_no_sense_are_done_without(tmp_path, text):
+    folder = write(tmp_path / "drive", {CAMERA: raw})
+    (folder / "metadata.yaml").write_text(text)
+    bag = Bag(folder)
+    assert len(list(bag.messages([CAMERA]))) == 12 and bag.damage == []
+
+
+@pytest.mark.parametrize("room", [0, 2000])
+def test_a_bag_without_room_on_the_disk_is_named_and_leaves_nothing(tmp_path, room):
+    with (
+        pytest.raises(InputError, match=f"Cannot write {tmp_path / 'bag'}: {SAYS}"),
+        full_disk(room),
+        BagWriter(tmp_path / "bag") as writer,
+    ):
+        for number in range(20):
+            writer.write("/camera", number, raw(0))
     assert list(tmp_path.iterdir()) == []
 
 
