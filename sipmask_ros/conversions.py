@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
-from sensor_msgs.msg import CompressedImage, Image, RegionOfInterest
+from sensor_msgs.msg import CompressedImage, Image
 
 from sipmask_core.data.rle import checked_rle
 from sipmask_core.errors import InputError
@@ -228,44 +228,41 @@ def instances_to_message(
     if mask_encoding == "rle":
         masks = [array("B", rle["counts"].encode("ascii")) for rle in instances.to_rle()]
     else:
-        masks = [
-            _bytes(np.multiply(crop.bitmap, 255, dtype=np.uint8)) for crop in instances.mask_crops
-        ]
+        # As bytes, the negative of 1 is 255.
+        masks = [_bytes(np.negative(crop.bitmap.view(np.uint8))) for crop in instances.mask_crops]
+    messages = []
+    for label, score, track_id, track_state, track_age, box, crop, mask in zip(
+        instances.labels.tolist(),
+        instances.scores.tolist(),
+        instances.track_ids.tolist(),
+        instances.track_states.tolist(),
+        instances.track_ages.tolist(),
+        instances.boxes,
+        instances.mask_crops,
+        masks,
+        strict=True,
+    ):
+        message = Instance(
+            class_id=label,
+            class_name=class_names[label],
+            score=score,
+            track_id=track_id,
+            track_state=track_state,
+            track_age=track_age,
+            box=box,
+        )
+        # The constructor would copy the mask once more and make two rectangles.
+        message.mask = mask
+        message.roi.x_offset, message.roi.y_offset = crop.x, crop.y
+        message.roi.height, message.roi.width = crop.bitmap.shape
+        messages.append(message)
     return InstanceArray(
         header=header,
         height=height,
         width=width,
         model=model,
         mask_encoding=mask_encoding,
-        instances=[
-            Instance(
-                class_id=label,
-                class_name=class_names[label],
-                score=score,
-                track_id=track_id,
-                track_state=track_state,
-                track_age=track_age,
-                box=box,
-                roi=RegionOfInterest(
-                    x_offset=crop.x,
-                    y_offset=crop.y,
-                    height=crop.bitmap.shape[0],
-                    width=crop.bitmap.shape[1],
-                ),
-                mask=mask,
-            )
-            for label, score, track_id, track_state, track_age, box, crop, mask in zip(
-                instances.labels.tolist(),
-                instances.scores.tolist(),
-                instances.track_ids.tolist(),
-                instances.track_states.tolist(),
-                instances.track_ages.tolist(),
-                instances.boxes,
-                instances.mask_crops,
-                masks,
-                strict=True,
-            )
-        ],
+        instances=messages,
     )
 
 
