@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from std_msgs.msg import Header
 
 MASK_ENCODINGS = ("mono8", "rle")
+MOST_PIXELS = 1 << 27  # of an image whose masks are run lengths: few bytes may stand for any number
 
 
 class Encoding(NamedTuple):
@@ -269,7 +270,8 @@ def instances_to_message(
 def message_to_instances(message: InstanceArray) -> Instances:
     """The Instances that a sipmask_ros/InstanceArray carries; mask scores equal the scores.
 
-    Raises InputError when a mask does not fit its rectangle or does not decode.
+    Raises InputError when a mask does not fit its rectangle or does not decode, and for run lengths
+    of an image of more than MOST_PIXELS.
     """
     return Instances(
         boxes=np.array([i.box for i in message.instances], np.float32).reshape(-1, 4),
@@ -302,6 +304,11 @@ def _mask_crop(message: InstanceArray, index: int) -> MaskCrop:
     if message.mask_encoding == "rle":
         from pycocotools import mask as coco_mask
 
+        if message.height * message.width > MOST_PIXELS:
+            raise InputError(
+                f"{where} is of an image of {message.width} x {message.height} pixels; with rle, at"
+                f" most {MOST_PIXELS} are accepted."
+            )
         size = [message.height, message.width]
         rle = {"size": size, "counts": bytes(instance.mask)}
         mask = coco_mask.decode(checked_rle(rle, (message.height, message.width), where))
