@@ -159,10 +159,14 @@ def test_what_the_node_publishes_and_what_the_bag_gets_are_equal(recording, tmp_
     node = SimpleNamespace(
         get_logger=lambda: log,
         context=SimpleNamespace(ok=lambda: True),
-        create_lifecycle_publisher=lambda _, name, __: published.setdefault(name, Publisher()),
+        get_fully_qualified_name=lambda: "/node",
+        create_lifecycle_publisher=lambda _, name, *__, **___: published.setdefault(
+            name, Publisher()
+        ),
     )
+    watch = SimpleNamespace(publisher_events=None)
     segmenter = Segmenter(node, Perception(ScriptedPredictor()), Parameters())
-    channel = Channel(node, "image", "~", "test", Parameters(), first_track_id=0)
+    channel = Channel(node, "image", Parameters(), watch, first_track_id=0)
     channel.age = lambda header: None  # no clock in this test
     for index in range(12):
         segmenter.on_image(channel, raw(index))

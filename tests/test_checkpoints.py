@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 import sipmask_core as sm
 from sipmask_core import checkpoints
 from sipmask_core.benchmark_keys import to_benchmark_key
 from sipmask_core.checkpoints import checkpoint_preset, transfer_weights
+from sipmask_core.presets import preset_to_json
 
 OFFICIAL_NAME = "sipmask_r50_caffe_fpn_ssd_6x"
 BENCHMARK_NAME = "benchmark_sipmask_R_50_FPN_1x"
@@ -432,3 +433,49 @@ def test_a_video_model_starts_from_an_image_model(tmp_path: Path) -> None:
     transfer = transfer_weights(model, tmp_path / "image.safetensors", remake_heads=True)
     assert transfer.fresh and all("track" in key for key in transfer.fresh)
     assert {key.split(".")[1] for key in transfer.left_out} == {"cls_convs", "reg_convs"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"channels": 32_000_000}, "does not fit preset"),
+        ({"channels": "64"}, "has channels '64'; expected is the like of 96|cannot be read"),
+        ({"tower_convs": 10**9}, "it must be between 0 and 16"),
+        ({"candidates_per_level": -1}, "has candidates_per_level -1"),
+        ({"stage_widths": [10**12, 32, 32, 32]}, "No network is like the preset"),
+        ({"stage_widths": [64]}, "has stage_widths"),
+        ({"mean": [0, 0, float("nan")]}, "has mean"),
+        ({"std": [1.0, 0.0, 1.0]}, "has std .* it must be > 0"),
+        (
+            {"resize": {"height": 10**6, "width": 4}},
+            "has height 1000000; expected are 1 to",
+        ),
+        ({"iou_unit": "metre"}, "it must be stride or pixel"),
+    ],
+)
+def test_a_preset_record_of_no_sense_is_refused_before_memory_is_taken(
+    tmp_path: Path, changes: dict[str, object], complaint: str
+) -> None:
+    model = _small()
+    sm.save_checkpoint(model, tmp_path / "good.safetensors")
+    state = load_file(tmp_path / "good.safetensors")
+    record = {**json.loads(preset_to_json(model.preset)), **changes}
+    save_file(state, tmp_path / "m.safetensors", {"preset": json.dumps(record)})
+    with pytest.raises(sm.InputError, match=complaint):
+        sm.load_model(tmp_path / "m.safetensors")
+
+
+@pytest.mark.parametrize("shape", [(), (0, 96, 3, 3), (10**9, 1, 1, 1)])
+def test_a_class_branch_of_another_shape_is_no_checkpoint(
+    tmp_path: Path, shape: tuple[int, ...]
+) -> None:
+    weights = torch.zeros(1).expand(shape) if shape else torch.zeros(())  # no memory
+    torch.save({"bbox_head.fcos_cls.weight": weights}, tmp_path / "m.pth")
+    with pytest.raises(sm.InputError, match=r"it has no .* of 1 to 65536 classes"):
+        sm.load_model(tmp_path / "m.pth")
+
+
+def test_a_pickle_that_ends_badly_is_not_readable(tmp_path: Path) -> None:
+    (tmp_path / "m.pth").write_bytes(b"Q.")  # takes from an empty stack
+    with pytest.raises(sm.InputError, match="not a readable torch checkpoint"):
+        sm.load_model(tmp_path / "m.pth")
