@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import rclpy
 
-from sipmask_ros.recorder import Recorder
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from rclpy.node import Node
+
     from sipmask_core.interruption import Interruption
+    from sipmask_ros.recorder import Recorder
 
 # Seconds. At its start the node imports torch and loads its model.
 START_TIMEOUT = 120.0
@@ -27,16 +28,21 @@ _TURN = 0.1  # how long a signal or a dead process may go unnoticed
 _IN_FLIGHT = 0.5  # until the last images have come through
 
 
-def add_node_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the nodes: what images, of which size, through which model, where."""
+def add_node_arguments(
+    parser: argparse.ArgumentParser, size: tuple[int, int] = (1280, 720)
+) -> None:
+    """Options of the nodes: what images, of which size, through which model, where.
+
+    size: default of the images' (width, height).
+    """
     add = parser.add_argument
     add("--source", default="demo", help="demo (default), a camera, video, folder or stream")
     add(
         "--size",
         type=_size,
-        default=(1280, 720),
+        default=size,
         metavar="WxH",
-        help="size of the images (1280x720)",
+        help=f"size of the images ({size[0]}x{size[1]})",
     )
     add("--model", default="", help="model file; by default the one that ships")
     add("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
@@ -80,6 +86,11 @@ class NodeProcess:
         self._name = name
         self._output: str | None = None
 
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
+
     def is_running(self) -> bool:
         """Whether it has not ended."""
         return self._process.poll() is None
@@ -113,20 +124,20 @@ def sent_images(output: str) -> int:
 
 
 def spin(
-    recorder: Recorder,
+    watcher: Node,
     timeout: float,
     done: Callable[[], bool],
     interruption: Interruption | None = None,
     *processes: NodeProcess,
 ) -> None:
-    """Record until it is done, time is up, a signal came or one of the processes has ended."""
+    """Listen until it is done, time is up, a signal came or one of the processes has ended."""
     end = time.monotonic() + timeout
     while time.monotonic() < end and not done():
         if interruption is not None and interruption.requested:
             return
         if not all(process.is_running() for process in processes):
             return
-        rclpy.spin_once(recorder, timeout_sec=_TURN)
+        rclpy.spin_once(watcher, timeout_sec=_TURN)
 
 
 def finish(recorder: Recorder, node: NodeProcess) -> None:
