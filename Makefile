@@ -46,6 +46,10 @@ bench: $(BUILT) ## time models and node on this machine, stage by stage: JSON an
 soak: $(BUILT) ## 100,000 frames of three cameras through the node: what grows, drawn in soak
 	@$(IN_ENV) python -m sipmask_ros.soak --json soak/soak.json --plot soak/soak.png
 
+.PHONY: parameters
+parameters: $(BUILT) ## write config/*.yaml and the README's tables from the tables in code
+	@$(IN_ENV) python -m sipmask_ros.parameter_docs
+
 .PHONY: constraints
 constraints: $(BUILT) ## try the newest versions of everything and pin them in constraints.txt
 	@$(VENV)/bin/pip install --upgrade --upgrade-strategy eager -e '.[bag,demo,dev,onnx,ros,tensorboard]'

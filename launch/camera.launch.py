@@ -17,6 +17,10 @@ ARGUMENTS = {
     "device": ("", "auto, cpu, cuda or cuda:N."),
     "transport": ("", "raw, or compressed where the image topic carries CompressedImage."),
     "params_file": (str(SHARE / "config" / "segmentation.yaml"), "The node's parameters."),
+    "source_params_file": (
+        str(SHARE / "config" / "camera_source.yaml"),
+        "The parameters of the source.",
+    ),
 }
 
 
@@ -46,7 +50,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
                 package="sipmask_ros",
                 executable="camera_source",
                 name="camera_source",
-                parameters=[parameters("source", "transport")],
+                parameters=[given["source_params_file"], parameters("source", "transport")],
                 remappings=[("image", topic)],
                 output="screen",
             )

@@ -65,8 +65,9 @@ def find_objects(
         found = detect_pairs(outputs, 0, _limit(prepared.size, preset), preset, threshold)
         found = found._replace(boxes=found.boxes / scale)
     else:
-        candidates = with_candidates(outputs, prepared.size, preset).candidates
-        assert candidates is not None
+        selected = with_candidates(outputs, prepared.size, preset).candidates
+        assert selected is not None
+        candidates = selected[0]
         # The authors suppress in the coordinates of the original image.
         boxes = candidates.boxes / upload(scale, candidates.boxes.device)
         found = detect(candidates._replace(boxes=boxes), preset, threshold)
@@ -77,14 +78,18 @@ def find_objects(
 
 
 def with_candidates(outputs: HeadOutputs, size: tuple[int, int], preset: Preset) -> HeadOutputs:
-    """The outputs with the candidates of their first image, of (h, w) network pixels.
+    """The outputs with the candidates of each image, all of them of (h, w) network pixels.
 
     All shapes follow from that of the input, and nothing in here waits for a GPU. Without
     candidates for presets whose NMS is "pairs": theirs are as many as there are.
     """
     if preset.nms == "pairs" or outputs.candidates is not None:
         return outputs
-    found = select_candidates(outputs, 0, _limit(size, preset), preset.candidates_per_level)
+    limit = _limit(size, preset)
+    found = [
+        select_candidates(outputs, image, limit, preset.candidates_per_level)
+        for image in range(len(outputs.basis))
+    ]
     return outputs._replace(candidates=found)
 
 

@@ -26,7 +26,7 @@ from sipmask_core.transfer import upload
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -123,6 +123,28 @@ class Predictor:
         """image: (H, W, 3) uint8, BGR. Raises InputError for anything else."""
         prepared = self.prepare(image)
         return self.postprocess(self.forward(prepared), prepared, image.shape[:2])
+
+    @torch.inference_mode()
+    def predict_batch(self, images: Sequence[NDArray[np.uint8]]) -> list[Instances]:
+        """The instances of each image, in less time than a call for each.
+
+        images: as for a call, of any sizes; those whose network inputs are of one size go through
+        the network together. Libraries compute a batch in another order than an image alone, so
+        the last bits can differ from those of a call.
+        """
+        if len(images) == 1:
+            return [self(images[0])]
+        prepared = [self.prepare(image) for image in images]
+        alike: dict[tuple[object, ...], list[int]] = {}
+        for index, given in enumerate(prepared):
+            alike.setdefault((given.pixels.shape, given.size), []).append(index)
+        found = [Instances.empty((0, 0))] * len(images)
+        for group in alike.values():
+            pixels = torch.from_numpy(np.stack([prepared[i].pixels for i in group]))
+            outputs = self.forward_batch(pixels, prepared[group[0]].size)
+            for row, i in enumerate(group):
+                found[i] = self.postprocess(outputs.image(row), prepared[i], images[i].shape[:2])
+        return found
 
     @property
     def score_threshold(self) -> float | None:

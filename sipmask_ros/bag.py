@@ -230,18 +230,15 @@ class _ModelRun(_Run):
         self._writer = writer
         # The first image takes longest: let it be none of the recording's.
         predictor(np.zeros((480, 640, 3), np.uint8))
-        # One tracker for each camera, set as the node's is by default.
+        self._perceive = Perception(predictor, task.mask_encoding)
+        # One for each camera, set as the node's is by default.
         settings = Parameters().tracker_settings()
-        self._perceive = {
-            topic: Perception(predictor, OnlineTracker(settings), task.mask_encoding)
-            for topic in topics
-        }
+        self._trackers = {topic: OnlineTracker(settings) for topic in topics}
 
     def _look_at(self, recorded: Message, image: Any) -> tuple[Instances, dict[str, float]]:
-        topic = recorded.topic
-        perceive = self._perceive[topic]
-        with Stopwatch().listening(perceive.device) as stopwatch:
-            percept = perceive(image)
+        topic, perceive = recorded.topic, self._perceive
+        with Stopwatch().listening(perceive.predictor.device) as stopwatch:
+            [percept] = perceive([image], [self._trackers[topic]])
             message = perceive.to_message(percept)
         self._writer.write(f"{topic}/instances", recorded.time, message)
         if self._task.overlay:

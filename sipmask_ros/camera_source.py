@@ -9,14 +9,13 @@ import threading
 import time
 from array import array
 from concurrent.futures import Future, wait
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import count, cycle, islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import cv2
 import numpy as np
 import rclpy
-from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
@@ -28,6 +27,7 @@ from sipmask_core.errors import InputError
 from sipmask_core.interruption import Interruption
 from sipmask_ros.conversions import array_to_image
 from sipmask_ros.demo_scene import DemoScene
+from sipmask_ros.parameter_table import Effect, ParameterTable, declare, parameter, read
 from sipmask_ros.transport import prepare_for_images
 
 if TYPE_CHECKING:
@@ -44,54 +44,70 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Settings:
-    """The node's parameters.
+class Settings(ParameterTable):
+    """The parameters of `camera_source`."""
 
-    source: "demo" or "", a camera (/dev/video0), a video or image file, a folder of images, or a
-        stream URL (rtsp://...).
-    rate: images per second; 0 takes a video's own, a camera as it delivers, 30 otherwise.
-    width, height: images are scaled to it; 0 keeps the source's own (1280 x 720 for the demo).
-    loop: start files again from the beginning when they end.
-    preload: keep the first so many images in memory and send these again and again, which leaves
-        the processor to who receives them; 0 makes each image when it is due.
-    frames: end after this many images; 0 never ends.
-    transport: "raw" (sensor_msgs/Image, bgr8) or "compressed" (CompressedImage, jpeg).
-    reliability: "reliable", which serves every subscriber, or "best_effort".
-    wait_for_subscriber: send nothing before somebody listens.
-    """
-
-    source: str = "demo"
-    rate: float = 0.0
-    width: int = 0
-    height: int = 0
-    loop: bool = True
-    preload: int = 0
-    frames: int = 0
-    frame_id: str = "camera"
-    transport: str = "raw"
-    reliability: str = "reliable"
-    wait_for_subscriber: bool = False
+    source: str = parameter(
+        "demo",
+        "`demo`, a camera (/dev/video0), a video or image file, a folder of images or a stream"
+        " (rtsp://...).",
+        effect=Effect.START,
+    )
+    rate: float = parameter(
+        0.0,
+        "Images per second; 0: a video's own, a camera's as it delivers, 30 otherwise.",
+        minimum=0.0,
+        effect=Effect.START,
+    )
+    width: int = parameter(
+        0,
+        "Images are scaled to this width; 0: the source's own, 1280 for the demo.",
+        minimum=0,
+        effect=Effect.START,
+    )
+    height: int = parameter(
+        0,
+        "Images are scaled to this height; 0: the source's own, 720 for the demo.",
+        minimum=0,
+        effect=Effect.START,
+    )
+    loop: bool = parameter(
+        True, "Start files again from the beginning when they end.", effect=Effect.START
+    )
+    preload: int = parameter(
+        0,
+        "Keep the first so many images in memory and send these again and again, which leaves the"
+        " processor to who receives them; 0: make each image when it is due.",
+        minimum=0,
+        effect=Effect.START,
+    )
+    frames: int = parameter(
+        0, "End after so many images; 0: never.", minimum=0, effect=Effect.START
+    )
+    frame_id: str = parameter("camera", "The frame in the images' headers.", effect=Effect.START)
+    transport: str = parameter(
+        "raw",
+        "`raw`: sensor_msgs/Image, bgr8; `compressed`: sensor_msgs/CompressedImage, jpeg.",
+        choices=("raw", "compressed"),
+        effect=Effect.START,
+    )
+    reliability: str = parameter(
+        "reliable",
+        "`reliable`, which serves every subscriber, or `best_effort`.",
+        choices=("reliable", "best_effort"),
+        effect=Effect.START,
+    )
+    wait_for_subscriber: bool = parameter(
+        False, "Send nothing before somebody listens.", effect=Effect.START
+    )
 
     def __post_init__(self) -> None:
-        for name in ("rate", "width", "height", "preload", "frames"):
-            if getattr(self, name) < 0:
-                raise InputError(
-                    f"The parameter {name} is {getattr(self, name)}; it must be 0 or more."
-                )
+        super().__post_init__()
         if (self.width == 0) != (self.height == 0):
             raise InputError(
                 f"The parameters width and height are {self.width} and {self.height}; "
                 "give both, or 0 for both."
             )
-        for name, choices in (
-            ("transport", ("raw", "compressed")),
-            ("reliability", ("reliable", "best_effort")),
-        ):
-            if getattr(self, name) not in choices:
-                raise InputError(
-                    f"The parameter {name} is {getattr(self, name)!r}; "
-                    f"it must be {' or '.join(choices)}."
-                )
 
     @property
     def size(self) -> tuple[int, int] | None:
@@ -107,7 +123,8 @@ class CameraSource(Node):
 
     def __init__(self) -> None:
         super().__init__("camera_source")
-        self.settings = self._read_settings()
+        declare(self, Settings)
+        self.settings = read(self, Settings)
         self.sent = 0
         self._compressed = self.settings.transport == "compressed"
         self._publisher = self.create_publisher(
@@ -115,24 +132,6 @@ class CameraSource(Node):
             "image",
             QoSProfile(depth=1, reliability=ReliabilityPolicy[self.settings.reliability.upper()]),
         )
-
-    def _read_settings(self) -> Settings:
-        given: dict[str, Any] = {}
-        for field in fields(Settings):
-            # Dynamic, so that a wrong type becomes a sentence instead of an exception of rclpy.
-            self.declare_parameter(
-                field.name, field.default, ParameterDescriptor(dynamic_typing=True)
-            )
-            value = self.get_parameter(field.name).value
-            kind = type(field.default)
-            if kind is float and type(value) is int:
-                value = float(value)
-            if type(value) is not kind:
-                raise InputError(
-                    f"The parameter {field.name} is {value!r}; a {kind.__name__} is accepted."
-                )
-            given[field.name] = value
-        return Settings(**given)
 
     def has_subscriber(self) -> bool:
         """Whether somebody listens."""

@@ -10,7 +10,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 import numpy as np
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
 from sipmask_core.stopwatch import by_stage, distribution
 
@@ -28,6 +28,8 @@ class Outcome(Enum):
     """What became of a received image."""
 
     SEGMENTED = "segmented"
+    IDLE = "dropped_idle"  # nobody subscribed to any result
+    LIMITED = "dropped_rate"  # sooner after the one before than max_rate allows
     REPLACED = "dropped_replaced"  # a newer one came while it waited
     STALE = "dropped_stale"  # older than max_age when its turn came
     BROKEN = "dropped_broken"  # wrong length, no pixels, unknown encoding
@@ -38,8 +40,8 @@ class Outcome(Enum):
 class Statistics:
     """Counts since the node was configured, safe to use from several threads.
 
-    At any time `received` is the sum of all outcomes and of the images on their way (at most one
-    that waits and one that is being segmented).
+    One for each camera. At any time `received` is the sum of all outcomes and of the images on
+    their way (at most one that waits and one that is being segmented).
     """
 
     def __init__(self) -> None:
@@ -105,48 +107,39 @@ class Snapshot:
 
 
 class Reporter:
-    """Makes a DiagnosticArray of what happened since the last one."""
+    """Makes a DiagnosticStatus of what happened to one camera's images since the last one."""
 
-    def __init__(
-        self, statistics: Statistics, name: str, model: str, device: str, precision: str
-    ) -> None:
+    def __init__(self, statistics: Statistics, name: str) -> None:
         self._statistics = statistics
         self._name = name
-        self._device = device
-        self._constant = {"model": model, "device": device, "precision": precision}
         self._last = Snapshot()
         self._last_time: Time | None = None
 
-    def report(
-        self, now: Time, active: bool = True, connected: Mapping[str, int] | None = None
-    ) -> DiagnosticArray:
+    def report(self, now: Time, facts: Mapping[str, str], active: bool = True) -> DiagnosticStatus:
         """The state at `now`; the rate is that since the last report.
 
-        active: False says that this is the last report, its counts final. connected: how many
-        others the node's topics have found, by name.
+        facts: what else there is to tell, by name; among it the "device" of the network. active:
+        False says that this is the last report, its counts final.
         """
+        device = facts["device"]
         snapshot = self._statistics.snapshot()
         since = {o: snapshot.outcomes[o] - self._last.outcomes[o] for o in Outcome}
-        values = self._constant | snapshot.values()
+        values = dict(facts) | snapshot.values()
         elapsed = (now - self._last_time).nanoseconds * 1e-9 if self._last_time else 0.0
         if elapsed > 0:
             values["rate_hz"] = f"{since[Outcome.SEGMENTED] / elapsed:.1f}"
-        values |= {name: str(count) for name, count in (connected or {}).items()}
-        values |= _memory(self._device)
+        values |= _memory(device)
         level, message = DiagnosticStatus.OK, INACTIVE
         if active:
             level, message = _judge(snapshot.received - self._last.received, since)
         self._last, self._last_time = snapshot, now
-        status = DiagnosticStatus(
+        return DiagnosticStatus(
             level=level,
             name=self._name,
             message=message,
-            hardware_id=self._device,
+            hardware_id=device,
             values=[KeyValue(key=key, value=value) for key, value in values.items()],
         )
-        array = DiagnosticArray(status=[status])
-        array.header.stamp = now.to_msg()
-        return array
 
 
 def _judge(received: int, since: dict[Outcome, int]) -> tuple[bytes, str]:
@@ -158,6 +151,8 @@ def _judge(received: int, since: dict[Outcome, int]) -> tuple[bytes, str]:
         return DiagnosticStatus.WARN, "images are older than max_age"
     if not received:
         return DiagnosticStatus.WARN, "no images"
+    if since[Outcome.IDLE] == received:
+        return DiagnosticStatus.OK, "idle, nobody subscribes"
     return DiagnosticStatus.OK, "segmenting"
 
 

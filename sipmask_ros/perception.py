@@ -1,18 +1,21 @@
-"""What becomes of one image, live and from a recording: pixels, instances, ids, message."""
+"""What becomes of images, live and from a recording: pixels, instances, ids, message."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 
 from sipmask_core.drawing import GREY, draw_instances
+from sipmask_core.errors import InputError
 from sipmask_core.stopwatch import stage
 from sipmask_ros.conversions import array_to_image, instances_to_message, to_bgr
 
 if TYPE_CHECKING:
-    import numpy as np
-    import torch
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from sipmask_core.instances import Instances
@@ -24,46 +27,68 @@ ImageMessage: TypeAlias = Image | CompressedImage
 
 
 class Percept(NamedTuple):
-    """What was seen in an image."""
+    """What was seen in an image. tracked: whether somebody tried to give ids."""
 
     header: Any
     image: NDArray[np.uint8]
     instances: Instances
+    tracked: bool
 
 
+@dataclass(frozen=True)
 class Perception:
-    """Segments the images of one camera and follows the objects in them.
+    """Segments images and follows the objects in them.
 
-    tracker: of this camera; None leaves the instances untracked.
+    classes: names of those to report; empty for all.
     mask_encoding: of the InstanceArrays, see `instances_to_message`.
 
-    A stopwatch that listens hears "decode", the stages of the predictor, "track" and "message".
+    Raises InputError for a class that the model does not know. A stopwatch that listens hears
+    "decode", the stages of the predictor, "track" and "message".
     """
 
-    def __init__(
-        self,
-        predictor: Predictor,
-        tracker: OnlineTracker | None = None,
-        mask_encoding: str = "mono8",
-    ) -> None:
-        self._predictor = predictor
-        self._tracker = tracker
-        self._mask_encoding = mask_encoding
+    predictor: Predictor
+    mask_encoding: str = "mono8"
+    classes: tuple[str, ...] = ()
 
-    @property
-    def device(self) -> torch.device:
-        """Where the network runs."""
-        return self._predictor.device
+    def __post_init__(self) -> None:
+        known = self.predictor.class_names
+        for name in self.classes:
+            if name not in known:
+                raise InputError(
+                    f"classes has {name!r}; {self.predictor.model_name} knows {', '.join(known)}."
+                )
 
-    def __call__(self, message: ImageMessage) -> Percept:
-        """Raises InputError for an image that cannot be read."""
+    def __call__(
+        self, messages: Sequence[ImageMessage], trackers: Sequence[OnlineTracker | None]
+    ) -> list[Percept]:
+        """What is in images of different cameras, each with the tracker of its camera.
+
+        None in place of a tracker leaves the instances without ids. Raises InputError where one of
+        the images cannot be read; no tracker has seen any of them then.
+        """
         with stage("decode"):
-            image = to_bgr(message)
-        instances = self._predictor(image)
-        if self._tracker is not None:
-            with stage("track"):
-                instances = self._tracker.update(instances, stamp_seconds(message.header))
-        return Percept(message.header, image, instances)
+            images = [to_bgr(message) for message in messages]
+        found = [self._selected(instances) for instances in self.predictor.predict_batch(images)]
+        with stage("track"):
+            return [
+                Percept(
+                    message.header,
+                    image,
+                    tracker.update(instances, stamp_seconds(message.header))
+                    if tracker
+                    else instances,
+                    tracked=tracker is not None,
+                )
+                for message, image, instances, tracker in zip(
+                    messages, images, found, trackers, strict=True
+                )
+            ]
+
+    def _selected(self, instances: Instances) -> Instances:
+        if not self.classes:
+            return instances
+        labels = [self.predictor.class_names.index(name) for name in self.classes]
+        return instances[np.isin(instances.labels, labels)]
 
     def to_message(self, percept: Percept) -> InstanceArray:
         """The instances as they are published."""
@@ -71,9 +96,9 @@ class Perception:
             return instances_to_message(
                 percept.instances,
                 percept.header,
-                self._predictor.class_names,
-                self._predictor.model_name,
-                self._mask_encoding,
+                self.predictor.class_names,
+                self.predictor.model_name,
+                self.mask_encoding,
             )
 
     def to_overlay(self, percept: Percept) -> Image:
@@ -81,8 +106,8 @@ class Perception:
         picture = draw_instances(
             percept.image,
             percept.instances,
-            self._predictor.class_names,
-            untracked=None if self._tracker is None else GREY,
+            self.predictor.class_names,
+            untracked=GREY if percept.tracked else None,
         )
         return array_to_image(picture, "bgr8", percept.header)
 

@@ -6,65 +6,49 @@ import os
 import signal
 import sys
 import traceback
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.qos import QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import Trigger
 
-import sipmask_core as sm
+from sipmask_core.errors import InputError
 from sipmask_core.interruption import do_nothing
-from sipmask_core.online_tracker import OnlineTracker
-from sipmask_ros import parameters
-from sipmask_ros.diagnostics import Reporter, Statistics
-from sipmask_ros.msg import InstanceArray
+from sipmask_ros.channel import Channel
+from sipmask_ros.model_loader import ModelLoader, load_predictor
+from sipmask_ros.parameter_table import changed, declare, read, reloaded
 from sipmask_ros.parameters import Parameters
 from sipmask_ros.perception import Perception
 from sipmask_ros.segmenter import Segmenter
 from sipmask_ros.transport import prepare_for_images
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from types import FrameType
+
+    from rclpy.parameter import Parameter
+
+    from sipmask_core.predictor import Predictor
 
 # Seconds that the image in work gets to finish when the process is told to end.
 LAST_IMAGE = 1.0
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-def load_predictor(wanted: Parameters) -> sm.Predictor:
-    """The predictor that the parameters ask for. Raises InputError where there is none."""
-    options: dict[str, Any] = {
-        "device": wanted.device,
-        "precision": wanted.precision,
-        "score_threshold": wanted.score_threshold,
-        "num_threads": wanted.num_threads or None,
-    }
-    if not wanted.model:
-        return sm.Predictor.from_pretrained(**options)
-    return sm.Predictor.from_file(wanted.model, **options)
-
-
-@dataclass(frozen=True)
+@dataclass
 class _Configuration:
-    """What exists from configure to cleanup."""
+    """What exists from configure to cleanup; `parameters` and `perceive` can be replaced."""
 
     parameters: Parameters
-    predictor: sm.Predictor
-    tracker: OnlineTracker
-    statistics: Statistics
-    reporter: Reporter
+    perceive: Perception
+    channels: list[Channel]
     diagnostics: Any
-    instances: Any
-    overlay: Any
-    labels: Any
-    reset_tracks: Any
 
 
 @dataclass(frozen=True)
@@ -72,21 +56,24 @@ class _Activity:
     """What exists from activate to deactivate."""
 
     segmenter: Segmenter
-    subscription: Any
     report_timer: Any
 
 
 class SegmentationNode(LifecycleNode):
-    """Segments the newest image of a topic, again and again.
+    """Segments the newest images of its topics, again and again.
 
     load: makes the predictor from the parameters; where it raises InputError, the node refuses to
     be configured and says why.
     """
 
-    def __init__(self, load: Callable[[Parameters], sm.Predictor] = load_predictor) -> None:
+    def __init__(self, load: Callable[[Parameters], Predictor] = load_predictor) -> None:
         super().__init__("segmentation_node")
-        parameters.declare(self)
-        self._load = load
+        declare(self, Parameters)
+        self.add_on_set_parameters_callback(self._refuse_useless)
+        self.add_post_set_parameters_callback(self._apply)
+        self.create_service(Trigger, "~/reset_tracks", self._reset_tracks)
+        self.create_service(Trigger, "~/reload_model", self._reload_model)
+        self._loader = ModelLoader(self, load)
         self._configuration: _Configuration | None = None
         self._activity: _Activity | None = None
         self._first_track_id = 0
@@ -97,45 +84,39 @@ class SegmentationNode(LifecycleNode):
         return bool(self.trigger_configure() == success and self.trigger_activate() == success)
 
     def stop(self, timeout: float | None = None) -> bool:
-        """Receive no more and finish the image in work. Returns whether it took no longer."""
-        if self._activity is None:
+        """Receive no more and finish the images in work. Returns whether it took no longer."""
+        if self._configuration is None or self._activity is None:
             return True
         activity, self._activity = self._activity, None
-        self.destroy_subscription(activity.subscription)
+        for channel in self._configuration.channels:
+            channel.unsubscribe()
         self.destroy_timer(activity.report_timer)
         return activity.segmenter.stop(timeout)
+
+    def can_end(self, timeout: float) -> bool:
+        """Stop; whether no thread is in the middle of something that cannot be interrupted."""
+        return self.stop(timeout) and not self._loader.is_busy
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model and offer the topics; refuse with one sentence if a parameter is wrong."""
         try:
-            wanted = parameters.read(self)
-            tracker = OnlineTracker(wanted.tracker_settings(), self._first_track_id)
-            predictor = self._load(wanted)
-            # The first image takes longest: let it be this one.
-            predictor(np.zeros((480, 640, 3), np.uint8))
-        except sm.InputError as error:
+            wanted = read(self, Parameters)
+            predictor = self._loader.load(wanted)
+            perceive = Perception(predictor, wanted.mask_encoding, wanted.classes)
+        except InputError as error:
             self.get_logger().error(str(error))
             return TransitionCallbackReturn.FAILURE
         except Exception:  # rclpy would keep it to itself
             self.get_logger().error(f"The model cannot be used.\n{traceback.format_exc()}")
             return TransitionCallbackReturn.FAILURE
 
-        statistics = Statistics()
-        device, precision = str(predictor.device), predictor.precision
-        name = f"{self.get_fully_qualified_name().lstrip('/')}: segmentation"
         self._configuration = _Configuration(
             parameters=wanted,
-            predictor=predictor,
-            tracker=tracker,
-            statistics=statistics,
-            reporter=Reporter(statistics, name, predictor.model_name, device, precision),
+            perceive=perceive,
+            channels=[self._channel(topic, wanted) for topic in wanted.image_topics],
             diagnostics=self.create_publisher(DiagnosticArray, "/diagnostics", 10),
-            instances=self.create_lifecycle_publisher(InstanceArray, "~/instances", 10),
-            overlay=self.create_lifecycle_publisher(Image, "~/overlay", 1),
-            labels=self.create_lifecycle_publisher(Image, "~/label_image", 1),
-            reset_tracks=self.create_service(Trigger, "~/reset_tracks", self._reset_tracks),
         )
-        self.get_logger().info(f"{predictor.model_name} on {device} in {precision}.")
+        self._announce()
         return TransitionCallbackReturn.SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -143,36 +124,14 @@ class SegmentationNode(LifecycleNode):
         super().on_activate(state)
         ready = self._configuration
         assert ready is not None
-        perceive = Perception(
-            ready.predictor,
-            ready.tracker if ready.parameters.tracking else None,
-            ready.parameters.mask_encoding,
-        )
-        segmenter = Segmenter(
-            self,
-            perceive,
-            ready.parameters,
-            ready.statistics,
-            ready.instances,
-            ready.overlay,
-            ready.labels,
-        )
-        compressed = ready.parameters.transport == "compressed"
-        reliability = ReliabilityPolicy[ready.parameters.reliability.upper()]
-        self._activity = _Activity(
-            segmenter,
-            subscription=self.create_subscription(
-                CompressedImage if compressed else Image,
-                "image",
-                segmenter.on_image,
-                QoSProfile(depth=1, reliability=reliability),
-            ),
-            report_timer=self.create_timer(1.0, self._report),
-        )
+        segmenter = Segmenter(self, ready.perceive, ready.parameters)
+        self._activity = _Activity(segmenter, self.create_timer(1.0, self._report))
+        for channel in ready.channels:
+            channel.subscribe(partial(segmenter.on_image, channel))
         return TransitionCallbackReturn.SUCCESS
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Finish the image in work, publish the final counts and fall silent."""
+        """Finish the images in work, publish the final counts and fall silent."""
         self.stop()
         self._report(active=False)
         return super().on_deactivate(state)
@@ -182,11 +141,10 @@ class SegmentationNode(LifecycleNode):
         if self._configuration is not None:
             gone, self._configuration = self._configuration, None
             # No id comes twice while the node lives.
-            self._first_track_id = gone.tracker.next_id
-            self.destroy_service(gone.reset_tracks)
+            self._first_track_id = max(channel.tracker.next_id for channel in gone.channels)
             self.destroy_publisher(gone.diagnostics)
-            for publisher in (gone.instances, gone.overlay, gone.labels):
-                self.destroy_lifecycle_publisher(publisher)
+            for channel in gone.channels:
+                channel.destroy()
         return TransitionCallbackReturn.SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -194,23 +152,114 @@ class SegmentationNode(LifecycleNode):
         self.stop()
         return self.on_cleanup(state)
 
+    def _channel(self, topic: str, wanted: Parameters) -> Channel:
+        alone = len(wanted.image_topics) == 1
+        return Channel(
+            self,
+            topic,
+            outputs="~" if alone else f"~/{topic.lstrip('/')}",
+            name=f"{self.get_fully_qualified_name().lstrip('/')}: "
+            + ("segmentation" if alone else topic),
+            parameters=wanted,
+            first_track_id=self._first_track_id,
+        )
+
+    def _announce(self) -> None:
+        assert self._configuration is not None
+        predictor = self._configuration.perceive.predictor
+        self.get_logger().info(
+            f"{predictor.model_name} on {predictor.device} in {predictor.precision}."
+        )
+
+    def _use(self, parameters: Parameters, perceive: Perception) -> None:
+        """From the next image on."""
+        ready = self._configuration
+        assert ready is not None
+        perceive.predictor.score_threshold = parameters.score_threshold
+        ready.parameters, ready.perceive = parameters, perceive
+        for channel in ready.channels:
+            channel.parameters = parameters
+        if self._activity is not None:
+            self._activity.segmenter.parameters = parameters
+            self._activity.segmenter.perceive = perceive
+
+    def _changed(self, changes: Iterable[Parameter]) -> tuple[Parameters, Perception] | None:
+        """What changes that count at once lead to. Raises InputError where that is nothing."""
+        ready = self._configuration
+        if ready is None:
+            return None
+        parameters = changed(ready.parameters, changes)
+        predictor = ready.perceive.predictor
+        return parameters, Perception(predictor, parameters.mask_encoding, parameters.classes)
+
+    def _refuse_useless(self, changes: Iterable[Parameter]) -> SetParametersResult:
+        """Refuse what only the model can tell to be wrong."""
+        try:
+            self._changed(changes)
+        except InputError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+    def _apply(self, changes: Iterable[Parameter]) -> None:
+        wanted = self._changed(changes)
+        if wanted is not None:
+            self._use(*wanted)
+
     def _reset_tracks(
         self, request: Trigger.Request, response: Trigger.Response
     ) -> Trigger.Response:
         ready = self._configuration
-        assert ready is not None
-        ready.tracker.reset()
-        response.success = ready.parameters.tracking
-        response.message = "All tracks are forgotten." if response.success else "tracking is false."
+        if ready is None:
+            response.message = "The node is not configured."
+        elif not ready.parameters.tracking:
+            response.message = "tracking is false."
+        else:
+            self._forget_tracks()
+            response.success, response.message = True, "All tracks are forgotten."
+        return response
+
+    def _forget_tracks(self) -> None:
+        assert self._configuration is not None
+        for channel in self._configuration.channels:
+            channel.tracker.reset()
+
+    async def _reload_model(
+        self, request: Trigger.Request, response: Trigger.Response
+    ) -> Trigger.Response:
+        """Load the model that the parameters name by now; meanwhile the one in use goes on."""
+        ready = self._configuration
+        try:
+            if ready is None:
+                raise InputError("The node is not configured.")
+            wanted = read(self, Parameters)
+            predictor = await self._loader.load_in_background(wanted)
+            if ready is not self._configuration:
+                raise InputError("The node was cleaned up while the model was loaded.")
+            # Parameters may have changed meanwhile.
+            parameters = reloaded(ready.parameters, wanted)
+            self._use(
+                parameters, Perception(predictor, parameters.mask_encoding, parameters.classes)
+            )
+            # Its classes and embeddings have other meanings.
+            self._forget_tracks()
+            self._announce()
+            response.success, response.message = True, f"{predictor.model_name} is in use."
+        except InputError as error:
+            response.message = str(error)
+        except Exception:
+            self.get_logger().error(f"The model cannot be used.\n{traceback.format_exc()}")
+            response.message = "The model cannot be used; the node's log says more."
         return response
 
     def _report(self, active: bool = True) -> None:
         ready = self._configuration
         assert ready is not None
-        connected = {"instances_subscribers": ready.instances.get_subscription_count()}
-        if self._activity is not None:
-            connected["image_publishers"] = self._activity.subscription.get_publisher_count()
-        report = ready.reporter.report(self.get_clock().now(), active, connected)
+        now = self.get_clock().now()
+        predictor = ready.perceive.predictor
+        report = DiagnosticArray(
+            status=[channel.report(now, predictor, active) for channel in ready.channels]
+        )
+        report.header.stamp = now.to_msg()
         ready.diagnostics.publish(report)
 
 
@@ -219,14 +268,18 @@ def _end(number: int, frame: FrameType | None) -> None:
 
     Ctrl-C in a terminal reaches a launched node twice: from the terminal and from the launch.
     """
+    _ignore_signals()
+    raise KeyboardInterrupt
+
+
+def _ignore_signals() -> None:
     for ending in ENDING_SIGNALS:
         signal.signal(ending, do_nothing)
-    raise KeyboardInterrupt
 
 
 def main(
     arguments: Sequence[str] | None = None,
-    load: Callable[[Parameters], sm.Predictor] = load_predictor,
+    load: Callable[[Parameters], Predictor] = load_predictor,
 ) -> int:
     """Run the node until it is told to end. Returns 2 where it could not be started."""
     node = None
@@ -241,11 +294,14 @@ def main(
         if node.get_parameter("autostart").value is not False and not node.start():
             code = 2
         else:
-            rclpy.spin(node)
-    except (KeyboardInterrupt, ExternalShutdownException):
+            # A signal may end rclpy before Python hears of it; then it is raised below.
+            with suppress(ExternalShutdownException):
+                rclpy.spin(node)
+        _ignore_signals()
+    except KeyboardInterrupt:
         pass
     if node is not None:
-        if not node.stop(LAST_IMAGE):
+        if not node.can_end(LAST_IMAGE):
             # The network cannot be interrupted, and Python must not be taken down around it.
             sys.stdout.flush()
             sys.stderr.flush()

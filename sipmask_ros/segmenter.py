@@ -1,4 +1,4 @@
-"""The hot path: one thread that segments the newest image and publishes what it found."""
+"""The hot path: one thread that segments the newest images and publishes what it found."""
 
 from __future__ import annotations
 
@@ -6,128 +6,120 @@ import threading
 import time
 import traceback
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-from rclpy.time import Time
+from typing import TYPE_CHECKING
 
 from sipmask_core.errors import InputError
-from sipmask_core.stopwatch import Stopwatch, stage
-from sipmask_ros.conversions import array_to_image, label_image
-from sipmask_ros.diagnostics import Outcome, Statistics
+from sipmask_core.stopwatch import Stopwatch
+from sipmask_ros.diagnostics import Outcome
 from sipmask_ros.mailbox import Mailbox
-from sipmask_ros.perception import stamp_seconds
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from rclpy.node import Node
-    from rclpy.publisher import Publisher
 
+    from sipmask_ros.channel import Arrival, Channel
     from sipmask_ros.parameters import Parameters
-    from sipmask_ros.perception import ImageMessage, Perception
+    from sipmask_ros.perception import ImageMessage, Percept, Perception
 
 # Seconds between two warnings of the same kind.
 WARNING_PERIOD = 5.0
 
 
-class _Arrival(NamedTuple):
-    message: ImageMessage
-    time: float  # seconds of time.perf_counter
-
-
 class Segmenter:
-    """Takes image messages from one thread, segments the newest in another.
+    """Takes image messages from one thread, segments the newest of each camera in another.
 
-    Between the two is room for one image: one that waits is replaced by a newer one. What becomes
-    of each is counted in `statistics`.
+    Between the two is room for one image of each camera: one that waits is replaced by a newer
+    one. Images of several cameras that wait go through the network together. What becomes of each
+    is counted in the statistics of its channel.
+
+    `perceive` and `parameters` can be replaced at any time; new ones count from the next images on.
     """
 
-    def __init__(
-        self,
-        node: Node,
-        perceive: Perception,
-        parameters: Parameters,
-        statistics: Statistics,
-        instances: Publisher,
-        overlay: Publisher,
-        labels: Publisher,
-    ) -> None:
-        self._node = node
+    def __init__(self, node: Node, perceive: Perception, parameters: Parameters) -> None:
+        self.perceive = perceive
+        self.parameters = parameters
+        self._context = node.context
         self._log = node.get_logger()
-        self._perceive = perceive
-        self._parameters = parameters
-        self._statistics = statistics
-        self._instances = instances
-        self._overlay = overlay
-        self._labels = labels
-        self._mailbox: Mailbox[_Arrival] = Mailbox()
+        self._mailbox: Mailbox[Channel, Arrival] = Mailbox()
         self._thread = threading.Thread(target=self._work, name="segmenter", daemon=True)
         self._thread.start()
 
-    def on_image(self, message: ImageMessage) -> None:
+    def on_image(self, channel: Channel, message: ImageMessage) -> None:
         """Leave an image to be segmented."""
-        self._statistics.receive()
-        if self._mailbox.put(_Arrival(message, time.perf_counter())) is not None:
-            self._statistics.finish(Outcome.REPLACED)
+        arrival = channel.receive(message)
+        if arrival is not None and self._mailbox.put(channel, arrival) is not None:
+            channel.statistics.finish(Outcome.REPLACED)
 
     def stop(self, timeout: float | None = None) -> bool:
-        """Finish the image in work and end. Returns whether that was done within the timeout."""
-        if self._mailbox.close() is not None:
-            self._statistics.finish(Outcome.STOPPED)
+        """Finish the images in work and end. Returns whether that was done within the timeout."""
+        for arrival in self._mailbox.close():
+            arrival.channel.statistics.finish(Outcome.STOPPED)
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
     def _work(self) -> None:
-        while (arrival := self._mailbox.take()) is not None:
-            try:
-                outcome = self._segment(*arrival)
-            except InputError as error:
-                outcome = Outcome.BROKEN
-                self._log.warning(
-                    f"An image was dropped. {error}", throttle_duration_sec=WARNING_PERIOD
-                )
-            except Exception:  # the next image may be fine: a robot must not lose its node
-                if not self._node.context.ok():
-                    return
-                outcome = Outcome.FAILED
-                self._log.error(
-                    f"An image was dropped, segmentation failed.\n{traceback.format_exc()}",
-                    throttle_duration_sec=WARNING_PERIOD,
-                )
-            self._statistics.finish(outcome)
+        while arrivals := self._mailbox.take(self.parameters.max_batch):
+            taken = time.perf_counter()
+            perceive = self.perceive
+            published = []
+            with self._timing() as stopwatch:
+                fresh = [arrival for arrival in arrivals if not self._is_stale(arrival)]
+                for arrival, percept in self._understood(fresh, perceive):
+                    try:
+                        arrival.channel.publish(percept, perceive)
+                    except Exception as error:
+                        self._lose(arrival, error)
+                        continue
+                    self._note_latency(arrival, taken, stopwatch)
+                    arrival.channel.statistics.finish(Outcome.SEGMENTED)
+                    published.append((arrival.channel, percept))
+            for channel, percept in published:
+                try:
+                    channel.publish_pictures(percept, perceive)
+                except Exception:
+                    self._complain("A picture of the instances could not be published.")
 
-    def _segment(self, message: ImageMessage, arrived: float) -> Outcome:
-        header = message.header
-        if self._is_stale(header):
-            return Outcome.STALE
-
-        taken = time.perf_counter()
-        with self._timing() as stopwatch:
-            percept = self._perceive(message)
-            result = self._perceive.to_message(percept)
-            with stage("publish"):
-                self._instances.publish(result)
-        if (age := self._age(header)) is not None:
-            self._statistics.add_latency(age)
-            if stopwatch is not None:
-                here = time.perf_counter() - arrived
-                stages = {"receive": age - here, "wait": taken - arrived} | stopwatch.seconds
-                self._statistics.add_stages(stages | {"other": age - sum(stages.values())})
-        if self._overlay.get_subscription_count():
-            self._overlay.publish(self._perceive.to_overlay(percept))
-        if self._labels.get_subscription_count():
-            labels = label_image(percept.instances)
-            self._labels.publish(array_to_image(labels, "mono16", header))
-        return Outcome.SEGMENTED
+    def _understood(
+        self, arrivals: Sequence[Arrival], perceive: Perception
+    ) -> Iterator[tuple[Arrival, Percept]]:
+        """What is in the images; one that cannot be understood is counted and left out."""
+        if not arrivals:
+            return
+        try:
+            percepts = perceive(
+                [arrival.message for arrival in arrivals],
+                [arrival.channel.follower for arrival in arrivals],
+            )
+        except Exception as error:
+            if len(arrivals) == 1:
+                self._lose(arrivals[0], error)
+                return
+            # One image has spoilt it for all, or memory is short for so many.
+            for arrival in arrivals:
+                yield from self._understood([arrival], perceive)
+        else:
+            yield from zip(arrivals, percepts, strict=True)
 
     def _timing(self) -> AbstractContextManager[Stopwatch | None]:
-        if not self._parameters.timing:
+        if not self.parameters.timing:
             return nullcontext()
-        return Stopwatch().listening(self._perceive.device)
+        return Stopwatch().listening(self.perceive.predictor.device)
 
-    def _is_stale(self, header: Any) -> bool:
-        limit = self._parameters.max_age
-        age = self._age(header) if limit else None
+    def _note_latency(self, arrival: Arrival, taken: float, stopwatch: Stopwatch | None) -> None:
+        statistics = arrival.channel.statistics
+        if (age := arrival.channel.age(arrival.message.header)) is None:
+            return
+        statistics.add_latency(age)
+        if stopwatch is not None:
+            here = time.perf_counter() - arrival.time
+            stages = {"receive": age - here, "wait": taken - arrival.time} | stopwatch.seconds
+            statistics.add_stages(stages | {"other": age - sum(stages.values())})
+
+    def _is_stale(self, arrival: Arrival) -> bool:
+        limit = self.parameters.max_age
+        age = arrival.channel.age(arrival.message.header) if limit else None
         if age is None or age <= limit:
             return False
         self._log.warning(
@@ -135,11 +127,26 @@ class Segmenter:
             " needs use_sim_time, a camera on another machine a synchronised clock.",
             throttle_duration_sec=WARNING_PERIOD,
         )
+        arrival.channel.statistics.finish(Outcome.STALE)
         return True
 
-    def _age(self, header: Any) -> float | None:
-        """Seconds since the header's stamp; None where the camera left it empty."""
-        if stamp_seconds(header) is None:
-            return None
-        age = self._node.get_clock().now() - Time.from_msg(header.stamp)
-        return float(age.nanoseconds) * 1e-9
+    def _lose(self, arrival: Arrival, error: Exception) -> None:
+        """Count an image that came to nothing; the next may be fine."""
+        if isinstance(error, InputError):
+            outcome = Outcome.BROKEN
+            self._log.warning(
+                f"An image was dropped. {error}", throttle_duration_sec=WARNING_PERIOD
+            )
+        elif not self._context.ok():
+            outcome = Outcome.STOPPED
+        else:
+            outcome = Outcome.FAILED
+            self._complain("An image was dropped, segmentation failed.")
+        arrival.channel.statistics.finish(outcome)
+
+    def _complain(self, sentence: str) -> None:
+        """Log the exception at hand."""
+        if self._context.ok():
+            self._log.error(
+                f"{sentence}\n{traceback.format_exc()}", throttle_duration_sec=WARNING_PERIOD
+            )

@@ -148,7 +148,8 @@ class Cameras(Node):
         self._change_state = self.create_client(ChangeState, f"{WATCHED}/change_state")
         self._set_parameters = self.create_client(SetParameters, f"{WATCHED}/set_parameters")
         self._triggers = {
-            name: self.create_client(Trigger, f"{WATCHED}/{name}") for name in ("reset_tracks",)
+            name: self.create_client(Trigger, f"{WATCHED}/{name}")
+            for name in ("reset_tracks", "reload_model")
         }
 
     def output(self, topic: str, name: str) -> str:

@@ -42,6 +42,7 @@ class Disturbances:
             "viewer of the label image": self._view_labels,
             "score_threshold changes": self._change_threshold,
             "tracks are reset": self._reset_tracks,
+            "model is reloaded": self._reload_model,
             "node is deactivated and activated": self._restart,
         }
 
@@ -86,6 +87,9 @@ class Disturbances:
 
     def _reset_tracks(self, camera: Camera) -> None:
         self._cameras.trigger("reset_tracks")
+
+    def _reload_model(self, camera: Camera) -> None:
+        self._cameras.trigger("reload_model")
 
     def _restart(self, camera: Camera) -> None:
         self._cameras.restart()

@@ -40,11 +40,10 @@ from std_msgs.msg import Header, String
 import sipmask_core as sm
 from sipmask_core.cli import main
 from sipmask_core.errors import InputError
-from sipmask_core.online_tracker import OnlineTracker
 from sipmask_ros.bag import Task, evaluate, format_report
 from sipmask_ros.bag_writer import BagWriter, type_name, typestore
+from sipmask_ros.channel import Channel
 from sipmask_ros.conversions import array_to_image, instances_to_message, message_to_instances
-from sipmask_ros.diagnostics import Statistics
 from sipmask_ros.parameters import Parameters
 from sipmask_ros.perception import Perception
 from sipmask_ros.segmenter import Segmenter
@@ -130,34 +129,26 @@ def test_what_the_node_publishes_and_what_the_bag_gets_are_equal(recording, tmp_
         def get_subscription_count(self):
             return 1
 
-    class Clock:
-        def now(self):
-            raise AssertionError("stamps are all that counts")
-
+    published = {}
     log = SimpleNamespace(warning=pytest.fail, error=pytest.fail)
     node = SimpleNamespace(
-        get_logger=lambda: log, context=SimpleNamespace(ok=lambda: True), get_clock=Clock
+        get_logger=lambda: log,
+        context=SimpleNamespace(ok=lambda: True),
+        create_lifecycle_publisher=lambda _, name, __: published.setdefault(name, Publisher()),
     )
-    instances, overlay, labels = Publisher(), Publisher(), Publisher()
-    statistics = Statistics()
-    segmenter = Segmenter(
-        node,
-        Perception(ScriptedPredictor(), OnlineTracker(Parameters().tracker_settings())),
-        Parameters(),
-        statistics,
-        instances,
-        overlay,
-        labels,
-    )
-    segmenter._age = lambda header: None  # no clock in this test
+    segmenter = Segmenter(node, Perception(ScriptedPredictor()), Parameters())
+    channel = Channel(node, "image", "~", "test", Parameters(), first_track_id=0)
+    channel.age = lambda header: None  # no clock in this test
     for index in range(12):
-        segmenter.on_image(raw(index))
-        while len(labels) <= index:
+        segmenter.on_image(channel, raw(index))
+        while len(published["~/label_image"]) <= index:
             segmenter._thread.join(0.001)
     assert segmenter.stop()
     bag = tmp_path / "seen" / "bag"
-    assert instances == [message for _, message in arrays(bag)]
-    assert overlay == [message for _, message in arrays(bag, f"{CAMERA}/overlay", Image)]
+    found = [message for _, message in arrays(bag)]
+    assert published["~/instances"] == found
+    pictures = [message for _, message in arrays(bag, f"{CAMERA}/overlay", Image)]
+    assert published["~/overlay"] == pictures
 
 
 def test_each_camera_has_its_own_tracker_and_its_own_topics(tmp_path):
@@ -492,11 +483,11 @@ def test_ctrl_c_keeps_what_is_done(recording, tmp_path):
     class Interrupted(ScriptedPredictor):
         count = 0
 
-        def __call__(self, image):
+        def predict_batch(self, images):
             self.count += 1
             if self.count == 5:
                 signal.raise_signal(signal.SIGINT)
-            return super().__call__(image)
+            return super().predict_batch(images)
 
     report, failures = look(recording, tmp_path / "seen", predictor=Interrupted())
     assert report["interrupted"] and report["images"] == 4  # one run warms the model up

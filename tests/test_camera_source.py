@@ -132,8 +132,12 @@ def test_the_demo_scene_follows_size_and_rate():
     [
         ({"rate": -1.0}, "rate is -1"),
         ({"width": 640}, "give both"),
-        ({"transport": "theora"}, "raw or compressed"),
-        ({"reliability": "sometimes"}, "reliable or best_effort"),
+        ({"rate": float("inf")}, "rate is inf"),
+        ({"preload": -1}, "preload is -1"),
+        ({"frames": 1.5}, "frames is 1.5"),
+        ({"loop": "no"}, "loop is 'no'"),
+        ({"transport": "theora"}, "one of raw, compressed"),
+        ({"reliability": "sometimes"}, "one of reliable, best_effort"),
     ],
 )
 def test_a_wrong_setting_is_named(settings, sentence):
@@ -230,6 +234,7 @@ def test_ctrl_c_on_a_silent_stream_is_a_quiet_end(start):
     [
         ({"source": "/dev/video99"}, "/dev/video99 does not exist"),
         ({"rate": "fast"}, "rate is 'fast'"),
+        ({"height": 480}, "width and height are 0 and 480"),
     ],
 )
 def test_what_cannot_be_opened_is_one_sentence_and_exit_code_2(start, parameters, sentence):

@@ -7,14 +7,16 @@ from rclpy.time import Time
 
 from sipmask_ros.diagnostics import INACTIVE, LATENCY_WINDOW, Outcome, Reporter, Statistics
 
+FACTS = {"model": "tiny", "device": "cpu", "precision": "fp32"}
+
 
 def report(reporter, second):
-    status = reporter.report(Time(seconds=second)).status[0]
+    status = reporter.report(Time(seconds=second), FACTS)
     return status, {pair.key: pair.value for pair in status.values}
 
 
 def reporter_of(statistics):
-    return Reporter(statistics, "node: segmentation", "tiny", "cpu", "fp32")
+    return Reporter(statistics, "node: segmentation")
 
 
 def test_the_counts_add_up_to_what_was_received():
@@ -24,10 +26,10 @@ def test_the_counts_add_up_to_what_was_received():
         statistics.finish(outcome)
     statistics.receive()
     _, values = report(reporter_of(statistics), 1)
-    assert values["received"] == "8"
+    assert values["received"] == "10"
     assert values["segmented"] == "2"
     assert values["in_progress"] == "1"
-    assert sum(int(values[o.value]) for o in Outcome) + 1 == 8
+    assert sum(int(values[o.value]) for o in Outcome) + 1 == 10
 
 
 def test_the_rate_is_that_since_the_last_report():
@@ -59,6 +61,8 @@ def test_latency_percentiles_are_in_milliseconds_over_the_last_images():
     [
         (Outcome.SEGMENTED, DiagnosticStatus.OK, "segmenting"),
         (Outcome.REPLACED, DiagnosticStatus.OK, "segmenting"),
+        (Outcome.LIMITED, DiagnosticStatus.OK, "segmenting"),
+        (Outcome.IDLE, DiagnosticStatus.OK, "idle, nobody subscribes"),
         (Outcome.BROKEN, DiagnosticStatus.WARN, "images are broken"),
         (Outcome.STALE, DiagnosticStatus.WARN, "images are older than max_age"),
         (Outcome.FAILED, DiagnosticStatus.ERROR, "segmentation fails"),
@@ -84,8 +88,8 @@ def test_device_model_and_memory_are_named():
 
 def test_the_last_report_says_that_its_counts_are_final():
     reporter = reporter_of(Statistics())
-    assert reporter.report(Time(seconds=1)).status[0].message != INACTIVE
-    status = reporter.report(Time(seconds=2), active=False).status[0]
+    assert reporter.report(Time(seconds=1), FACTS).message != INACTIVE
+    status = reporter.report(Time(seconds=2), FACTS, active=False)
     assert (status.level, status.message) == (DiagnosticStatus.OK, INACTIVE)
 
 

@@ -101,13 +101,13 @@ def test_where_recording_fails_the_network_runs_without() -> None:
 
 def test_copies_are_equal_and_share_nothing() -> None:
     outputs = HeadOutputs([torch.ones(2)], [torch.ones(3)], [], [], torch.zeros(2), None)
-    outputs = outputs._replace(candidates=Candidates(*(torch.ones(n) for n in (4, 5, 6, 7))))
+    outputs = outputs._replace(candidates=[Candidates(*(torch.ones(n) for n in (4, 5, 6, 7)))])
     copy = copied(outputs)
-    assert type(copy) is HeadOutputs and type(copy.candidates) is Candidates
+    assert type(copy) is HeadOutputs and type(copy.candidates[0]) is Candidates
     assert torch.equal(copy.class_logits[0], torch.ones(2)) and copy.track_features is None
     outputs.class_logits[0].zero_()
-    outputs.candidates.boxes.zero_()
-    assert copy.class_logits[0].all() and copy.candidates.boxes.all()
+    outputs.candidates[0].boxes.zero_()
+    assert copy.class_logits[0].all() and copy.candidates[0].boxes.all()
 
 
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
@@ -134,7 +134,7 @@ def test_a_graph_equals_the_eager_network(on_gpu: sm.Predictor) -> None:
         for a, b in zip(output[:4], eager[:4], strict=True):
             assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
         assert output.candidates is not None and eager.candidates is not None
-        for x, y in zip(output.candidates, eager.candidates, strict=True):
+        for x, y in zip(output.candidates[0], eager.candidates[0], strict=True):
             assert torch.equal(x, y)
 
 

@@ -67,8 +67,8 @@ def test_arguments_stand_above_the_parameter_file(launch_file):
     wanted = {"model": "my.pth", "device": "cpu", "transport": "compressed"}
     assert values(nodes["segmentation_node"]) == wanted
     assert values(nodes["camera_source"]) == {"source": "demo", "transport": "compressed"}
-    file = nodes["segmentation_node"]["parameters"][0]
-    assert Path(file).is_file()
+    for name in ("segmentation_node", "camera_source"):
+        assert Path(nodes[name]["parameters"][0]).is_file()
 
 
 def test_rviz_opens_with_the_configuration_of_this_package(launch_file):

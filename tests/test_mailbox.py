@@ -5,17 +5,42 @@ from sipmask_ros.mailbox import Mailbox
 
 def test_a_newer_item_replaces_one_that_nobody_took():
     mailbox = Mailbox()
-    assert mailbox.put(1) is None
-    assert mailbox.put(2) == 1
-    assert mailbox.put(3) == 2
-    assert mailbox.take() == 3
+    assert mailbox.put("front", 1) is None
+    assert mailbox.put("front", 2) == 1
+    assert mailbox.put("rear", 3) is None
+    assert mailbox.put("front", 4) == 2
+    assert mailbox.take(9) == [4, 3]
 
 
 def test_an_item_is_taken_once():
     mailbox = Mailbox()
-    mailbox.put(1)
-    assert mailbox.take() == 1
-    assert mailbox.put(2) is None
+    mailbox.put("front", 1)
+    assert mailbox.take() == [1]
+    assert mailbox.put("front", 2) is None
+
+
+def test_no_more_are_taken_than_wanted():
+    mailbox = Mailbox()
+    for sender in range(5):
+        mailbox.put(sender, 10 * sender)
+    assert mailbox.take(2) == [0, 10]
+    assert mailbox.take(2) == [20, 30]
+    assert mailbox.take(2) == [40]
+
+
+def test_a_fast_sender_does_not_push_a_slow_one_back():
+    mailbox = Mailbox()
+    mailbox.put("slow", "slow")
+    served = []
+    for number in range(30):
+        mailbox.put("fast", number)
+        mailbox.put("faster", number)
+        mailbox.put("faster", number + 0.5)
+        served += mailbox.take()
+        if served[-1] == "slow":
+            mailbox.put("slow", "slow")
+    assert served.count("slow") == 10
+    assert served[:3] == ["slow", 1, 2.5]
 
 
 def test_closing_wakes_the_one_who_waits():
@@ -25,15 +50,16 @@ def test_closing_wakes_the_one_who_waits():
     thread.start()
     mailbox.close()
     thread.join(timeout=30)
-    assert taken == [None]
+    assert taken == [[]]
 
 
 def test_closing_returns_what_nobody_took_and_lets_nothing_more_in():
     mailbox = Mailbox()
-    mailbox.put(1)
-    assert mailbox.close() == 1
-    assert mailbox.put(2) == 2
-    assert mailbox.take() is None
+    mailbox.put("front", 1)
+    mailbox.put("rear", 2)
+    assert mailbox.close() == [1, 2]
+    assert mailbox.put("front", 3) == 3
+    assert mailbox.take() == []
 
 
 def test_between_two_threads_every_item_is_either_taken_or_replaced():
@@ -41,13 +67,16 @@ def test_between_two_threads_every_item_is_either_taken_or_replaced():
     taken = []
 
     def take_all():
-        while (item := mailbox.take()) is not None:
-            taken.append(item)
+        while items := mailbox.take(2):
+            taken.extend(items)
 
     thread = threading.Thread(target=take_all)
     thread.start()
-    replaced = [gone for item in range(1, 2001) if (gone := mailbox.put(item)) is not None]
+    numbers = range(1, 2001)
+    replaced = [gone for n in numbers if (gone := mailbox.put(n % 3, n)) is not None]
     left = mailbox.close()
     thread.join(timeout=30)
-    assert sorted([*taken, *replaced, *([left] if left else [])]) == list(range(1, 2001))
-    assert taken == sorted(taken)
+    assert sorted([*taken, *replaced, *left]) == list(numbers)
+    for sender in range(3):
+        of_sender = [n for n in taken if n % 3 == sender]
+        assert of_sender == sorted(of_sender)

@@ -65,6 +65,46 @@ def test_candidates_selected_with_the_network_give_the_same_instances(seeing: sm
     assert np.array_equal(found.masks, expected.masks)
 
 
+def test_a_batch_of_images_of_any_sizes_gives_what_each_gives_alone(seeing: sm.SipMask) -> None:
+    predictor = sm.Predictor(seeing, device="cpu", precision="fp32")
+    rng = np.random.default_rng(0)
+    sizes = [(90, 120), (48, 64), (70, 30), (90, 120), (30, 70)]
+    images = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
+    batches = []
+    forward_batch = predictor.forward_batch
+    predictor.forward_batch = lambda pixels, size: (  # type: ignore[method-assign]
+        batches.append(len(pixels)) or forward_batch(pixels, size)
+    )
+    together = predictor.predict_batch(images)
+    # 90 x 120 and 48 x 64 have the same shape once they are resized.
+    assert batches == [3, 1, 1]
+    for image, found in zip(images, together, strict=True):
+        alone = predictor(image)
+        assert found.image_size == image.shape[:2]
+        assert len(found) == len(alone) > 0
+        assert np.abs(found.boxes - alone.boxes).max() < 0.05
+        assert np.abs(found.scores - alone.scores).max() < 1e-4
+        assert (found.masks == alone.masks).mean() > 0.99
+
+
+def test_a_batch_of_no_images_gives_nothing(seeing: sm.SipMask) -> None:
+    assert sm.Predictor(seeing, device="cpu", precision="fp32").predict_batch([]) == []
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
+def test_a_batch_from_a_graph_gives_each_image_its_own_instances(seeing: sm.SipMask) -> None:
+    predictor = sm.Predictor(seeing, device="cuda", precision="fp32")
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, (90, 120, 3), dtype=np.uint8) for _ in range(3)]
+    for _ in range(3):  # the first without a graph
+        together = predictor.predict_batch(images)
+        for image, found in zip(images, together, strict=True):
+            alone = predictor(image)
+            assert len(found) == len(alone) > 0
+            assert np.abs(found.boxes - alone.boxes).max() < 0.5
+
+
 @pytest.mark.parametrize("size", [(1, 1), (7, 900), (480, 640), (641, 333)])
 def test_any_image_size_gives_boxes_and_masks_inside_the_image(
     seeing: sm.SipMask, size: tuple[int, int]

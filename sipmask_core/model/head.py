@@ -43,7 +43,7 @@ class HeadOutputs(NamedTuple):
     basis: (N, num_bases, H / 2, W / 2), non-negative.
     track_features: (N, embedding_channels, H / 8, W / 8), an embedding of the object at each place;
         None without a track branch.
-    candidates: of the first image, where they have been selected already.
+    candidates: of each image, where they have been selected already.
     """
 
     class_logits: list[Tensor]
@@ -52,7 +52,23 @@ class HeadOutputs(NamedTuple):
     coefficients: list[Tensor]
     basis: Tensor
     track_features: Tensor | None = None
-    candidates: Candidates | None = None
+    candidates: list[Candidates] | None = None
+
+    def image(self, index: int) -> HeadOutputs:
+        """Those of one image of the batch, as views."""
+        here = slice(index, index + 1)
+        class_logits, distances, centerness, coefficients = (
+            [level[here] for level in levels] for levels in self[:4]
+        )
+        return HeadOutputs(
+            class_logits,
+            distances,
+            centerness,
+            coefficients,
+            basis=self.basis[here],
+            track_features=None if self.track_features is None else self.track_features[here],
+            candidates=None if self.candidates is None else self.candidates[here],
+        )
 
 
 class Scale(nn.Module):
