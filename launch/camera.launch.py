@@ -8,10 +8,20 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 SHARE = Path(__file__).parents[1]
+SOURCE_TOPIC = "camera/image_raw"
 
 ARGUMENTS = {
     "source": ("demo", "demo, a camera (/dev/video0), a video file or a stream (rtsp://...)."),
-    "image_topic": ("", "The topic of a camera driver that runs already; then no source starts."),
+    "image_topic": (
+        "",
+        "The topic of a camera driver that runs already, or several with commas between them;"
+        " then no source starts.",
+    ),
+    "depth_topic": (
+        "",
+        "Depth images registered to those of image_topic, as many topics; then the node publishes"
+        " positions.",
+    ),
     "rviz": ("false", "Whether RViz opens, with this package's configuration."),
     "model": ("", "A model file; empty: the one shipped with the package."),
     "device": ("", "auto, cpu, cuda or cuda:N."),
@@ -31,7 +41,8 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     def parameters(*names: str) -> dict[str, ParameterValue]:
         return {name: ParameterValue(given[name], value_type=str) for name in names if given[name]}
 
-    topic = given["image_topic"] or "camera/image_raw"
+    def topics(*names: str) -> dict[str, list[str]]:
+        return {f"{name}s": given[name].split(",") for name in names if given[name]}
 
     processes = [
         # It configures and activates itself (parameter autostart).
@@ -39,8 +50,12 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             package="sipmask_ros",
             executable="segmentation_node",
             name="segmentation_node",
-            parameters=[given["params_file"], parameters("model", "device", "transport")],
-            remappings=[("image", topic)],
+            parameters=[
+                given["params_file"],
+                topics("image_topic", "depth_topic"),
+                parameters("model", "device", "transport"),
+            ],
+            remappings=[("image", SOURCE_TOPIC)],
             output="screen",
         )
     ]
@@ -51,7 +66,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
                 executable="camera_source",
                 name="camera_source",
                 parameters=[given["source_params_file"], parameters("source", "transport")],
-                remappings=[("image", topic)],
+                remappings=[("image", SOURCE_TOPIC)],
                 output="screen",
             )
         )

@@ -48,18 +48,32 @@ def values(options):
     return {name: value.arguments[0] for name, value in options["parameters"][-1].items()}
 
 
+def topics(options):
+    """The lists of topics that stand above the file."""
+    return options["parameters"][1]
+
+
 def test_without_arguments_the_demo_scene_is_segmented(launch_file):
     nodes = started(launch_file)
     assert set(nodes) == {"segmentation_node", "camera_source"}
     assert values(nodes["camera_source"]) == {"source": "demo"}
     assert values(nodes["segmentation_node"]) == {}
+    assert topics(nodes["segmentation_node"]) == {}
     assert nodes["camera_source"]["remappings"] == nodes["segmentation_node"]["remappings"]
 
 
 def test_the_topic_of_a_camera_driver_takes_the_place_of_the_source(launch_file):
     nodes = started(launch_file, image_topic="/camera/color/image_raw")
     assert set(nodes) == {"segmentation_node"}
-    assert nodes["segmentation_node"]["remappings"] == [("image", "/camera/color/image_raw")]
+    assert topics(nodes["segmentation_node"]) == {"image_topics": ["/camera/color/image_raw"]}
+
+
+def test_several_cameras_and_their_depth_images_are_told_with_commas(launch_file):
+    nodes = started(launch_file, image_topic="/front,/rear", depth_topic="/front_depth,/rear_depth")
+    assert topics(nodes["segmentation_node"]) == {
+        "image_topics": ["/front", "/rear"],
+        "depth_topics": ["/front_depth", "/rear_depth"],
+    }
 
 
 def test_arguments_stand_above_the_parameter_file(launch_file):
