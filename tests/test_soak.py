@@ -26,7 +26,7 @@ SAMPLE = {
 def test_hundreds_of_frames_leave_nothing_behind(tmp_path, capfd):
     record, plot = tmp_path / "soak.json", tmp_path / "soak.png"
     files = ("--json", str(record), "--plot", str(plot))
-    code = soak.main(["--frames", "250", "--cameras", "1", *files])
+    code = soak.main(["--frames", "250", "--cameras", "2", *files])
     output = capfd.readouterr()
     assert code == 0, output.err
     report = json.loads(record.read_text())
