@@ -227,6 +227,8 @@ def _finish(cameras: Cameras, node: NodeProcess) -> None:
     """Hear the results that are under way and the node's final counts."""
     if node.is_running():
         spin(cameras, PATIENCE, lambda: False)
+        # A transition in the middle of another would be refused.
+        spin(cameras, START_TIMEOUT, lambda: not cameras.is_waiting(), None, node)
         cameras.finish()
         spin(cameras, STOP_TIMEOUT, cameras.has_everything)
     node.stop()

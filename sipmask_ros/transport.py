@@ -16,14 +16,10 @@ UNTOUCHED = {_VARIABLE: "system"}
 # malloc.h of glibc
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
-_M_ARENA_MAX = -8
 
 
 def prepare_for_images() -> None:
     """Give Fast DDS a shared-memory segment of image size and keep image buffers from the kernel.
-
-    Buffers that are kept are kept in one heap: else each thread that has come and gone leaves its
-    own behind.
 
     Call it before rclpy.init. A profile that the user set stays, and with SIPMASK_TRANSPORT=system
     in the environment nothing is changed. Without the segment most images of 1280 x 720 are lost
@@ -41,7 +37,6 @@ def prepare_for_images() -> None:
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, 32 << 20)
         mallopt(_M_TRIM_THRESHOLD, 256 << 20)
-        mallopt(_M_ARENA_MAX, 1)
 
 
 def release_free_memory() -> None:
