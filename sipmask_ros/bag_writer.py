@@ -14,30 +14,23 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from sipmask_core.errors import InputError
+from sipmask_ros.conversions import type_name
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from rosbags.typesys.store import Typestore
 
-_OWN_TYPES = ("Instance", "InstanceArray")
-
 
 @cache
 def typestore() -> Typestore:
     """ROS 2's message types and those of this package, from the .msg files installed with it."""
     store = get_typestore(Stores.ROS2_JAZZY)
-    folder = Path(get_package_share_directory("sipmask_ros"), "msg")
-    for name in _OWN_TYPES:
-        definition = (folder / f"{name}.msg").read_text(encoding="utf-8")
-        store.register(get_types_from_msg(definition, f"sipmask_ros/msg/{name}"))
+    own: dict[str, Any] = {}
+    for path in Path(get_package_share_directory("sipmask_ros"), "msg").glob("*.msg"):
+        own |= get_types_from_msg(path.read_text("utf-8"), f"sipmask_ros/msg/{path.stem}")
+    store.register(own)
     return store
-
-
-def type_name(message_class: Any) -> str:
-    """The name of a message class as bags have it, such as sensor_msgs/msg/Image."""
-    package, kind, _ = message_class.__module__.split(".")
-    return f"{package}/{kind}/{message_class.__name__}"
 
 
 class BagWriter:

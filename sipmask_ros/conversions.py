@@ -34,7 +34,7 @@ class Encoding(NamedTuple):
     """
 
     channels: int
-    dtype: type[np.uint8] | type[np.uint16] = np.uint8
+    dtype: type[np.uint8] | type[np.uint16] | type[np.float32] = np.uint8
     code: int | None = None
     multiple: tuple[int, int] = (1, 1)
     rows: float = 1.0
@@ -94,14 +94,17 @@ def image_to_bgr(message: Image) -> NDArray[np.uint8]:
         raise InputError(
             f"The image's encoding is {name!r}; it must be one of {', '.join(ENCODINGS)}."
         )
-    values: Any = _values(message, encoding)
+    values: Any = pixel_values(message, encoding)
     if encoding.dtype is np.uint16:
         values = cv2.convertScaleAbs(values, alpha=255 / 65535)
     return values if encoding.code is None else cv2.cvtColor(values, encoding.code)
 
 
-def _values(message: Image, encoding: Encoding) -> NDArray[Any]:
-    """A view of the message's data: (rows, W) or (rows, W, channels), in native byte order."""
+def pixel_values(message: Image, encoding: Encoding) -> NDArray[Any]:
+    """A view of the message's data: (rows, W) or (rows, W, channels), in native byte order.
+
+    Raises InputError where the message's sizes do not agree.
+    """
     height, width, step = message.height, message.width, message.step
     for side, size, multiple in (
         ("height", height, encoding.multiple[0]),
@@ -281,6 +284,12 @@ def message_to_instances(message: InstanceArray) -> Instances:
         track_states=np.array([i.track_state for i in message.instances], np.uint8),
         track_ages=np.array([i.track_age for i in message.instances], np.int64),
     )
+
+
+def type_name(message_class: Any) -> str:
+    """The full name of a message class, such as sensor_msgs/msg/Image."""
+    package, kind, _ = message_class.__module__.split(".")
+    return f"{package}/{kind}/{message_class.__name__}"
 
 
 def _mask_crop(message: InstanceArray, index: int) -> MaskCrop:

@@ -14,6 +14,7 @@ pytest.importorskip("rosbags", reason="rosbags is not installed")
 
 from ament_index_python import get_package_share_directory
 from coco_squares import tiny_model
+from geometry_msgs.msg import Point
 from rclpy.serialization import deserialize_message, serialize_message
 from recordings import (
     CAMERA,
@@ -34,16 +35,21 @@ from recordings import (
 from rosbags.rosbag2 import CompressionMode, Reader, Writer
 from scripted_node import ScriptedPredictor, expected
 from sensor_msgs.msg import Image
-from sipmask_ros.msg import InstanceArray
+from sipmask_ros.msg import InstanceArray, InstancePosition, InstancePositionArray
 from std_msgs.msg import Header, String
 
 import sipmask_core as sm
 from sipmask_core.cli import main
 from sipmask_core.errors import InputError
 from sipmask_ros.bag import Task, evaluate, format_report
-from sipmask_ros.bag_writer import BagWriter, type_name, typestore
+from sipmask_ros.bag_writer import BagWriter, typestore
 from sipmask_ros.channel import Channel
-from sipmask_ros.conversions import array_to_image, instances_to_message, message_to_instances
+from sipmask_ros.conversions import (
+    array_to_image,
+    instances_to_message,
+    message_to_instances,
+    type_name,
+)
 from sipmask_ros.parameters import Parameters
 from sipmask_ros.perception import Perception
 from sipmask_ros.segmenter import Segmenter
@@ -70,13 +76,30 @@ def recording(tmp_path):
 
 
 def test_types_have_the_hashes_that_rosidl_gives_them():
-    for name in ("Instance", "InstanceArray"):
+    for name in (
+        "Instance",
+        "InstanceArray",
+        "InstancePosition",
+        "InstancePositionArray",
+        "LabelInfo",
+    ):
         file = Path(get_package_share_directory("sipmask_ros"), "msg", f"{name}.json")
         hashes = {
             h["type_name"]: h["hash_string"] for h in json.loads(file.read_text())["type_hashes"]
         }
         full_name = f"sipmask_ros/msg/{name}"
         assert typestore().hash_rihs01(full_name) == hashes[full_name]
+
+
+def test_recorded_positions_can_be_read():
+    place = InstancePosition(class_name="cup", valid=True, position=Point(x=0.1, y=-0.2, z=1.5))
+    message = InstancePositionArray(header=header(3), positions=[place, InstancePosition()])
+    name = type_name(InstancePositionArray)
+    read = typestore().deserialize_cdr(serialize_message(message), name)
+    assert read.header.stamp.nanosec == header(3).stamp.nanosec
+    assert [one.valid for one in read.positions] == [True, False]
+    point = read.positions[0].position
+    assert (point.x, point.y, point.z) == (0.1, -0.2, 1.5)
 
 
 @pytest.mark.parametrize("make", [raw, compressed])
