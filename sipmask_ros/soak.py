@@ -246,7 +246,7 @@ def _report(
         "refusals": len(cameras.refusals) + cameras.is_waiting(),
     }
     told = next(iter(cameras.told.values()))
-    criteria = judge(frames, samples, tallies)
+    criteria = judge(frames, samples, tallies, cameras.finished)
     return {
         "protocol": "soak",
         "cameras": args.cameras,

@@ -141,7 +141,7 @@ class Cameras(Node):
         ]
         self.told: dict[str, dict[str, str]] = {}  # the newest diagnostics, by camera and key
         self.refusals: list[str] = []  # requests that the node did not grant
-        self._finished = False
+        self.finished = False  # whether those are final
         self._pending: set[str] = set()
         self._viewers: dict[str, Any] = {}
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
@@ -226,7 +226,7 @@ class Cameras(Node):
 
     def finish(self) -> None:
         """Ask the node to finish and to publish its final counts."""
-        self._finished = False
+        self.finished = False
         self._change("deactivate", Transition.TRANSITION_DEACTIVATE)
 
     def is_waiting(self) -> bool:
@@ -236,7 +236,7 @@ class Cameras(Node):
     def has_everything(self) -> bool:
         """Whether the final counts came and every result that they tell of."""
         return (
-            self._finished and not self._pending and self.results >= self.counts.get("segmented", 0)
+            self.finished and not self._pending and self.results >= self.counts.get("segmented", 0)
         )
 
     def _change(self, name: str, transition: int, then: Callable[[], None] = lambda: None) -> None:
@@ -263,4 +263,4 @@ class Cameras(Node):
         for status in message.status:
             if status.name.startswith(WATCHED):
                 self.told[status.name] = {value.key: value.value for value in status.values}
-                self._finished = status.message == INACTIVE
+                self.finished = status.message == INACTIVE

@@ -91,6 +91,11 @@ def test_counts_that_do_not_add_up_are_found(change):
     assert failing(COUNTED | change) == {"counters"}
 
 
+def test_counts_that_are_not_final_are_not_judged():
+    criteria = judge(COUNTED | {"received": 106}, samples(), TALLIES, final=False)
+    assert {c.name for c in criteria if c.holds is None} == {"counters"}
+
+
 def test_ids_used_twice_and_refused_requests_are_found():
     assert failing(tallies={"ids_used_twice": 1, "refusals": 1}) == {"ids", "requests"}
 
