@@ -9,6 +9,8 @@ try:
 except ImportError:
     Detection2DArray = None
 
+__all__ = ["Detection2DArray", "instances_to_detections"]
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

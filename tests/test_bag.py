@@ -14,6 +14,7 @@ pytest.importorskip("rosbags", reason="rosbags is not installed")
 
 from ament_index_python import get_package_share_directory
 from coco_squares import tiny_model
+from full_disk import SAYS, full_disk
 from geometry_msgs.msg import Point
 from rclpy.serialization import deserialize_message, serialize_message
 from recordings import (
@@ -42,6 +43,7 @@ import sipmask_core as sm
 from sipmask_core.cli import main
 from sipmask_core.errors import InputError
 from sipmask_ros.bag import Task, evaluate, format_report
+from sipmask_ros.bag_reader import Bag
 from sipmask_ros.bag_writer import BagWriter, typestore
 from sipmask_ros.channel import Channel
 from sipmask_ros.conversions import (
@@ -157,10 +159,14 @@ def test_what_the_node_publishes_and_what_the_bag_gets_are_equal(recording, tmp_
     node = SimpleNamespace(
         get_logger=lambda: log,
         context=SimpleNamespace(ok=lambda: True),
-        create_lifecycle_publisher=lambda _, name, __: published.setdefault(name, Publisher()),
+        get_fully_qualified_name=lambda: "/node",
+        create_lifecycle_publisher=lambda _, name, *__, **___: published.setdefault(
+            name, Publisher()
+        ),
     )
+    watch = SimpleNamespace(publisher_events=None)
     segmenter = Segmenter(node, Perception(ScriptedPredictor()), Parameters())
-    channel = Channel(node, "image", "~", "test", Parameters(), first_track_id=0)
+    channel = Channel(node, "image", Parameters(), watch, first_track_id=0)
     channel.age = lambda header: None  # no clock in this test
     for index in range(12):
         segmenter.on_image(channel, raw(index))
@@ -336,6 +342,32 @@ def test_a_bag_in_which_work_failed_leaves_nothing(tmp_path):
     with pytest.raises(ZeroDivisionError), BagWriter(tmp_path / "bag") as writer:
         writer.write("/chatter", 1, String(data="a"))
         raise ZeroDivisionError
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("text", ["[" * 5000, "a: &a [*a]", "!!python/name:os.system"])
+def test_metadata_of_no_sense_are_done_without(tmp_path, text):
+    folder = write(tmp_path / "drive", {CAMERA: raw})
+    (folder / "metadata.yaml").write_text(text)
+    bag = Bag(folder)
+    assert len(list(bag.messages([CAMERA]))) == 12 and bag.damage == []
+
+
+def test_without_room_on_the_disk_an_evaluation_ends_with_a_sentence(recording, tmp_path):
+    with full_disk(1000), pytest.raises(InputError, match=f"Cannot write .*seen/bag: {SAYS}"):
+        look(recording, tmp_path / "seen")
+    assert not list((tmp_path / "seen").iterdir())
+
+
+@pytest.mark.parametrize("room", [0, 2000])
+def test_a_bag_without_room_on_the_disk_is_named_and_leaves_nothing(tmp_path, room):
+    with (
+        pytest.raises(InputError, match=f"Cannot write {tmp_path / 'bag'}: {SAYS}"),
+        full_disk(room),
+        BagWriter(tmp_path / "bag") as writer,
+    ):
+        for number in range(20):
+            writer.write("/camera", number, raw(0))
     assert list(tmp_path.iterdir()) == []
 
 
