@@ -74,7 +74,8 @@ def _read_safetensors(path: Path) -> Checkpoint:
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             return Checkpoint(state, file.metadata() or {})
     except SafetensorError as error:
-        raise InputError(f"{str(path)!r} is not a readable safetensors file: {error}.") from None
+        reason = " ".join(str(error).split())  # it may quote the file, line ends included
+        raise InputError(f"{str(path)!r} is not a readable safetensors file: {reason}.") from None
 
 
 def _read_pth(path: Path) -> Checkpoint:
