@@ -178,7 +178,8 @@ def misfits(
 
 
 def _abridged(keys: Sequence[str]) -> str:
-    return ", ".join(keys[:NAMED_KEYS]) + ", ..." * (len(keys) > NAMED_KEYS)
+    named = (key if key.isprintable() else repr(key) for key in keys[:NAMED_KEYS])
+    return ", ".join(named) + ", ..." * (len(keys) > NAMED_KEYS)
 
 
 def _advice(state: dict[str, Tensor]) -> str:
