@@ -79,7 +79,7 @@ class Camera(Manager):
         self.level, self.message, self.counts = None, None, {}
         self.received = []
         self.plug_in()
-        self.subscribe(InstanceArray, "instances", self.received)
+        self.listen()
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, RELIABLE)
 
     def plug_in(self):
@@ -87,6 +87,12 @@ class Camera(Manager):
 
     def unplug(self):
         self.destroy_publisher(self._images)
+
+    def listen(self):
+        self._instances = self.subscribe(InstanceArray, "instances", self.received)
+
+    def stop_listening(self):
+        self.destroy_subscription(self._instances)
 
     def subscribe(self, kind, output, into):
         """Put what the node says of this camera's images into a list."""
@@ -123,7 +129,10 @@ class Camera(Manager):
 
     def answer(self, message):
         """What the node says of this image."""
-        header = self.send(message)
+        return self.answer_to(self.send(message))
+
+    def answer_to(self, header):
+        """What the node says of the image that was sent with this header."""
         self.wait(lambda: any(answer.header == header for answer in self.received))
         return next(answer for answer in self.received if answer.header == header)
 
@@ -132,10 +141,10 @@ class Camera(Manager):
         self.wait(lambda: all(self.counts.get(k) == str(v) for k, v in wanted.items()))
         return {key: int(value) for key, value in self.counts.items() if value.isdigit()}
 
-    def final_counts(self):
-        """The counts of a moment after this call, at which no image is on its way."""
-        now = self.get_clock().now()
-        self.wait(lambda: self._reported > now)
+    def final_counts(self, since=None):
+        """The counts of a moment after `since`, or after this call, with no image on its way."""
+        since = since or self.get_clock().now()
+        self.wait(lambda: self._reported > since)
         return self.wait_for_counts(in_progress=0)
 
 
