@@ -9,6 +9,10 @@ PYTHON ?=
 # Another package index for PyTorch, such as https://download.pytorch.org/whl/cpu
 TORCH_INDEX ?=
 
+# Of `make fuzz`: cases of a test of average cost, and where their choice begins.
+CASES := 1000
+SEED := $(shell date +%s)
+
 VENV := .venv
 IN_ENV := . ./env.sh &&
 
@@ -31,6 +35,11 @@ demo: $(BUILT) ## camera and node as two processes for half a minute, then numbe
 .PHONY: test
 test: lint ## lint, then every test on real ROS 2
 	@$(IN_ENV) python -m pytest
+
+.PHONY: fuzz
+fuzz: $(BUILT) ## 10,000 and more wrong inputs, other ones each time; CASES= of each test, SEED= again
+	@echo "The seed is $(SEED)."
+	@$(IN_ENV) SIPMASK_FUZZ_CASES=$(CASES) python -m pytest tests/fuzz --hypothesis-seed=$(SEED)
 
 .PHONY: lint
 lint: $(BUILT) ## ruff and mypy

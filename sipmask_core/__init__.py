@@ -16,7 +16,7 @@ if TYPE_CHECKING:
         load_model,
         save_checkpoint,
     )
-    from sipmask_core.errors import InputError
+    from sipmask_core.errors import InputError, PredictionError
     from sipmask_core.instances import Instances, MaskCrop
     from sipmask_core.model.sipmask import SipMask, build_model
     from sipmask_core.online_tracker import TrackerSettings
@@ -31,6 +31,7 @@ _HOME = {
     "Instances": "instances",
     "MaskCrop": "instances",
     "OnnxModel": "onnx_model",
+    "PredictionError": "errors",
     "Predictor": "predictor",
     "Preset": "presets",
     "SipMask": "model.sipmask",
@@ -52,6 +53,7 @@ __all__ = [
     "Instances",
     "MaskCrop",
     "OnnxModel",
+    "PredictionError",
     "Predictor",
     "Preset",
     "SipMask",

@@ -11,18 +11,19 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import zipfile
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.torch import load as deserialize
 from safetensors.torch import save as serialize
 from torch import Tensor
 
 from sipmask_core.benchmark_keys import from_benchmark_keys, to_benchmark_key, uses_benchmark_keys
 from sipmask_core.errors import InputError
-from sipmask_core.files import atomic_path
+from sipmask_core.files import atomic_path, require_file
 from sipmask_core.model.sipmask import SipMask, build_model
 from sipmask_core.presets import Preset, get_preset, preset_from_json, preset_names, preset_to_json
 
@@ -33,6 +34,8 @@ NAMED_KEYS = 5
 HEAD = "bbox_head."
 CLASS_KEY = f"{HEAD}fcos_cls.weight"
 FORMAT = "sipmask_core"
+KEPT_SHAPES = 64  # networks whose shapes are remembered: all presets, for a few numbers of classes
+MOST_CLASSES = 1 << 16  # as many as a ROS message can tell apart
 
 
 class Checkpoint(NamedTuple):
@@ -53,8 +56,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     code to be executed.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"There is no checkpoint file {str(path)!r}.")
+    require_file(path, "checkpoint")
     if path.suffix == ".onnx":
         raise InputError(
             f"{str(path)!r} is an exported network, which can only be run; expected a .safetensors "
@@ -67,12 +69,14 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
 
 
 def _read_safetensors(path: Path) -> Checkpoint:
+    # Not mapped into memory: a file that is replaced meanwhile would end the process.
+    content = path.read_bytes()
     try:
-        with safe_open(path, framework="pt") as file:
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            return Checkpoint(state, file.metadata() or {})
+        state = deserialize(content)
     except SafetensorError as error:
         raise InputError(f"{str(path)!r} is not a readable safetensors file: {error}.") from None
+    header_end = 8 + int.from_bytes(content[:8], "little")
+    return Checkpoint(state, json.loads(content[8:header_end]).get("__metadata__") or {})
 
 
 def _read_pth(path: Path) -> Checkpoint:
@@ -84,7 +88,9 @@ def _read_pth(path: Path) -> Checkpoint:
             f"{str(path)!r} is refused: it is damaged, or holds more than tensors and plain values "
             f"({reason}), and nothing from a file is executed."
         ) from None
-    except (RuntimeError, EOFError, zipfile.BadZipFile, KeyError, ValueError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # a damaged file fails in many ways
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{str(path)!r} is not a readable torch checkpoint: {reason}") from None
     if not isinstance(content, dict):
@@ -130,18 +136,18 @@ def load_checkpoint(model: SipMask, path: str | os.PathLike[str]) -> dict[str, s
     unexpected or wrongly shaped keys, naming up to five of them and the presets that would fit.
     """
     checkpoint = read_checkpoint(path)
-    _load_strictly(model, checkpoint, str(path))
+    _require_fit(model, checkpoint, str(path))
+    model.load_state_dict(checkpoint.state)
     names = metadata_class_names(checkpoint.metadata, str(path))
     if names is not None and len(names) == len(model.class_names):
         model.class_names = names
     return checkpoint.metadata
 
 
-def _load_strictly(model: SipMask, checkpoint: Checkpoint, path: str) -> None:
+def _require_fit(model: SipMask, checkpoint: Checkpoint, path: str) -> None:
     problems = misfits(model.state_dict(), checkpoint.state, checkpoint.file_key)
     if problems:
         raise InputError(f"{_refusal(model, problems, path)}; {_advice(checkpoint.state)}.")
-    model.load_state_dict(checkpoint.state)
 
 
 def _refusal(model: SipMask, problems: str, path: str) -> str:
@@ -180,21 +186,32 @@ def _advice(state: dict[str, Tensor]) -> str:
     fitting = fitting_presets(state)
     if not fitting:
         return "it fits no preset"
-    return f"it fits {' or '.join(fitting)} with {len(state[CLASS_KEY])} classes"
+    return f"it fits {' or '.join(fitting)} with {_class_count(state)} classes"
+
+
+def _class_count(state: dict[str, Tensor]) -> int:
+    """How many classes the weights tell apart; 0 where they are no SipMask's."""
+    weights = state.get(CLASS_KEY)
+    if weights is None or weights.ndim != 4 or len(weights) > MOST_CLASSES:
+        return 0
+    return len(weights)
 
 
 def fitting_presets(state: dict[str, Tensor]) -> list[str]:
     """Names of the presets whose networks have exactly these keys and shapes."""
-    if CLASS_KEY not in state:
+    number = _class_count(state)
+    if not number:
         return []
     shapes = {key: value.shape for key, value in state.items()}
-    fitting = []
-    for name in preset_names():
-        with torch.device("meta"):
-            candidate = build_model(name, num_classes=len(state[CLASS_KEY])).state_dict()
-        if {key: value.shape for key, value in candidate.items()} == shapes:
-            fitting.append(name)
-    return fitting
+    return [name for name in preset_names() if _shapes(name, number) == shapes]
+
+
+@lru_cache(KEPT_SHAPES)
+def _shapes(preset: str, num_classes: int) -> dict[str, torch.Size]:
+    """The shapes of a network's weights, by key."""
+    with torch.device("meta"):
+        state = build_model(preset, num_classes).state_dict()
+    return {key: value.shape for key, value in state.items()}
 
 
 def metadata_class_names(metadata: dict[str, str], path: str) -> tuple[str, ...] | None:
@@ -203,7 +220,7 @@ def metadata_class_names(metadata: dict[str, str], path: str) -> tuple[str, ...]
         return None
     try:
         names = json.loads(metadata["class_names"])
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         names = None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise InputError(f"The metadata of {path!r} has no JSON list of strings as class_names.")
@@ -223,17 +240,35 @@ def load_model(path: str | os.PathLike[str], preset: str | None = None) -> SipMa
 def _build(
     checkpoint: Checkpoint, preset: str | None, class_names: Sequence[str] | None, source: str
 ) -> SipMask:
-    state = checkpoint.state
-    if CLASS_KEY not in state:
-        name = checkpoint.file_key(CLASS_KEY)
-        raise InputError(f"{source!r} is not a SipMask checkpoint: it has no {name}.")
-    number = len(state[CLASS_KEY])
+    number = _require_classes(checkpoint, source)
     names = class_names or metadata_class_names(checkpoint.metadata, source)
     if names is not None and len(names) != number:
         raise InputError(f"{source!r} has {number} classes, but {len(names)} class names.")
-    model = build_model(_preset_of(checkpoint, preset, source), number, names)
-    _load_strictly(model, checkpoint, source)
+    chosen = _preset_of(checkpoint, preset, source)
+    try:
+        with torch.device("meta"):  # no memory is taken for what does not fit
+            outline = build_model(chosen, number, names)
+    except InputError:
+        raise
+    except (RuntimeError, TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"No network is like the preset of {source!r} says: {reason}") from None
+    _require_fit(outline, checkpoint, source)
+    model = build_model(chosen, number, names)
+    model.load_state_dict(checkpoint.state)
     return model
+
+
+def _require_classes(checkpoint: Checkpoint, source: str) -> int:
+    """How many classes the weights tell apart. Raises InputError where they are no SipMask's."""
+    number = _class_count(checkpoint.state)
+    if not number:
+        name = checkpoint.file_key(CLASS_KEY)
+        raise InputError(
+            f"{source!r} is not a SipMask checkpoint: it has no {name} of 1 to {MOST_CLASSES}"
+            " classes."
+        )
+    return number
 
 
 def _preset_of(checkpoint: Checkpoint, name: str | None, source: str) -> Preset:
@@ -251,8 +286,7 @@ def _preset_of(checkpoint: Checkpoint, name: str | None, source: str) -> Preset:
 def checkpoint_preset(path: str | os.PathLike[str]) -> Preset:
     """The preset that a checkpoint holds; InputError as for `load_model` without a name."""
     checkpoint = read_checkpoint(path)
-    if CLASS_KEY not in checkpoint.state:
-        raise InputError(f"{str(path)!r} is not a SipMask checkpoint: it has no {CLASS_KEY}.")
+    _require_classes(checkpoint, str(path))
     return _preset_of(checkpoint, None, str(path))
 
 

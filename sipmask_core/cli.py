@@ -9,7 +9,8 @@ import sys
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from sipmask_core.errors import InputError
+from sipmask_core.errors import InputError, PredictionError
+from sipmask_core.memory import is_out_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,6 +56,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"sipmask: {error}", file=sys.stderr)
         return 2
+    except PredictionError as error:
+        print(f"sipmask: {error}", file=sys.stderr)
+        return 1
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        reason = str(error).partition("\n")[0]
+        print(f"sipmask: memory ran out. {reason}".rstrip(), file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("sipmask: interrupted.", file=sys.stderr)
         return 130

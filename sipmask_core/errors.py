@@ -1,4 +1,4 @@
-"""The one exception type for mistakes that a user can mend."""
+"""The exception types that callers are meant to catch."""
 
 
 class InputError(ValueError):
@@ -6,4 +6,15 @@ class InputError(ValueError):
 
     The message is one sentence that names the thing, its value and what would be accepted. The
     command line prints it without a traceback and exits with status 2.
+    """
+
+
+class WriteError(InputError):
+    """A file that cannot be written: no room, no permission. No other input would mend it."""
+
+
+class PredictionError(RuntimeError):
+    """A good image that could not be segmented here: too little memory, or outputs that are NaN.
+
+    The message is one sentence with what to try. The next image may be fine.
     """

@@ -5,17 +5,50 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-from contextlib import contextmanager
+from abc import ABC, abstractmethod
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sipmask_core.errors import InputError
+from sipmask_core.errors import InputError, WriteError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import TracebackType
 
     import numpy as np
     from numpy.typing import NDArray
+    from typing_extensions import Self
+
+
+@contextmanager
+def writing(path: Path | str) -> Iterator[None]:
+    """Turns what the system has against writing `path`, such as a full disk, into a WriteError."""
+    try:
+        yield
+    except OSError as error:
+        raise WriteError(f"Cannot write {path}: {error.strerror or error}.") from None
+
+
+@contextmanager
+def pending_path(path: Path | str) -> Iterator[Path]:
+    """As `atomic_path`, for blocks that do more than write: their own OSErrors stay as they are."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    with writing(path):
+        if path.is_dir():
+            raise InputError(f"Cannot write {path}: it is a folder, a file name is expected.")
+        make_folder(path.parent)
+    try:
+        yield temporary
+        with writing(path):
+            if temporary.exists():
+                temporary.replace(path)
+            elif not path.parent.is_dir():
+                raise InputError(f"Cannot write {path}: its folder was removed meanwhile.")
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
 
 
 @contextmanager
@@ -27,22 +60,56 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     same when it wrote nothing.
     Raises InputError when the folder cannot be made, `path` is a folder, or writing fails.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
-    if path.is_dir():
-        raise InputError(f"Cannot write {path}: it is a folder, a file name is expected.")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"Cannot make the folder {path.parent}: {error.strerror}.") from None
-    try:
+    with writing(path), pending_path(path) as temporary:
         yield temporary
-        if temporary.exists():
-            temporary.replace(path)
+
+
+class PiecewiseWriter(ABC):
+    """Base of what is written piece by piece in a `with` block: opens it, and closes it in order.
+
+    Subclasses give `_open`. Raises InputError where `path` cannot be written, at whichever end of
+    the block that shows; in between, subclasses write under `writing`.
+    """
+
+    path: Path
+
+    @abstractmethod
+    def _open(self, stack: ExitStack) -> None:
+        """Open what is written; `stack` closes it and knows whether the block failed."""
+
+    def __enter__(self) -> Self:
+        with writing(self.path), ExitStack() as stack:
+            self._open(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with writing(self.path):
+            self._stack.__exit__(kind, error, trace)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and its parents, where it is not there. Raises InputError where it cannot."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"Cannot write {path}: {error.strerror or error}.") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+        raise InputError(f"Cannot make the folder {path}: {error.strerror}.") from None
+
+
+def require_file(path: Path, kind: str) -> None:
+    """Raises InputError unless `path` is a file; `kind` says of what, such as "checkpoint"."""
+    try:
+        if path.is_dir():
+            raise InputError(f"{str(path)!r} is a folder; a {kind} file is expected.")
+        if not path.is_file():
+            raise InputError(f"There is no {kind} file {str(path)!r}.")
+    except OSError as error:
+        raise InputError(f"{str(path)!r} cannot be read: {error.strerror}.") from None
 
 
 def require_writable(path: Path | str) -> None:

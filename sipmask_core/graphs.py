@@ -59,6 +59,11 @@ class GraphedNetwork:
         self._graphs[key] = graph
         return graph(pixels)
 
+    def clear(self) -> None:
+        """Let go of all graphs and their memory; sizes are recorded anew when they come again."""
+        self._graphs.clear()
+        self._seen.clear()
+
     def _recorded(self, key: _Key, pixels: Tensor) -> Callable[[Tensor], HeadOutputs] | None:
         """A new graph where this size came before, else None."""
         if self._record is None:

@@ -37,7 +37,7 @@ def cut_masks(
     """The masks of N objects in image pixels.
 
     basis: (B, H, W); coefficients: (N, cells * cells * B); boxes: (N, 4) in basis pixels, on the
-    CPU.
+    CPU. Raises FloatingPointError where a mask is not finite.
     """
     device = basis.device
     maps = basis.permute(1, 2, 0).float()  # (H, W, B)
@@ -55,19 +55,23 @@ def cut_masks(
     starts = upload(torch.tensor([[left, top] for (left, _), (top, _) in ranges]), device)
     bounds = upload(bounds, device)
     batches = _like_sizes(sides)
-    parts = []
+    parts, totals = [], []
     for batch in batches:
         members = upload(torch.tensor(batch), device)
         w, h = (max(sides[i][axis] for i in batch) for axis in (0, 1))
         soft, x, y = _assemble(maps, weights[members], bounds[members], (h, w))
+        totals.append(soft.sum())
         width, height = (max(ranges[i][axis][1] for i in batch) for axis in (0, 1))
         across = _mixture(starts[members, 0], width, x, grid.canvas[1], grid.ratio[1])
         down = _mixture(starts[members, 1], height, y, grid.canvas[0], grid.ratio[0])
         parts.append(down @ soft @ across.transpose(1, 2) > threshold)  # (n, height, width)
 
-    downloaded = torch.cat([part.flatten() for part in parts]).cpu()
+    finite = torch.stack(totals).isfinite()
+    downloaded = torch.cat([finite, *(part.flatten() for part in parts)]).cpu()
+    if not downloaded[: len(finite)].all():
+        raise FloatingPointError("Masks are not finite.")
     crops: dict[int, MaskCrop] = {}
-    pieces = downloaded.split([part.numel() for part in parts])
+    pieces = downloaded[len(finite) :].split([part.numel() for part in parts])
     for batch, part, piece in zip(batches, parts, pieces, strict=True):
         for index, bitmap in zip(batch, piece.view(part.shape).numpy(), strict=True):
             (left, width), (top, height) = ranges[index]

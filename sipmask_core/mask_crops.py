@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import torch
 
+from sipmask_core.finite import require_finite
 from sipmask_core.instances import MaskCrop
 from sipmask_core.masks import cell_bounds
 from sipmask_core.model.head import BASIS_STRIDE
@@ -91,7 +92,7 @@ def assemble(basis: Tensor, coefficients: Tensor, boxes: Tensor, cells: int) -> 
     """The soft masks of N objects.
 
     basis: (B, H, W), channels-last in memory at best; coefficients: (N, cells * cells * B); boxes:
-    (N, 4) in basis pixels. All on the CPU.
+    (N, 4) in basis pixels. All on the CPU. Raises FloatingPointError where a mask is not finite.
     """
     num_bases, height, width = basis.shape
     bounds = cell_bounds(boxes, (height, width), cells).tolist()
@@ -105,7 +106,9 @@ def assemble(basis: Tensor, coefficients: Tensor, boxes: Tensor, cells: int) -> 
         inside = (whole[window] for window in windows)
     else:  # less than the whole, and pieces of it stay in the processor's cache
         inside = (maps[window].float().numpy() for window in windows)
-    return [_assemble_one(*one) for one in zip(inside, weights, bounds, strict=True)]
+    crops = [_assemble_one(*one) for one in zip(inside, weights, bounds, strict=True)]
+    require_finite(*(crop.values for crop in crops))
+    return crops
 
 
 def _assemble_one(
@@ -140,15 +143,18 @@ def resize(crop: SoftCrop, grid: MaskGrid, threshold: float) -> MaskCrop:
     Equal to resizing the whole canvas bilinearly (align_corners=False), keeping the grid's area and
     comparing with `threshold`, but computed only where the result can be non-zero.
     """
-    x, y, values = crop
-    height, width = values.shape
+    height, width = crop.values.shape
+    padded = np.zeros((width + 2, height + 2), np.float32)
+    padded[1:-1, 1:-1] = crop.values.T
+    # Between values that do not exceed the threshold none does: all but the others can go.
+    y, x, height, width = cv2.boundingRect((padded > threshold).view(np.uint8))
+    around = padded[x - 1 : x + width + 1, y - 1 : y + height + 1]
+    x, y = crop.x + x - 1, crop.y + y - 1
     left, low_x, weight_x = _reach(x, width, grid.canvas[1], grid.ratio[1], grid.area[1])
     top, low_y, weight_y = _reach(y, height, grid.canvas[0], grid.ratio[0], grid.area[0])
     if len(low_x) == 0 or len(low_y) == 0:
         return EMPTY
-    padded = np.zeros((width + 2, height + 2), np.float32)
-    padded[1:-1, 1:-1] = values.T
-    wide = np.ascontiguousarray(_interpolate(padded, low_x, weight_x).T)  # (h + 2, columns)
+    wide = np.ascontiguousarray(_interpolate(around, low_x, weight_x).T)  # (height + 2, columns)
     bitmap = np.empty((len(low_y), len(low_x)), bool)
     for start in range(0, len(low_y), BAND):
         band = slice(start, start + BAND)
@@ -173,7 +179,8 @@ def _interpolate(
     much longer than the whole takes.
     """
     # Differences of rows before they are multiplied: there are fewer.
-    result = np.diff(rows[low[0] : low[-1] + 2], axis=0).take(low - low[0], axis=0)
+    first, last = low[0], low[-1] + 1
+    result = (rows[first + 1 : last + 1] - rows[first:last]).take(low - first, axis=0)
     result *= weight[:, None]
     result += rows.take(low, axis=0)
     return result

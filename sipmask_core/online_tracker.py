@@ -234,7 +234,8 @@ class OnlineTracker:
             weight += s.embedding_weight
         same_label = np.array([t.label for t in tracks])[:, None] == instances.labels
         affinity: NDArray[np.float32] = total / weight * np.where(same_label, 1, OTHER_LABEL)
-        affinity[(affinity < s.min_affinity) | (box_iou == 0)] = 0
+        # Also where one of them is no number, because a box was infinite.
+        affinity[~((affinity >= s.min_affinity) & (box_iou > 0))] = 0
         return affinity
 
     def _continue(self, owners: list[_Track | None], frame: _Frame) -> None:

@@ -53,7 +53,7 @@ def with_input_size(model: SipMask, size: tuple[int, int]) -> SipMask:
     """
     if min(size) < PAD_MULTIPLE or any(side % PAD_MULTIPLE for side in size):
         raise InputError(
-            f"The input size is {size[0]}x{size[1]}; both must be multiples of {PAD_MULTIPLE}."
+            f"The input size is {size[1]}x{size[0]}; both must be multiples of {PAD_MULTIPLE}."
         )
     rule = Stretch if isinstance(model.preset.resize, Stretch) else Letterbox
     model = copy.deepcopy(model)

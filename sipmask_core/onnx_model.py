@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 
 from sipmask_core.checkpoints import FORMAT, metadata_class_names, misfits
 from sipmask_core.errors import InputError
+from sipmask_core.files import require_file
 from sipmask_core.model.head import STRIDES, HeadOutputs, SipMaskHead
 from sipmask_core.presets import KeepRatio, Preset, preset_from_json
 
@@ -99,8 +100,11 @@ class OnnxModel:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        if not self.path.is_file():
-            raise InputError(f"There is no model file {str(self.path)!r}.")
+        require_file(self.path, "model")
+        try:
+            self._content = self.path.read_bytes()
+        except OSError as error:
+            raise InputError(f"{str(self.path)!r} cannot be read: {error.strerror}.") from None
         session = self._read()
         metadata: dict[str, str] = session.get_modelmeta().custom_metadata_map
         if metadata.get("format") != FORMAT:
@@ -116,11 +120,17 @@ class OnnxModel:
         """A session that only reads: preparing the network to run takes several times as long."""
         onnxruntime = _import_onnxruntime()
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = _ONLY_ERRORS
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.add_session_config_entry("session.disable_prepacking", "1")
+        return self.session(options, [_CPU])
+
+    def session(self, options: Any, providers: Sequence[str | tuple[str, dict[str, int]]]) -> Any:
+        """An onnxruntime session for the network, whatever has become of the file since."""
+        options.log_severity_level = _ONLY_ERRORS
         try:
-            return onnxruntime.InferenceSession(self.path, options, providers=[_CPU])
+            return _import_onnxruntime().InferenceSession(
+                self._content, options, providers=providers
+            )
         except Exception as error:  # onnxruntime's have no base of their own
             reason = str(error).splitlines()[0].rstrip(".")
             raise InputError(
@@ -175,11 +185,10 @@ class OnnxNetwork:
     def __init__(self, model: OnnxModel, device: torch.device) -> None:
         onnxruntime = _import_onnxruntime()
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = _ONLY_ERRORS
         options.intra_op_num_threads = torch.get_num_threads()
         fixed_size = input_size(model.preset) is not None
         providers = execution_providers(device, fixed_size, onnxruntime.get_available_providers())
-        self._session = onnxruntime.InferenceSession(model.path, options, providers=providers)
+        self._session = model.session(options, providers)
         # Where the libraries of a provider are missing, onnxruntime goes on without it.
         if device.type == "cuda" and _CUDA not in self._session.get_providers():
             raise InputError(

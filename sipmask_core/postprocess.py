@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sipmask_core.finite import require_finite
 from sipmask_core.instances import Instances
 from sipmask_core.model.head import STRIDES, TRACK_STRIDE, HeadOutputs
 from sipmask_core.nms import suppress
@@ -55,6 +56,8 @@ def find_objects(
     outputs: HeadOutputs, prepared: NetworkInput, preset: Preset, score_threshold: float | None
 ) -> Detections:
     """The objects of the first image of the batch, boxes in pixels of the image before its resize.
+
+    Raises FloatingPointError where the candidates for them are not finite.
 
     score_threshold: lowest score to report; where None, the preset's own rule, which for the
     authors' accurate presets is on the class score alone, so that scores can be lower.
@@ -141,6 +144,7 @@ def as_instances(
     embeddings = torch.zeros(len(found.boxes), 0)
     if outputs.track_features is not None:
         embeddings = embeddings_at(outputs.track_features[0], network_boxes).cpu()
+    require_finite(mask_scores.numpy(), embeddings.numpy())
     return Instances(
         boxes=found.boxes.numpy(),
         scores=found.scores.numpy(),
@@ -230,14 +234,15 @@ def detect_pairs(
     network input, clipped to `limit` (y, x).
 
     Since a pair can score higher than its class does, a `score_threshold` above the preset's does
-    not apply to class scores.
+    not apply to class scores. Raises FloatingPointError where candidates are not finite.
     """
     threshold = min(score_threshold, preset.score_threshold)
     levels: list[tuple[Tensor, ...]] = []
     for level in range(len(STRIDES)):
         logits, centerness = _logits(outputs, image, level)
         class_scores = logits.sigmoid()
-        where, labels = (class_scores > threshold).nonzero(as_tuple=True)
+        # Takes NaN in, which sorts first and is then seen.
+        where, labels = (~(class_scores <= threshold)).nonzero(as_tuple=True)
         scores = class_scores[where, labels] * centerness[where]
         if len(scores) > preset.candidates_per_level:
             scores, best = scores.topk(preset.candidates_per_level)
@@ -246,6 +251,7 @@ def detect_pairs(
     scores, labels, points, distances, coefficients = _concatenate(levels)
     found = _decode(points, distances, limit), scores.sqrt(), labels.float()
     boxes, geometric, classes = download(*found)
+    require_finite(boxes, geometric)
     classes = classes.astype(np.int64)
     keep = _survivors(boxes, geometric, classes, preset)
     last = geometric[keep[: preset.max_detections][-1:]]  # empty where nothing is found
@@ -254,11 +260,15 @@ def detect_pairs(
 
 
 def detect(candidates: Candidates, preset: Preset, score_threshold: float) -> Detections:
-    """Threshold, NMS and top-k, by the rules of the preset."""
+    """Threshold, NMS and top-k, by the rules of the preset.
+
+    Raises FloatingPointError where candidates are not finite.
+    """
     boxes, class_scores, centerness = download(
         candidates.boxes, candidates.class_scores, candidates.centerness
     )
     scores = class_scores * centerness[:, None]  # (M, classes)
+    require_finite(boxes, scores)
     # The authors' greedy form looks at the class score alone, before centerness lowers it.
     by_class_score = preset.authors and preset.nms == "per_class"
     compared = class_scores if by_class_score else scores

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
 
 from sipmask_core.checkpoints import load_model
-from sipmask_core.errors import InputError
+from sipmask_core.errors import InputError, PredictionError
 from sipmask_core.graphs import GraphedNetwork
 from sipmask_core.instances import Instances
 from sipmask_core.mask_batches import cut_masks
 from sipmask_core.mask_crops import assemble, mask_grid, on_canvas, resize
 from sipmask_core.masks import soft_masks
+from sipmask_core.memory import with_second_try
 from sipmask_core.model.head import BASIS_STRIDE, HeadOutputs, SipMaskHead
 from sipmask_core.onnx_model import ONNX_SUFFIX, OnnxModel, OnnxNetwork, default_device
 from sipmask_core.postprocess import as_instances, find_objects, with_candidates
@@ -26,7 +27,7 @@ from sipmask_core.transfer import upload
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from sipmask_core.model.sipmask import SipMask
     from sipmask_core.postprocess import Detections
     from sipmask_core.tracking import Mode
+
+T = TypeVar("T")
 
 PRETRAINED = Path(__file__).parent / "weights" / "sipmask_r18_lite_person.safetensors"
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -120,30 +123,75 @@ class Predictor:
         return cls.from_file(PRETRAINED, device, precision, score_threshold, num_threads)
 
     def __call__(self, image: NDArray[np.uint8]) -> Instances:
-        """image: (H, W, 3) uint8, BGR. Raises InputError for anything else."""
-        prepared = self.prepare(image)
-        return self.postprocess(self.forward(prepared), prepared, image.shape[:2])
+        """image: (H, W, 3) uint8, BGR. Raises InputError for anything else.
 
-    @torch.inference_mode()
+        Raises PredictionError where memory runs out, also once more after the recorded graphs are
+        let go, and where the network's outputs are not finite; the next image may be fine.
+        """
+        return self.segment(self.prepare(image), image.shape[:2])
+
+    def segment(self, prepared: NetworkInput, image_size: tuple[int, int]) -> Instances:
+        """The rest of a call, for an image of (H, W) pixels that is prepared already."""
+        return self._attempt(
+            lambda: self.postprocess(self.forward(prepared), prepared, image_size),
+            f"an image of {image_size[1]}x{image_size[0]} pixels",
+        )
+
+    def _attempt(self, work: Callable[[], T], what: str) -> T:
+        """work(), about `what`, with a second try and the errors of a call."""
+        where = f"on {self.device} with {self.model_name} in {self.precision}"
+        try:
+            return with_second_try(work, self._free_memory)
+        except MemoryError:
+            raise PredictionError(
+                f"There is too little memory for {what} {where}; choose a preset with a smaller "
+                "network or input, fewer bits (precision) or images at a time (max_batch), or end "
+                "what else uses the memory."
+            ) from None
+        except FloatingPointError:
+            cause = (
+                "they may be too large for fp16: choose precision fp32"
+                if self.precision == "fp16"
+                else "the weights may be damaged, or their training has diverged"
+            )
+            raise PredictionError(
+                f"The network's outputs for {what} are not finite {where}; {cause}."
+            ) from None
+
+    def _free_memory(self) -> None:
+        if self._graphed is not None:
+            self._graphed.clear()
+        torch.cuda.empty_cache()
+
     def predict_batch(self, images: Sequence[NDArray[np.uint8]]) -> list[Instances]:
         """The instances of each image, in less time than a call for each.
 
         images: as for a call, of any sizes; those whose network inputs are of one size go through
         the network together. Libraries compute a batch in another order than an image alone, so
-        the last bits can differ from those of a call.
+        the last bits can differ from those of a call. Raises as a call does, for all images where
+        one is at fault: each of them alone may be fine.
         """
         if len(images) == 1:
             return [self(images[0])]
         prepared = [self.prepare(image) for image in images]
+        sizes = [image.shape[:2] for image in images]
+        return self._attempt(
+            lambda: self._segment_batch(prepared, sizes), f"a batch of {len(images)} images"
+        )
+
+    @torch.inference_mode()
+    def _segment_batch(
+        self, prepared: Sequence[NetworkInput], image_sizes: Sequence[tuple[int, int]]
+    ) -> list[Instances]:
         alike: dict[tuple[object, ...], list[int]] = {}
         for index, given in enumerate(prepared):
             alike.setdefault((given.pixels.shape, given.size), []).append(index)
-        found = [Instances.empty((0, 0))] * len(images)
+        found = [Instances.empty((0, 0))] * len(prepared)
         for group in alike.values():
             pixels = torch.from_numpy(np.stack([prepared[i].pixels for i in group]))
             outputs = self.forward_batch(pixels, prepared[group[0]].size)
             for row, i in enumerate(group):
-                found[i] = self.postprocess(outputs.image(row), prepared[i], images[i].shape[:2])
+                found[i] = self.postprocess(outputs.image(row), prepared[i], image_sizes[i])
         return found
 
     @property

@@ -8,6 +8,7 @@ trained with them. `authors` marks those. Presets of our own do the plainly righ
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Backbone = Literal["resnet18", "resnet50", "resnet101"]
+MOST_CONVS = 16  # of a tower
+MOST_SIDE = 8192  # pixels of the network's input that a file may ask for
 CAFFE_MEAN_BGR = (102.9801, 115.9465, 122.7717)
 IMAGENET_MEAN_RGB = (123.675, 116.28, 103.53)
 IMAGENET_STD_RGB = (58.395, 57.12, 57.375)
@@ -145,9 +148,15 @@ class Preset:
             raise InputError(f"nms is {self.nms!r}; it must be per_class, fast or pairs.")
         if self.box_loss not in ("iou", "giou"):
             raise InputError(f"box_loss is {self.box_loss!r}; it must be iou or giou.")
-        for name in ("embedding_channels", "track_convs"):
-            if getattr(self, name) < 0:
-                raise InputError(f"{name} is {getattr(self, name)}; it must be 0 or more.")
+        if self.embedding_channels < 0:
+            raise InputError(
+                f"embedding_channels is {self.embedding_channels}; it must be 0 or more."
+            )
+        for name in ("tower_convs", "track_convs"):
+            if not 0 <= getattr(self, name) <= MOST_CONVS:
+                raise InputError(
+                    f"{name} is {getattr(self, name)}; it must be between 0 and {MOST_CONVS}."
+                )
         if self.iou_unit not in ("stride", "pixel"):
             raise InputError(f"iou_unit is {self.iou_unit!r}; it must be stride or pixel.")
 
@@ -324,6 +333,38 @@ def preset_from_json(text: str, source: str) -> Preset:
         record = json.loads(text)
         rule = _RESIZE_RULES[record.pop("resize_rule")]
         lists = {k: tuple(v) for k, v in record.items() if isinstance(v, list)}
-        return Preset(**{**record, **lists, "resize": rule(**record["resize"])})
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        preset = Preset(**{**record, **lists, "resize": rule(**record["resize"])})
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"The preset record of {source!r} cannot be read: {error}.") from None
+    _require_sense(preset, f"The preset record of {source!r}")
+    return preset
+
+
+def _require_sense(preset: Preset, what: str) -> None:
+    """Raises InputError for values of a file that no preset can have."""
+    examples = {field.name: getattr(_LITE, field.name) for field in fields(Preset)}
+    del examples["resize"]
+    if preset.coefficient_std is None:
+        del examples["coefficient_std"]
+    for name, example in examples.items():
+        value = getattr(preset, name)
+        if not _is_like(value, example):
+            raise InputError(f"{what} has {name} {value!r}; expected is the like of {example!r}.")
+    for name, pixels in asdict(preset.resize).items():
+        if type(pixels) is not int or not 1 <= pixels <= MOST_SIDE:
+            raise InputError(f"{what} has {name} {pixels!r}; expected are 1 to {MOST_SIDE} pixels.")
+    if min(preset.std) <= 0:
+        raise InputError(f"{what} has std {preset.std}; it must be > 0.")
+
+
+def _is_like(value: Any, example: Any) -> bool:
+    """Whether a value from a file has the type of a known one, finite, integers not negative."""
+    if isinstance(example, tuple):
+        return (
+            isinstance(value, tuple)
+            and len(value) == len(example)
+            and all(map(_is_like, value, example))
+        )
+    if type(example) is float:
+        return type(value) in (int, float) and abs(value) < math.inf
+    return type(value) is type(example) and (type(value) is not int or value >= 0)

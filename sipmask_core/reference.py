@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from pycocotools import mask as coco_mask
 
+from sipmask_core.finite import require_finite
 from sipmask_core.instances import Instances, MaskCrop
 from sipmask_core.mask_crops import mask_grid
 from sipmask_core.masks import soft_masks
@@ -52,6 +53,7 @@ def plain_postprocess(
     basis = outputs.basis[0].float()  # (bases, H / 2, W / 2)
     boxes = (network_boxes / BASIS_STRIDE).to(basis.device)
     soft = soft_masks(basis, found.coefficients, boxes, preset.sub_regions)  # (N, H / 2, W / 2)
+    require_finite(soft.cpu().numpy())
     grid = mask_grid(preset, (basis.shape[1], basis.shape[2]), prepared.scale, image_size)
     # What F.interpolate calls, which does not take both the size and the scale.
     resized = torch.ops.aten.upsample_bilinear2d(

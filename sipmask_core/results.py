@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sipmask_core.classes import category_ids
-from sipmask_core.errors import InputError
-from sipmask_core.files import atomic_path
+from sipmask_core.files import PiecewiseWriter, pending_path, writing
 from sipmask_core.instances import UNTRACKED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from types import TracebackType
+    from contextlib import ExitStack
 
     from sipmask_core.instances import Instances
 
@@ -100,7 +99,7 @@ def youtube_vis_results(
     return results
 
 
-class ResultsFile:
+class ResultsFile(PiecewiseWriter):
     """A COCO instances file with scores: annotations, images, categories and provenance.
 
     `pycocotools.coco.COCO(path)` opens it, and its "annotations" are what `loadRes` takes: the
@@ -121,17 +120,11 @@ class ResultsFile:
         self._category_ids = category_ids(class_names)
         self._image_ids: set[int] = set()
         self._next_id = 1
-        self._pending = atomic_path(self.path)
-        self._file: TextIO
 
-    def __enter__(self) -> ResultsFile:
-        temporary = self._pending.__enter__()
-        try:
-            self._file = temporary.open("w", encoding="utf-8")
-        except OSError as error:
-            raise InputError(f"Cannot write {self.path}: {error.strerror}.") from None
+    def _open(self, stack: ExitStack) -> None:
+        temporary = stack.enter_context(pending_path(self.path))
+        self._file = stack.enter_context(temporary.open("w", encoding="utf-8"))
         self._file.write('{"annotations": [')
-        return self
 
     def add(self, file_name: str, instances: Instances, image_id: int | None = None) -> None:
         """Append the instances of one image; an id that is given must be new."""
@@ -151,7 +144,8 @@ class ResultsFile:
                 "iscrowd": 0,
             }
             separator = ",\n" if self.annotation_count else "\n"
-            self._file.write(separator + json.dumps(annotation))
+            with writing(self.path):
+                self._file.write(separator + json.dumps(annotation))
             self.annotation_count += 1
 
     def finish(self, provenance: dict[str, Any]) -> None:
@@ -161,16 +155,8 @@ class ResultsFile:
             for number, name in zip(self._category_ids, self._class_names, strict=True)
         ]
         tail = {"images": self.images, "categories": categories, "provenance": provenance}
-        self._file.write("\n],\n" + json.dumps(tail, indent=1)[1:].lstrip() + "\n")
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._file.close()
-        self._pending.__exit__(kind, error, trace)
+        with writing(self.path):
+            self._file.write("\n],\n" + json.dumps(tail, indent=1)[1:].lstrip() + "\n")
 
     def _new_image_id(self, file_name: str) -> int:
         stem = Path(file_name).stem

@@ -11,7 +11,7 @@ import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 from tqdm import tqdm
 
-from sipmask_core.errors import InputError
+from sipmask_core.errors import InputError, PredictionError, WriteError
 from sipmask_core.interruption import Interruption
 from sipmask_core.online_tracker import OnlineTracker
 from sipmask_core.stopwatch import Stopwatch
@@ -168,7 +168,9 @@ class _Run:
             image = deserialized(recorded, IMAGE_TYPES[recorded.type])
             stamp = stamp_nanoseconds(image.header)
             seen = self._look_at(recorded, image)
-        except InputError as error:
+        except WriteError:
+            raise  # the next image would have no room either
+        except (InputError, PredictionError) as error:
             account.receive(recorded.time, stamp)
             account.refuse(f"Image {number} of {topic} was left out. {error}")
             return

@@ -14,33 +14,27 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from sipmask_core.errors import InputError
+from sipmask_core.files import PiecewiseWriter, make_folder, writing
+from sipmask_ros.conversions import type_name
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    from contextlib import ExitStack
 
     from rosbags.typesys.store import Typestore
-
-_OWN_TYPES = ("Instance", "InstanceArray")
 
 
 @cache
 def typestore() -> Typestore:
     """ROS 2's message types and those of this package, from the .msg files installed with it."""
     store = get_typestore(Stores.ROS2_JAZZY)
-    folder = Path(get_package_share_directory("sipmask_ros"), "msg")
-    for name in _OWN_TYPES:
-        definition = (folder / f"{name}.msg").read_text(encoding="utf-8")
-        store.register(get_types_from_msg(definition, f"sipmask_ros/msg/{name}"))
+    own: dict[str, Any] = {}
+    for path in Path(get_package_share_directory("sipmask_ros"), "msg").glob("*.msg"):
+        own |= get_types_from_msg(path.read_text("utf-8"), f"sipmask_ros/msg/{path.stem}")
+    store.register(own)
     return store
 
 
-def type_name(message_class: Any) -> str:
-    """The name of a message class as bags have it, such as sensor_msgs/msg/Image."""
-    package, kind, _ = message_class.__module__.split(".")
-    return f"{package}/{kind}/{message_class.__name__}"
-
-
-class BagWriter:
+class BagWriter(PiecewiseWriter):
     """A new bag in folder `path`, which appears there, whole, when the block ends without an error.
 
     Nothing appears where nothing was written.
@@ -56,36 +50,28 @@ class BagWriter:
         self._temporary = path.parent / f".{path.name}.{os.getpid()}.part"
         self._connections: dict[str, Any] = {}
 
-    def __enter__(self) -> BagWriter:
-        try:
-            self._temporary.mkdir(parents=True)
-        except OSError as error:
-            raise InputError(f"Cannot make the folder {self.path}: {error.strerror}.") from None
+    def _open(self, stack: ExitStack) -> None:
+        make_folder(self._temporary)
+        stack.callback(shutil.rmtree, self._temporary, ignore_errors=True)
         # Version 9 is that of ROS 2 Jazzy.
         self._writer = Writer(
             self._temporary / self.path.name, version=9, storage_plugin=StoragePlugin.MCAP
         )
         self._writer.open()
-        return self
+        stack.push(self._finish)
 
     def write(self, topic: str, time: int, message: Any) -> None:
         """Append a message of rclpy's, recorded at `time` in nanoseconds."""
-        connection = self._connections.get(topic)
-        if connection is None:
-            name = type_name(type(message))
-            connection = self._writer.add_connection(topic, name, typestore=typestore())
-            self._connections[topic] = connection
-        self._writer.write(connection, time, serialize_message(message))
+        data = serialize_message(message)
+        with writing(self.path):
+            connection = self._connections.get(topic)
+            if connection is None:
+                name = type_name(type(message))
+                connection = self._writer.add_connection(topic, name, typestore=typestore())
+                self._connections[topic] = connection
+            self._writer.write(connection, time, data)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        try:
-            self._writer.close()
-            if kind is None and self._connections:
-                (self._temporary / self.path.name).rename(self.path)
-        finally:
-            shutil.rmtree(self._temporary, ignore_errors=True)
+    def _finish(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._writer.close()
+        if kind is None and self._connections:
+            (self._temporary / self.path.name).rename(self.path)

@@ -10,11 +10,12 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from sipmask_core.online_tracker import OnlineTracker
 from sipmask_core.stopwatch import stage
-from sipmask_ros.conversions import array_to_image, label_image
+from sipmask_ros.depth_camera import DepthCamera
 from sipmask_ros.diagnostics import Outcome, Reporter, Statistics
-from sipmask_ros.msg import InstanceArray
-from sipmask_ros.perception import stamp_nanoseconds, stamp_seconds
+from sipmask_ros.msg import InstanceArray, InstancePositionArray
+from sipmask_ros.perception import Perception, stamp_nanoseconds, stamp_seconds
 from sipmask_ros.rate_limit import RateLimit
+from sipmask_ros.vision import Detection2DArray
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
     from rclpy.time import Time
 
     from sipmask_core.predictor import Predictor
+    from sipmask_ros.connections import ConnectionWatch
     from sipmask_ros.parameters import Parameters
-    from sipmask_ros.perception import ImageMessage, Percept, Perception
+    from sipmask_ros.perception import ImageMessage, Percept
 
 
 class Arrival(NamedTuple):
@@ -39,33 +41,62 @@ class Arrival(NamedTuple):
 class Channel:
     """What belongs to one image topic from configure to cleanup.
 
-    outputs: under which its topics are published, such as "~" or "~/front/image_raw".
-    name: in diagnostics. first_track_id: no id from it on was given before.
+    topic: one of the parameters' `image_topics`. Where it is the only one, the node's outputs are
+    its outputs; otherwise their names begin with it. watch: sees who connects to its topics.
+    first_track_id: no id from it on was given before.
     """
 
     def __init__(
         self,
         node: LifecycleNode,
         topic: str,
-        outputs: str,
-        name: str,
         parameters: Parameters,
+        watch: ConnectionWatch,
         first_track_id: int,
     ) -> None:
-        self.topic = topic
         self.tracker = OnlineTracker(parameters.tracker_settings(), first_track_id)
         self.statistics = Statistics()
+        self.extras: list[Callable[[Percept, Perception], None]] = []
         self._node = node
+        self._topic = topic
+        self._watch = watch
         self._parameters = parameters
         self._limit = RateLimit(parameters.max_rate)
         self._subscription: Any = None
         self._predictor: Predictor | None = None
-        self._reporter = Reporter(self.statistics, name)
-        create = node.create_lifecycle_publisher
-        self._instances = create(InstanceArray, f"{outputs}/instances", 10)
-        self._overlay = create(Image, f"{outputs}/overlay", 1)
-        self._labels = create(Image, f"{outputs}/label_image", 1)
-        self._publishers = (self._instances, self._overlay, self._labels)
+        self._depth: DepthCamera | None = None
+        alone = len(parameters.image_topics) == 1
+        name = f"{node.get_fully_qualified_name()}: {'segmentation' if alone else topic}"
+        self._reporter = Reporter(self.statistics, name.lstrip("/"))
+        self._prefix = "~" if alone else f"~/{topic.lstrip('/')}"
+        self._publishers: list[Any] = []
+        self._instances = self._offer(InstanceArray, "instances", 10)
+        if parameters.depth_topics:
+            self._add(InstancePositionArray, "positions", 10, self._positions)
+        if Detection2DArray is not None:
+            self._add(Detection2DArray, "detections", 10, Perception.to_detections)
+        self._add(Image, "overlay", 1, Perception.to_overlay)
+        self._add(Image, "label_image", 1, Perception.to_label_image)
+
+    def _offer(self, kind: type, name: str, depth: int) -> Any:
+        """A topic for results of this camera."""
+        publisher = self._node.create_lifecycle_publisher(
+            kind, f"{self._prefix}/{name}", depth, event_callbacks=self._watch.publisher_events
+        )
+        self._publishers.append(publisher)
+        return publisher
+
+    def _add(
+        self, kind: type, name: str, depth: int, make: Callable[[Perception, Percept], Any]
+    ) -> None:
+        """A topic whose messages are made only while someone subscribes."""
+        publisher = self._offer(kind, name, depth)
+
+        def publish(percept: Percept, perceive: Perception) -> None:
+            if publisher.get_subscription_count():
+                publisher.publish(make(perceive, percept))
+
+        self.extras.append(publish)
 
     @property
     def parameters(self) -> Parameters:
@@ -76,23 +107,30 @@ class Channel:
     def parameters(self, changed: Parameters) -> None:
         self.tracker.settings = changed.tracker_settings()
         self._limit.rate = changed.max_rate
+        if self._depth is not None:
+            self._depth.tolerance = changed.depth_tolerance
         self._parameters = changed
 
     def subscribe(self, callback: Callable[[ImageMessage], None]) -> None:
         """Let images come in."""
+        wanted = self._parameters
+        reliability = ReliabilityPolicy[wanted.reliability.upper()]
         self._subscription = self._node.create_subscription(
-            CompressedImage if self._parameters.transport == "compressed" else Image,
-            self.topic,
+            CompressedImage if wanted.transport == "compressed" else Image,
+            self._topic,
             callback,
-            QoSProfile(
-                depth=1, reliability=ReliabilityPolicy[self._parameters.reliability.upper()]
-            ),
+            QoSProfile(depth=1, reliability=reliability),
+            event_callbacks=self._watch.subscription_events,
         )
+        if (depth := wanted.depth_of(self._topic)) is not None:
+            self._depth = DepthCamera(self._node, *depth, wanted.depth_tolerance)
 
     def unsubscribe(self) -> None:
         """Let no more images come in."""
         self._node.destroy_subscription(self._subscription)
         self._subscription = None
+        if self._depth is not None:
+            self._depth.close()
 
     def follower(self, predictor: Predictor) -> OnlineTracker | None:
         """The tracker of what this predictor finds, while ids are wanted."""
@@ -127,14 +165,6 @@ class Channel:
         with stage("publish"):
             self._instances.publish(message)
 
-    def publish_pictures(self, percept: Percept, perceive: Perception) -> None:
-        """Send what is made only while someone subscribes."""
-        if self._overlay.get_subscription_count():
-            self._overlay.publish(perceive.to_overlay(percept))
-        if self._labels.get_subscription_count():
-            labels = label_image(percept.instances)
-            self._labels.publish(array_to_image(labels, "mono16", percept.header))
-
     def report(self, now: Time, predictor: Predictor, active: bool) -> DiagnosticStatus:
         """How this camera's images fare, see `Reporter`."""
         facts = {
@@ -145,12 +175,19 @@ class Channel:
         }
         if self._subscription is not None:
             facts["image_publishers"] = str(self._subscription.get_publisher_count())
+        if self._depth is not None:
+            facts |= {name: str(count) for name, count in self._depth.counts.items()}
         return self._reporter.report(now, facts, active)
 
     def destroy(self) -> None:
         """Let the topics go."""
         for publisher in self._publishers:
             self._node.destroy_lifecycle_publisher(publisher)
+
+    def _positions(self, perceive: Perception, percept: Percept) -> InstancePositionArray:
+        assert self._depth is not None
+        class_names = perceive.predictor.class_names
+        return self._depth.positions(percept.instances, percept.header, class_names)
 
     def _is_heard(self) -> bool:
         return any(publisher.get_subscription_count() for publisher in self._publishers)

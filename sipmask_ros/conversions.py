@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
-from sensor_msgs.msg import CompressedImage, Image, RegionOfInterest
+from sensor_msgs.msg import CompressedImage, Image
 
 from sipmask_core.data.rle import checked_rle
 from sipmask_core.errors import InputError
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from std_msgs.msg import Header
 
 MASK_ENCODINGS = ("mono8", "rle")
+MOST_PIXELS = 1 << 27  # of an image whose masks are run lengths: few bytes may stand for any number
 
 
 class Encoding(NamedTuple):
@@ -34,7 +35,7 @@ class Encoding(NamedTuple):
     """
 
     channels: int
-    dtype: type[np.uint8] | type[np.uint16] = np.uint8
+    dtype: type[np.uint8] | type[np.uint16] | type[np.float32] = np.uint8
     code: int | None = None
     multiple: tuple[int, int] = (1, 1)
     rows: float = 1.0
@@ -94,14 +95,17 @@ def image_to_bgr(message: Image) -> NDArray[np.uint8]:
         raise InputError(
             f"The image's encoding is {name!r}; it must be one of {', '.join(ENCODINGS)}."
         )
-    values: Any = _values(message, encoding)
+    values: Any = pixel_values(message, encoding)
     if encoding.dtype is np.uint16:
         values = cv2.convertScaleAbs(values, alpha=255 / 65535)
     return values if encoding.code is None else cv2.cvtColor(values, encoding.code)
 
 
-def _values(message: Image, encoding: Encoding) -> NDArray[Any]:
-    """A view of the message's data: (rows, W) or (rows, W, channels), in native byte order."""
+def pixel_values(message: Image, encoding: Encoding) -> NDArray[Any]:
+    """A view of the message's data: (rows, W) or (rows, W, channels), in native byte order.
+
+    Raises InputError where the message's sizes do not agree.
+    """
     height, width, step = message.height, message.width, message.step
     for side, size, multiple in (
         ("height", height, encoding.multiple[0]),
@@ -225,51 +229,49 @@ def instances_to_message(
     if mask_encoding == "rle":
         masks = [array("B", rle["counts"].encode("ascii")) for rle in instances.to_rle()]
     else:
-        masks = [
-            _bytes(np.multiply(crop.bitmap, 255, dtype=np.uint8)) for crop in instances.mask_crops
-        ]
+        # As bytes, the negative of 1 is 255.
+        masks = [_bytes(np.negative(crop.bitmap.view(np.uint8))) for crop in instances.mask_crops]
+    messages = []
+    for label, score, track_id, track_state, track_age, box, crop, mask in zip(
+        instances.labels.tolist(),
+        instances.scores.tolist(),
+        instances.track_ids.tolist(),
+        instances.track_states.tolist(),
+        instances.track_ages.tolist(),
+        instances.boxes,
+        instances.mask_crops,
+        masks,
+        strict=True,
+    ):
+        message = Instance(
+            class_id=label,
+            class_name=class_names[label],
+            score=score,
+            track_id=track_id,
+            track_state=track_state,
+            track_age=track_age,
+            box=box,
+        )
+        # The constructor would copy the mask once more and make two rectangles.
+        message.mask = mask
+        message.roi.x_offset, message.roi.y_offset = crop.x, crop.y
+        message.roi.height, message.roi.width = crop.bitmap.shape
+        messages.append(message)
     return InstanceArray(
         header=header,
         height=height,
         width=width,
         model=model,
         mask_encoding=mask_encoding,
-        instances=[
-            Instance(
-                class_id=label,
-                class_name=class_names[label],
-                score=score,
-                track_id=track_id,
-                track_state=track_state,
-                track_age=track_age,
-                box=box,
-                roi=RegionOfInterest(
-                    x_offset=crop.x,
-                    y_offset=crop.y,
-                    height=crop.bitmap.shape[0],
-                    width=crop.bitmap.shape[1],
-                ),
-                mask=mask,
-            )
-            for label, score, track_id, track_state, track_age, box, crop, mask in zip(
-                instances.labels.tolist(),
-                instances.scores.tolist(),
-                instances.track_ids.tolist(),
-                instances.track_states.tolist(),
-                instances.track_ages.tolist(),
-                instances.boxes,
-                instances.mask_crops,
-                masks,
-                strict=True,
-            )
-        ],
+        instances=messages,
     )
 
 
 def message_to_instances(message: InstanceArray) -> Instances:
     """The Instances that a sipmask_ros/InstanceArray carries; mask scores equal the scores.
 
-    Raises InputError when a mask does not fit its rectangle or does not decode.
+    Raises InputError when a mask does not fit its rectangle or does not decode, and for run lengths
+    of an image of more than MOST_PIXELS.
     """
     return Instances(
         boxes=np.array([i.box for i in message.instances], np.float32).reshape(-1, 4),
@@ -281,6 +283,12 @@ def message_to_instances(message: InstanceArray) -> Instances:
         track_states=np.array([i.track_state for i in message.instances], np.uint8),
         track_ages=np.array([i.track_age for i in message.instances], np.int64),
     )
+
+
+def type_name(message_class: Any) -> str:
+    """The full name of a message class, such as sensor_msgs/msg/Image."""
+    package, kind, _ = message_class.__module__.split(".")
+    return f"{package}/{kind}/{message_class.__name__}"
 
 
 def _mask_crop(message: InstanceArray, index: int) -> MaskCrop:
@@ -296,6 +304,11 @@ def _mask_crop(message: InstanceArray, index: int) -> MaskCrop:
     if message.mask_encoding == "rle":
         from pycocotools import mask as coco_mask
 
+        if message.height * message.width > MOST_PIXELS:
+            raise InputError(
+                f"{where} is of an image of {message.width} x {message.height} pixels; with rle, at"
+                f" most {MOST_PIXELS} are accepted."
+            )
         size = [message.height, message.width]
         rle = {"size": size, "counts": bytes(instance.mask)}
         mask = coco_mask.decode(checked_rle(rle, (message.height, message.width), where))

@@ -186,6 +186,17 @@ class Parameters(ParameterTable):
                     f" give as many topics in both, or none in {name}."
                 )
 
+    def depth_of(self, image_topic: str) -> tuple[str, str] | None:
+        """The depth topic and the camera_info topic that belong to an image topic, if any."""
+        if not self.depth_topics:
+            return None
+        index = self.image_topics.index(image_topic)
+        depth = self.depth_topics[index]
+        if self.camera_info_topics:
+            return depth, self.camera_info_topics[index]
+        folder, slash, _ = depth.rpartition("/")
+        return depth, f"{folder}{slash}camera_info"
+
     def tracker_settings(self) -> TrackerSettings:
         """The settings of the tracker."""
         return TrackerSettings(

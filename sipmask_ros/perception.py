@@ -11,7 +11,8 @@ from sensor_msgs.msg import CompressedImage, Image
 from sipmask_core.drawing import GREY, draw_instances
 from sipmask_core.errors import InputError
 from sipmask_core.stopwatch import stage
-from sipmask_ros.conversions import array_to_image, instances_to_message, to_bgr
+from sipmask_ros.conversions import array_to_image, instances_to_message, label_image, to_bgr
+from sipmask_ros.vision import instances_to_detections
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -110,6 +111,16 @@ class Perception:
             untracked=GREY if percept.tracked else None,
         )
         return array_to_image(picture, "bgr8", percept.header)
+
+    def to_label_image(self, percept: Percept) -> Image:
+        """Which instance each pixel shows, as it is published."""
+        return array_to_image(label_image(percept.instances), "mono16", percept.header)
+
+    def to_detections(self, percept: Percept) -> Any:
+        """The instances as vision_msgs has them; only where that is installed."""
+        return instances_to_detections(
+            percept.instances, percept.header, self.predictor.class_names
+        )
 
 
 def stamp_nanoseconds(header: Any) -> int:

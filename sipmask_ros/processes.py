@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import random
@@ -13,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import rclpy
 
+from sipmask_core.commands.model_arguments import width_by_height
 from sipmask_ros.recorder import Recorder
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable, Mapping, Sequence
 
     from sipmask_core.interruption import Interruption
@@ -33,20 +34,13 @@ def add_node_arguments(parser: argparse.ArgumentParser) -> None:
     add("--source", default="demo", help="demo (default), a camera, video, folder or stream")
     add(
         "--size",
-        type=_size,
+        type=width_by_height,
         default=(1280, 720),
         metavar="WxH",
-        help="size of the images (1280x720)",
+        help="width and height of the images (1280x720)",
     )
     add("--model", default="", help="model file; by default the one that ships")
     add("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
-
-
-def _size(text: str) -> tuple[int, int]:
-    width, _, height = text.partition("x")
-    if not (width.isdigit() and height.isdigit()):
-        raise argparse.ArgumentTypeError(f"{text} is not WxH, such as 1280x720.")
-    return int(width), int(height)
 
 
 def isolate() -> None:
@@ -58,6 +52,8 @@ def isolate() -> None:
 class NodeProcess:
     """A node in a session of its own, so that the terminal's Ctrl-C reaches only this program.
 
+    It does not outlive this program, even where that is killed; see `tether`.
+
     name: of its module in sipmask_ros. parameters: of the node. environment: variables to add.
     """
 
@@ -67,16 +63,20 @@ class NodeProcess:
         parameters: Mapping[str, Any],
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        command = [sys.executable, "-m", f"sipmask_ros.{name}", "--ros-args"]
+        tether = [sys.executable, "-m", "sipmask_ros.tether"]
+        command = [*tether, f"sipmask_ros.{name}", "--ros-args"]
         for key, value in parameters.items():
             command += ["-p", f"{key}:={json.dumps(value)}"]
         self._process = subprocess.Popen(
             command,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             start_new_session=True,
             env={**os.environ, **(environment or {})},
         )
+        # Out of the reach of `communicate`, which closes it before the node has ended.
+        self._tether, self._process.stdin = self._process.stdin, None
         self._name = name
         self._output: str | None = None
 
@@ -98,6 +98,8 @@ class NodeProcess:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._output, _ = self._process.communicate()
+            assert self._tether is not None
+            self._tether.close()
         return self._output
 
 

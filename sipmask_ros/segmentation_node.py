@@ -22,7 +22,10 @@ from std_srvs.srv import Trigger
 from sipmask_core.errors import InputError
 from sipmask_core.interruption import do_nothing
 from sipmask_ros.channel import Channel
+from sipmask_ros.connections import ConnectionWatch
+from sipmask_ros.label_info import LATCHED, label_info_message
 from sipmask_ros.model_loader import ModelLoader, load_predictor
+from sipmask_ros.msg import LabelInfo
 from sipmask_ros.parameter_table import changed, declare, read, reloaded
 from sipmask_ros.parameters import Parameters
 from sipmask_ros.perception import Perception
@@ -48,8 +51,10 @@ class _Configuration:
 
     parameters: Parameters
     perceive: Perception
+    watch: ConnectionWatch
     channels: list[Channel]
     diagnostics: Any
+    label_info: Any
 
 
 @dataclass(frozen=True)
@@ -121,13 +126,20 @@ class SegmentationNode(LifecycleNode):
             self.get_logger().error(f"The model cannot be used.\n{traceback.format_exc()}")
             return TransitionCallbackReturn.FAILURE
 
+        watch = ConnectionWatch(self, wanted.image_topics)
         self._configuration = _Configuration(
             parameters=wanted,
             perceive=perceive,
-            channels=[self._channel(topic, wanted) for topic in wanted.image_topics],
+            watch=watch,
+            channels=[
+                Channel(self, topic, wanted, watch, self._first_track_id)
+                for topic in wanted.image_topics
+            ],
             diagnostics=self.create_publisher(DiagnosticArray, "/diagnostics", 10),
+            label_info=self.create_publisher(LabelInfo, "~/label_info", LATCHED),
         )
         self._announce()
+        self._publish_label_info()
         return TransitionCallbackReturn.SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -153,7 +165,9 @@ class SegmentationNode(LifecycleNode):
             gone, self._configuration = self._configuration, None
             # No id comes twice while the node lives.
             self._first_track_id = max(channel.tracker.next_id for channel in gone.channels)
+            gone.watch.destroy()
             self.destroy_publisher(gone.diagnostics)
+            self.destroy_publisher(gone.label_info)
             for channel in gone.channels:
                 channel.destroy()
         return TransitionCallbackReturn.SUCCESS
@@ -163,23 +177,25 @@ class SegmentationNode(LifecycleNode):
         self.stop()
         return self.on_cleanup(state)
 
-    def _channel(self, topic: str, wanted: Parameters) -> Channel:
-        alone = len(wanted.image_topics) == 1
-        return Channel(
-            self,
-            topic,
-            outputs="~" if alone else f"~/{topic.lstrip('/')}",
-            name=f"{self.get_fully_qualified_name().lstrip('/')}: "
-            + ("segmentation" if alone else topic),
-            parameters=wanted,
-            first_track_id=self._first_track_id,
-        )
-
     def _announce(self) -> None:
         assert self._configuration is not None
         predictor = self._configuration.perceive.predictor
         self.get_logger().info(
             f"{predictor.model_name} on {predictor.device} in {predictor.precision}."
+        )
+
+    def _publish_label_info(self) -> None:
+        ready = self._configuration
+        assert ready is not None
+        predictor, parameters = ready.perceive.predictor, ready.parameters
+        ready.label_info.publish(
+            label_info_message(
+                self.get_clock().now().to_msg(),
+                predictor.model_name,
+                predictor.class_names,
+                parameters.score_threshold,
+                parameters.classes,
+            )
         )
 
     def _use(self, parameters: Parameters, perceive: Perception) -> None:
@@ -193,6 +209,7 @@ class SegmentationNode(LifecycleNode):
         if self._activity is not None:
             self._activity.segmenter.parameters = parameters
             self._activity.segmenter.perceive = perceive
+        self._publish_label_info()
 
     def _changed(self, changes: Iterable[Parameter]) -> tuple[Parameters, Perception] | None:
         """What changes that count at once lead to. Raises InputError where that is nothing."""

@@ -82,10 +82,11 @@ class Segmenter:
                     arrival.channel.statistics.finish(Outcome.SEGMENTED)
                     published.append((arrival.channel, percept))
             for channel, percept in published:
-                try:
-                    channel.publish_pictures(percept, perceive)
-                except Exception:
-                    self._complain("A picture of the instances could not be published.")
+                for publish in channel.extras:
+                    try:
+                        publish(percept, perceive)
+                    except Exception:
+                        self._complain("A result beside the instances could not be published.")
 
     def _understood(
         self, arrivals: Sequence[Arrival], perceive: Perception

@@ -59,8 +59,8 @@ def write_bag(path: Path) -> None:
     """The same messages on every machine."""
     from rclpy.serialization import serialize_message
 
-    from sipmask_ros.bag_writer import type_name, typestore
-    from sipmask_ros.conversions import instances_to_message
+    from sipmask_ros.bag_writer import typestore
+    from sipmask_ros.conversions import instances_to_message, type_name
 
     annotations = read_videos(VIDEO / "ytvis_schoolgirls.json").frames()
     known = annotations.class_names.index(CLASSES[0])

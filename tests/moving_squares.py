@@ -81,16 +81,12 @@ class SquareSpotter:
         self.interrupt_at = None
 
     def __call__(self, image):
-        return self.postprocess(image, image, image.shape[:2])
+        return self.segment(image, image.shape[:2])
 
     def prepare(self, image):
         return image
 
-    def forward(self, prepared):
-        return prepared
-
-    def postprocess(self, outputs, image, image_size):
-        assert outputs is image
+    def segment(self, image, image_size):
         self.images += 1
         if self.images == self.interrupt_at:
             signal.raise_signal(signal.SIGINT)

@@ -14,6 +14,8 @@ pytest.importorskip("rosbags", reason="rosbags is not installed")
 
 from ament_index_python import get_package_share_directory
 from coco_squares import tiny_model
+from full_disk import SAYS, full_disk
+from geometry_msgs.msg import Point
 from rclpy.serialization import deserialize_message, serialize_message
 from recordings import (
     CAMERA,
@@ -34,16 +36,22 @@ from recordings import (
 from rosbags.rosbag2 import CompressionMode, Reader, Writer
 from scripted_node import ScriptedPredictor, expected
 from sensor_msgs.msg import Image
-from sipmask_ros.msg import InstanceArray
+from sipmask_ros.msg import InstanceArray, InstancePosition, InstancePositionArray
 from std_msgs.msg import Header, String
 
 import sipmask_core as sm
 from sipmask_core.cli import main
 from sipmask_core.errors import InputError
 from sipmask_ros.bag import Task, evaluate, format_report
-from sipmask_ros.bag_writer import BagWriter, type_name, typestore
+from sipmask_ros.bag_reader import Bag
+from sipmask_ros.bag_writer import BagWriter, typestore
 from sipmask_ros.channel import Channel
-from sipmask_ros.conversions import array_to_image, instances_to_message, message_to_instances
+from sipmask_ros.conversions import (
+    array_to_image,
+    instances_to_message,
+    message_to_instances,
+    type_name,
+)
 from sipmask_ros.parameters import Parameters
 from sipmask_ros.perception import Perception
 from sipmask_ros.segmenter import Segmenter
@@ -70,13 +78,30 @@ def recording(tmp_path):
 
 
 def test_types_have_the_hashes_that_rosidl_gives_them():
-    for name in ("Instance", "InstanceArray"):
+    for name in (
+        "Instance",
+        "InstanceArray",
+        "InstancePosition",
+        "InstancePositionArray",
+        "LabelInfo",
+    ):
         file = Path(get_package_share_directory("sipmask_ros"), "msg", f"{name}.json")
         hashes = {
             h["type_name"]: h["hash_string"] for h in json.loads(file.read_text())["type_hashes"]
         }
         full_name = f"sipmask_ros/msg/{name}"
         assert typestore().hash_rihs01(full_name) == hashes[full_name]
+
+
+def test_recorded_positions_can_be_read():
+    place = InstancePosition(class_name="cup", valid=True, position=Point(x=0.1, y=-0.2, z=1.5))
+    message = InstancePositionArray(header=header(3), positions=[place, InstancePosition()])
+    name = type_name(InstancePositionArray)
+    read = typestore().deserialize_cdr(serialize_message(message), name)
+    assert read.header.stamp.nanosec == header(3).stamp.nanosec
+    assert [one.valid for one in read.positions] == [True, False]
+    point = read.positions[0].position
+    assert (point.x, point.y, point.z) == (0.1, -0.2, 1.5)
 
 
 @pytest.mark.parametrize("make", [raw, compressed])
@@ -134,10 +159,14 @@ def test_what_the_node_publishes_and_what_the_bag_gets_are_equal(recording, tmp_
     node = SimpleNamespace(
         get_logger=lambda: log,
         context=SimpleNamespace(ok=lambda: True),
-        create_lifecycle_publisher=lambda _, name, __: published.setdefault(name, Publisher()),
+        get_fully_qualified_name=lambda: "/node",
+        create_lifecycle_publisher=lambda _, name, *__, **___: published.setdefault(
+            name, Publisher()
+        ),
     )
+    watch = SimpleNamespace(publisher_events=None)
     segmenter = Segmenter(node, Perception(ScriptedPredictor()), Parameters())
-    channel = Channel(node, "image", "~", "test", Parameters(), first_track_id=0)
+    channel = Channel(node, "image", Parameters(), watch, first_track_id=0)
     channel.age = lambda header: None  # no clock in this test
     for index in range(12):
         segmenter.on_image(channel, raw(index))
@@ -313,6 +342,32 @@ def test_a_bag_in_which_work_failed_leaves_nothing(tmp_path):
     with pytest.raises(ZeroDivisionError), BagWriter(tmp_path / "bag") as writer:
         writer.write("/chatter", 1, String(data="a"))
         raise ZeroDivisionError
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("text", ["[" * 5000, "a: &a [*a]", "!!python/name:os.system"])
+def test_metadata_of_no_sense_are_done_without(tmp_path, text):
+    folder = write(tmp_path / "drive", {CAMERA: raw})
+    (folder / "metadata.yaml").write_text(text)
+    bag = Bag(folder)
+    assert len(list(bag.messages([CAMERA]))) == 12 and bag.damage == []
+
+
+def test_without_room_on_the_disk_an_evaluation_ends_with_a_sentence(recording, tmp_path):
+    with full_disk(1000), pytest.raises(InputError, match=f"Cannot write .*seen/bag: {SAYS}"):
+        look(recording, tmp_path / "seen")
+    assert not list((tmp_path / "seen").iterdir())
+
+
+@pytest.mark.parametrize("room", [0, 2000])
+def test_a_bag_without_room_on_the_disk_is_named_and_leaves_nothing(tmp_path, room):
+    with (
+        pytest.raises(InputError, match=f"Cannot write {tmp_path / 'bag'}: {SAYS}"),
+        full_disk(room),
+        BagWriter(tmp_path / "bag") as writer,
+    ):
+        for number in range(20):
+            writer.write("/camera", number, raw(0))
     assert list(tmp_path.iterdir()) == []
 
 

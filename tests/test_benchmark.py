@@ -30,7 +30,7 @@ CPU = torch.device("cpu")
 def record(tmp_path_factory: pytest.TempPathFactory) -> dict:
     folder = tmp_path_factory.mktemp("benchmark")
     out, chart = folder / "bench.json", folder / "bench.png"
-    command = ["benchmark", "--preset", "shipped,sipmask_r18_lite", "--size", "64x96"]
+    command = ["benchmark", "--preset", "shipped,sipmask_r18_lite", "--size", "96x64"]
     options = ["--runs", "2", "--warmup", "1", "--batch", "1,2", "--no-rivals"]
     places = ["--device", "cpu", "--instances", "5", "--json", str(out), "--plot", str(chart)]
     with pytest.MonkeyPatch.context() as patch:
@@ -51,7 +51,7 @@ def test_ctrl_c_keeps_the_models_that_are_done(
 
     monkeypatch.setattr(models, "benchmark_model", benchmark_model)
     out = tmp_path / "bench.json"
-    assert cli.main(["benchmark", "--device", "cpu", "--size", "64x96", "--json", str(out)]) == 130
+    assert cli.main(["benchmark", "--device", "cpu", "--size", "96x64", "--json", str(out)]) == 130
     assert [m["name"] for m in json.loads(out.read_text())["models"]] == ["shipped"]
     out.unlink()
     command = ["benchmark", "--device", "cpu", "--preset", "sipmask_r18_lite", "--json", str(out)]

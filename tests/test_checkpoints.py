@@ -7,18 +7,17 @@ import json
 import os
 import pickle
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 import sipmask_core as sm
+from sipmask_core import checkpoints
 from sipmask_core.benchmark_keys import to_benchmark_key
 from sipmask_core.checkpoints import checkpoint_preset, transfer_weights
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from sipmask_core.presets import preset_to_json
 
 OFFICIAL_NAME = "sipmask_r50_caffe_fpn_ssd_6x"
 BENCHMARK_NAME = "benchmark_sipmask_R_50_FPN_1x"
@@ -195,6 +194,90 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         sm.load_model(tmp_path / "nowhere.pth")
 
 
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_what_is_no_file_is_one_sentence(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / f"folder{suffix}").mkdir()
+    with pytest.raises(sm.InputError, match=rf"folder{suffix}' is a folder; a checkpoint file is"):
+        sm.load_model(tmp_path / f"folder{suffix}")
+    (tmp_path / f"link{suffix}").symlink_to(tmp_path / "gone")
+    os.mkfifo(tmp_path / f"pipe{suffix}")
+    for name in (f"link{suffix}", f"pipe{suffix}"):
+        with pytest.raises(sm.InputError, match=f"There is no checkpoint file .*{name}"):
+            sm.load_model(tmp_path / name)
+    with pytest.raises(sm.InputError, match="cannot be read: File name too long"):
+        sm.load_model(tmp_path / ("x" * 300 + suffix))
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_a_file_that_the_system_cannot_read_is_one_sentence(tmp_path: Path, suffix: str) -> None:
+    if not Path("/proc/self/mem").exists():
+        pytest.skip("no /proc")
+    path = tmp_path / f"m{suffix}"
+    path.symlink_to("/proc/self/mem")  # even root gets an error from its first byte
+    with pytest.raises(sm.InputError, match=rf"m{suffix}' cannot be read: Input/output error\."):
+        sm.load_model(path)
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_a_file_that_goes_away_once_it_was_seen_is_one_sentence(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sipmask_core.checkpoints.require_file", lambda *_: None)
+    with pytest.raises(
+        sm.InputError, match=f"m{suffix}' cannot be read: No such file or directory"
+    ):
+        sm.load_model(tmp_path / f"m{suffix}")
+
+
+def test_a_file_that_is_replaced_while_it_is_read_does_no_harm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `cp` does it: the same file, emptied first. What was mapped of it would be gone."""
+    model = _small()
+    path = tmp_path / "m.safetensors"
+    sm.save_checkpoint(model, path)
+    before = checkpoints.deserialize
+
+    def deserialize(content: bytes) -> dict[str, torch.Tensor]:
+        state = before(content)
+        os.truncate(path, 100)
+        return state
+
+    monkeypatch.setattr(checkpoints, "deserialize", deserialize)
+    assert _same_weights(sm.load_model(path), model)
+    with pytest.raises(sm.InputError, match=r"m\.safetensors' is not a readable safetensors file"):
+        sm.load_model(path)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        (2**63).to_bytes(8, "little") + b"{}",
+        (10**8).to_bytes(8, "little") + b"{}",
+        (100_000).to_bytes(8, "little") + b"[" * 100_000,
+        (10).to_bytes(8, "little") + b"\xff" * 10,
+        b"\0" * 100,
+        b"short",
+    ],
+    ids=["absurd length", "too long", "deep", "no text", "zeros", "short"],
+)
+def test_a_header_of_no_sense_is_refused(tmp_path: Path, header: bytes) -> None:
+    (tmp_path / "m.safetensors").write_bytes(header)
+    with pytest.raises(sm.InputError, match=r"m\.safetensors' is not a readable") as error:
+        sm.load_model(tmp_path / "m.safetensors")
+    assert "\n" not in str(error.value)
+
+
+def test_class_names_nested_beyond_measure_are_refused(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    sm.save_checkpoint(_small(), tmp_path / "m.safetensors")
+    state = load_file(tmp_path / "m.safetensors")
+    save_file(state, tmp_path / "n.safetensors", metadata={"class_names": "[" * 100_000})
+    with pytest.raises(sm.InputError, match="no JSON list of strings as class_names"):
+        sm.load_checkpoint(_small(), tmp_path / "n.safetensors")
+
+
 def test_convert_keeps_names_and_provenance(tmp_path: Path) -> None:
     model = sm.build_model(OFFICIAL_NAME, num_classes=2)
     file = _mmdetection_file(tmp_path / "old.pth", model.state_dict())
@@ -350,3 +433,49 @@ def test_a_video_model_starts_from_an_image_model(tmp_path: Path) -> None:
     transfer = transfer_weights(model, tmp_path / "image.safetensors", remake_heads=True)
     assert transfer.fresh and all("track" in key for key in transfer.fresh)
     assert {key.split(".")[1] for key in transfer.left_out} == {"cls_convs", "reg_convs"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"channels": 32_000_000}, "does not fit preset"),
+        ({"channels": "64"}, "has channels '64'; expected is the like of 96|cannot be read"),
+        ({"tower_convs": 10**9}, "it must be between 0 and 16"),
+        ({"candidates_per_level": -1}, "has candidates_per_level -1"),
+        ({"stage_widths": [10**12, 32, 32, 32]}, "No network is like the preset"),
+        ({"stage_widths": [64]}, "has stage_widths"),
+        ({"mean": [0, 0, float("nan")]}, "has mean"),
+        ({"std": [1.0, 0.0, 1.0]}, "has std .* it must be > 0"),
+        (
+            {"resize": {"height": 10**6, "width": 4}},
+            "has height 1000000; expected are 1 to",
+        ),
+        ({"iou_unit": "metre"}, "it must be stride or pixel"),
+    ],
+)
+def test_a_preset_record_of_no_sense_is_refused_before_memory_is_taken(
+    tmp_path: Path, changes: dict[str, object], complaint: str
+) -> None:
+    model = _small()
+    sm.save_checkpoint(model, tmp_path / "good.safetensors")
+    state = load_file(tmp_path / "good.safetensors")
+    record = {**json.loads(preset_to_json(model.preset)), **changes}
+    save_file(state, tmp_path / "m.safetensors", {"preset": json.dumps(record)})
+    with pytest.raises(sm.InputError, match=complaint):
+        sm.load_model(tmp_path / "m.safetensors")
+
+
+@pytest.mark.parametrize("shape", [(), (0, 96, 3, 3), (10**9, 1, 1, 1)])
+def test_a_class_branch_of_another_shape_is_no_checkpoint(
+    tmp_path: Path, shape: tuple[int, ...]
+) -> None:
+    weights = torch.zeros(1).expand(shape) if shape else torch.zeros(())  # no memory
+    torch.save({"bbox_head.fcos_cls.weight": weights}, tmp_path / "m.pth")
+    with pytest.raises(sm.InputError, match=r"it has no .* of 1 to 65536 classes"):
+        sm.load_model(tmp_path / "m.pth")
+
+
+def test_a_pickle_that_ends_badly_is_not_readable(tmp_path: Path) -> None:
+    (tmp_path / "m.pth").write_bytes(b"Q.")  # takes from an empty stack
+    with pytest.raises(sm.InputError, match="not a readable torch checkpoint"):
+        sm.load_model(tmp_path / "m.pth")

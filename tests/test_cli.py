@@ -88,3 +88,26 @@ def test_convert_refuses_an_empty_list_of_names(tmp_path, capsys):
     command = ["convert", "old.pth", "new.safetensors", "--class-names"]
     assert cli.main([*command, str(tmp_path / "names.txt")]) == 2
     assert "one class name a line" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (
+            sm.PredictionError("The network's outputs are not finite."),
+            "sipmask: The network's outputs are not finite.",
+        ),
+        (
+            RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB.\nMore of it."),
+            "sipmask: memory ran out. CUDA out of memory. Tried to allocate 20.00 GiB.",
+        ),
+        (MemoryError(), "sipmask: memory ran out."),
+    ],
+)
+def test_what_cannot_be_computed_here_is_one_sentence(monkeypatch, capsys, error, sentence):
+    def run(args):
+        raise error
+
+    monkeypatch.setattr("sipmask_core.commands.presets.run", run)
+    assert cli.main(["presets"]) == 1
+    assert capsys.readouterr().err == sentence + "\n"

@@ -345,3 +345,10 @@ def test_a_mask_that_does_not_fit_is_refused_and_named(encoding, damage, named):
         message_to_instances(sent)
     assert named in str(refused.value)
     assert "instances[0]" in str(refused.value)
+
+
+def test_run_lengths_of_an_image_beyond_any_camera_are_refused_before_memory_is_taken():
+    sent = instances_to_message(some_instances(), HEADER, ("person", "dog"), "tiny", "rle")
+    sent.height, sent.width = 2**17, 2**16
+    with pytest.raises(InputError, match=r"65536 x 131072 pixels; .* at most"):
+        message_to_instances(sent)

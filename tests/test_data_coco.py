@@ -79,6 +79,14 @@ BROKEN = {
     "a text box": (document(bbox="1234"), r"\.bbox is '1234'"),
     "an odd polygon": (document(segmentation=[[1, 2, 3, 4, 5, 6, 7]]), r"\.segmentation is "),
     "a line": (document(segmentation=[[1, 2, 3, 4]]), "three or more points"),
+    "a corner far away": (
+        document(segmentation=[[1, 2, 3, 4, 5, 1e9]]),
+        r"\.segmentation is .* no further beyond the image than it is wide \(80\) and high \(60\)",
+    ),
+    "an image too large": (
+        {**document(), "images": [{"id": 1, "file_name": "a", "height": 60, "width": 2**16}]},
+        r"images\[id=1\]\.height and width are 60 and 65536, expected at most 65535",
+    ),
     "no shape": (document(segmentation=[]), "expected polygons or an RLE"),
     "an RLE of another size": (
         document(segmentation={"size": [80, 60], "counts": [4800]}),

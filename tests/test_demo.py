@@ -149,6 +149,21 @@ def test_ctrl_c_keeps_what_was_recorded_and_leaves_no_process(start, tmp_path, m
     assert report["adds_up"] is True
 
 
+def test_the_nodes_end_with_a_demo_that_is_killed(start, model):
+    process = start("--seconds", "300")
+    wait_for(process, "Recording")
+    nodes = [
+        pid for pid in processes_with("-m sipmask_ros.tether") if parent_of(pid) == process.pid
+    ]
+    assert len(nodes) == 2
+    process.end()
+    end = time.monotonic() + PATIENCE
+    while any(Path(f"/proc/{pid}/exe").exists() for pid in nodes):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    assert processes_with(model) == {}
+
+
 def test_ctrl_c_before_the_first_frame_leaves_nothing(start, tmp_path, model):
     process = start()
     wait_for(process, "Starting")

@@ -156,15 +156,15 @@ def test_results_and_images_together_are_scored_and_drawn_without_a_model(tmp_pa
 def stop_at(monkeypatch, number, error):
     """Let the fake model fail at its n-th image; the first call is the warm-up."""
     calls = []
-    see = FakePredictor.postprocess
+    see = FakePredictor.segment
 
-    def postprocess(self, *arguments):
+    def segment(self, *arguments):
         calls.append(arguments)
         if len(calls) == number + 1:
             raise error
         return see(self, *arguments)
 
-    monkeypatch.setattr(FakePredictor, "postprocess", postprocess)
+    monkeypatch.setattr(FakePredictor, "segment", segment)
 
 
 @pytest.mark.usefixtures("fake_model")

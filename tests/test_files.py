@@ -1,4 +1,5 @@
 import json
+import shutil
 import zipfile
 
 import cv2
@@ -6,7 +7,14 @@ import numpy as np
 import pytest
 
 from sipmask_core.errors import InputError
-from sipmask_core.files import atomic_path, require_writable, write_image, write_json, write_zip
+from sipmask_core.files import (
+    atomic_path,
+    pending_path,
+    require_writable,
+    write_image,
+    write_json,
+    write_zip,
+)
 
 
 def test_the_file_appears_when_the_block_ends(tmp_path):
@@ -43,6 +51,24 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
     (tmp_path / "taken").write_text("")
     with pytest.raises(InputError, match="Cannot make the folder"):
         write_json(tmp_path / "taken" / "result.json", {})
+
+
+def test_a_folder_that_is_removed_meanwhile_is_named(tmp_path):
+    path = tmp_path / "new" / "result.txt"
+    with (
+        pytest.raises(InputError, match=r"result\.txt: its folder was removed"),
+        atomic_path(path) as temporary,
+    ):
+        temporary.write_text("whole")
+        shutil.rmtree(path.parent)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_of_the_work_is_not_taken_for_one_of_the_file(tmp_path):
+    with pytest.raises(BrokenPipeError), pending_path(tmp_path / "result.txt") as temporary:
+        temporary.write_text("half")
+        raise BrokenPipeError
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_json_reads_back(tmp_path):

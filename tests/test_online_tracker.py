@@ -75,6 +75,14 @@ def test_a_track_is_new_then_confirmed_and_ages_by_frames() -> None:
     assert [int(frame.track_ages[0]) for frame in frames] == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.filterwarnings("ignore:invalid value encountered")
+def test_a_box_that_is_infinite_has_no_track_to_go_on() -> None:
+    online = tracker()
+    found = seen(Thing(10), Thing(200))
+    found.boxes[1] = (200, 50, np.inf, np.inf)
+    assert follow(online, found, found) == [[0, 1], [0, 2]]
+
+
 def test_with_confirm_after_1_a_track_is_confirmed_at_once() -> None:
     found = tracker(confirm_after=1).update(seen(Thing(10)))
     assert found.track_states.tolist() == [TrackState.CONFIRMED]

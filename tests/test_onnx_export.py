@@ -66,7 +66,7 @@ def fixed(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     )
     folder = tmp_path_factory.mktemp("fixed")
     weights, path, report = (folder / n for n in ("m.safetensors", "m.onnx", "m.json"))
-    command = ["export", "--checkpoint", weights, "--size", "256x320", "--output", path]
+    command = ["export", "--checkpoint", weights, "--size", "320x256", "--output", path]
     printed = io.StringIO()
     with pytest.MonkeyPatch.context() as monkeypatch, redirect_stdout(printed):
         model = _shallow(preset, monkeypatch)
@@ -179,7 +179,7 @@ def test_a_fixed_size_letterboxes_or_stretches(monkeypatch: pytest.MonkeyPatch) 
         before = model.preset
         assert onnx_export.with_input_size(model, (384, 640)).preset.resize == rule
         assert model.preset == before
-    with pytest.raises(sm.InputError, match=r"input size is 384x650; .*multiples of 32"):
+    with pytest.raises(sm.InputError, match=r"input size is 650x384; .*multiples of 32"):
         onnx_export.with_input_size(model, (384, 650))
 
 

@@ -65,8 +65,8 @@ def test_results_of_another_making_are_refused_with_what_differs(target):
     path = interrupted_run(target, {1: RESULTS})
     before = path.read_bytes()
     changed = {**MADE_BY, "score_threshold": 0.3, "tracker": "online"}
-    with pytest.raises(InputError) as caught:
-        PartialResults(target, changed)
+    with pytest.raises(InputError) as caught, PartialResults(target, changed):
+        pass
     message = str(caught.value)
     assert str(path) in message and "--restart" in message
     assert 'score_threshold was 0.05 and is 0.3; tracker was not given and is "online"' in message
@@ -88,8 +88,11 @@ def test_a_file_of_another_kind_is_left_alone(target, content):
     target.parent.mkdir()
     path = target.with_name("results.json.partial")
     path.write_text(content)
-    with pytest.raises(InputError, match="not what an interrupted evaluation leaves"):
-        PartialResults(target, MADE_BY)
+    with (
+        pytest.raises(InputError, match="not what an interrupted evaluation leaves"),
+        PartialResults(target, MADE_BY),
+    ):
+        pass
     assert path.read_text() == content
 
 
@@ -102,5 +105,8 @@ def test_nothing_stays_once_it_is_removed(target):
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=r"Cannot write .*results\.json\.partial"):
-        PartialResults(tmp_path / "file" / "results.json", MADE_BY)
+    with (
+        pytest.raises(InputError, match=r"Cannot make the folder .*file: File exists"),
+        PartialResults(tmp_path / "file" / "results.json", MADE_BY),
+    ):
+        pass

@@ -36,7 +36,7 @@ def test_a_folder_gives_overlays_and_coco_json(photos, tmp_path, capsys):
     assert sorted(path.name for path in out.iterdir()) == ["000042.png", "dark.png", "r.json"]
     drawn = cv2.imread(str(out / "000042.png"))
     assert not np.array_equal(drawn[28, 25], (255, 255, 255))
-    assert "Segmented 2 images: 1 instances, 0 unreadable" in capsys.readouterr().out
+    assert "Segmented 2 images: 1 instances, 0 failures" in capsys.readouterr().out
 
     coco = COCO(str(out / "r.json"))
     (annotation,) = coco.loadAnns(coco.getAnnIds())
@@ -91,7 +91,7 @@ def test_a_corrupt_image_is_named_skipped_and_counted(photos, tmp_path, capsys):
     assert main(["predict", str(photos), "--output", str(tmp_path / "seen")]) == 1
     captured = capsys.readouterr()
     assert "broken.jpg is not a readable image" in captured.err
-    assert "Segmented 2 images" in captured.out and "1 unreadable" in captured.out
+    assert "Segmented 2 images" in captured.out and "1 failures" in captured.out
 
 
 def test_an_unreadable_video_does_not_stop_the_rest(photos, tmp_path, capsys):
@@ -159,9 +159,32 @@ def test_interrupted_work_is_kept(photos, tmp_path, monkeypatch, capsys):
 
 def test_a_failing_predictor_leaves_no_json(photos, tmp_path, monkeypatch):
     def fail(self, image):
-        raise RuntimeError("out of memory")
+        raise RuntimeError("a mistake in the code")
 
     monkeypatch.setattr(BrightSpotPredictor, "__call__", fail)
     with pytest.raises(RuntimeError):
         main(["predict", str(photos), "--no-overlay", "--json", str(tmp_path / "r.json")])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["photos"]
+
+
+def test_an_image_that_cannot_be_segmented_is_named_and_the_others_are_kept(
+    photos, tmp_path, predictor, capsys
+):
+    predictor.fails_at = 1
+    out = tmp_path / "seen"
+    assert main(["predict", str(photos), "--output", str(out), "--json", str(out / "r.json")]) == 1
+    captured = capsys.readouterr()
+    assert "sipmask: 000042.png: There is too little memory.\n" in captured.err
+    assert "Segmented 1 images: 0 instances, 1 failures" in captured.out
+    assert sorted(path.name for path in out.iterdir()) == ["dark.png", "r.json"]
+
+
+def test_of_a_video_the_frames_before_a_failure_are_kept(tmp_path, predictor, capsys):
+    with VideoWriter(tmp_path / "clip.mp4", 20) as video:
+        for _ in range(5):
+            video.write(spot_image())
+    predictor.fails_at = 4
+    assert main(["predict", str(tmp_path / "clip.mp4"), "--output", str(tmp_path / "seen")]) == 1
+    assert "sipmask: clip.mp4:3: There is too little memory.\n" in capsys.readouterr().err
+    with Frames(tmp_path / "seen" / "clip.mp4") as frames:
+        assert len(list(frames)) == 3

@@ -38,7 +38,7 @@ def test_a_video_gives_video_timeline_results_and_report(clip, tmp_path, capsys)
         "report.json",
         "results.json",
     ]
-    assert "Tracked 14 frames: 1 tracks, 0 unreadable" in capsys.readouterr().out
+    assert "Tracked 14 frames: 1 tracks, 0 failures" in capsys.readouterr().out
     with Frames(out / "clip.mp4") as frames:
         assert frames.fps == 20 and len(list(frames)) == 14
     assert min(cv2.imread(str(out / "clip_timeline.png")).shape[:2]) > 100
@@ -91,7 +91,7 @@ def test_an_object_in_a_folder_of_frames_is_followed_and_a_broken_frame_is_named
     assert main([*command, "--json", str(out / "report.json")]) == 1
     captured = capsys.readouterr()
     assert "3.png is not a readable image" in captured.err
-    assert "Tracked 5 frames: 1 tracks, 1 unreadable" in captured.out
+    assert "Tracked 5 frames: 1 tracks, 1 failures" in captured.out
     assert json.loads((out / "report.json").read_text())["fps"] == 5
 
 
@@ -140,7 +140,7 @@ def test_interrupted_work_is_kept(clip, tmp_path, monkeypatch, capsys):
 
 def test_a_failing_predictor_leaves_nothing(clip, tmp_path, monkeypatch):
     def fail(self, image):
-        raise RuntimeError("out of memory")
+        raise RuntimeError("a mistake in the code")
 
     monkeypatch.setattr(BrightSpotPredictor, "__call__", fail)
     out = tmp_path / "tracked"
@@ -166,3 +166,14 @@ def test_wrong_usage_is_one_sentence(clip, tmp_path, capsys, options, sentence):
     error = capsys.readouterr().err
     assert status == 2 and sentence in error and error.count("sipmask:") == 1
     assert not (tmp_path / "out" / "clip.mp4").exists()
+
+
+def test_what_was_tracked_before_a_failure_is_kept(clip, tmp_path, predictor, capsys):
+    predictor.fails_at = 5
+    out = tmp_path / "tracked"
+    report = out / "report.json"
+    assert main(["track", str(clip), "--output", str(out), "--json", str(report)]) == 1
+    assert "sipmask: clip.mp4:4: There is too little memory.\n" in capsys.readouterr().err
+    assert json.loads(report.read_text())["frames"] == 4
+    with Frames(out / "clip.mp4") as frames:
+        assert len(list(frames)) == 4

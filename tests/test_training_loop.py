@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from coco_squares import tiny_model, tiny_preset, tiny_recipe, write_squares
+from full_disk import SAYS, full_disk
 from moving_squares import write_videos
 
 import sipmask_core as sm
@@ -385,17 +386,12 @@ def test_a_loss_that_is_not_finite_names_step_and_term_and_keeps_the_checkpoint(
     assert all(v.isfinite().all() for v in kept["model"].values())
 
 
-def test_a_checkpoint_that_cannot_be_written_leaves_the_last_one(dataset, tmp_path, monkeypatch):
+def test_a_checkpoint_that_cannot_be_written_leaves_the_last_one(dataset, tmp_path):
     trainer = make_trainer(dataset, tmp_path)
     trainer.save()
     before = (tmp_path / "last.pth").read_bytes()
 
-    def disk_full(state, path):
-        path.write_bytes(b"half a checkpoint")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(torch, "save", disk_full)
-    with pytest.raises(InputError, match=r"last\.pth: No space left"):
+    with full_disk(1000), pytest.raises(InputError, match=rf"last\.pth: {SAYS}"):
         trainer.save()
     assert (tmp_path / "last.pth").read_bytes() == before
     assert [p.name for p in tmp_path.glob("*last*")] + [p.name for p in tmp_path.glob(".*")] == [

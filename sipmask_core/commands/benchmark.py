@@ -22,7 +22,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sipmask_core.commands.model_arguments import WEIGHTS, add_model_arguments, height_by_width
+from sipmask_core.commands.model_arguments import WEIGHTS, add_model_arguments, width_by_height
 from sipmask_core.errors import InputError
 
 if TYPE_CHECKING:
@@ -45,10 +45,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="PATH",
         help="image or folder of images; by default photographs that come with scikit-image and"
-        " matplotlib, scaled to 720x1280",
+        " matplotlib, scaled to 1280x720",
     )
     parser.add_argument(
-        "--size", type=height_by_width, metavar="HxW", help="scale and cut the images to this"
+        "--size",
+        type=width_by_height,
+        metavar="WxH",
+        help="scale and cut the images to this width and height",
     )
     parser.add_argument(
         "--instances",
@@ -108,7 +111,8 @@ def run(args: argparse.Namespace) -> int:
         if place is not None:
             require_writable(place)
     device = choose_device(args.device)
-    photos = images_at(args.images, args.size) if args.images else standard_images(args.size)
+    size = args.size and args.size[::-1]  # (H, W)
+    photos = images_at(args.images, size) if args.images else standard_images(size)
     settings = Settings(
         device=args.device,
         precision=args.precision,

@@ -13,7 +13,7 @@ Needs onnx, onnxscript and onnxruntime: pip install 'sipmask-core[onnx]'
 examples:
   sipmask export --output people.onnx --image street.jpg
   sipmask export --checkpoint SipMask_r50.pth --preset sipmask_r50_caffe_fpn_gn_1x \\
-      --size 736x1280 --output r50.onnx
+      --size 1280x736 --output r50.onnx
   sipmask predict photo.jpg --output seen/ --checkpoint people.onnx
 """
 
@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING
 
 from sipmask_core.commands.model_arguments import (
     add_checkpoint_arguments,
-    height_by_width,
     weights_file,
+    width_by_height,
 )
 from sipmask_core.errors import InputError
 
@@ -47,9 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--size",
-        type=height_by_width,
-        metavar="HxW",
-        help="fix the network's input; images are resized and padded to it",
+        type=width_by_height,
+        metavar="WxH",
+        help="fix the network's input to this width and height; images are resized and padded",
     )
     parser.add_argument("--image", metavar="FILE", help="the picture for the comparison")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the comparison there")
@@ -70,7 +70,8 @@ def run(args: argparse.Namespace) -> int:
     weights = weights_file(args)
     model = sm.load_model(weights, args.preset)
     if args.size:
-        model = with_input_size(model, args.size)
+        width, height = args.size
+        model = with_input_size(model, (height, width))
     for target in filter(None, (args.output, args.json)):
         require_writable(target)
     print(f"Exporting {model.preset.name}; large networks take minutes ...", flush=True)

@@ -106,13 +106,13 @@ def ran_with(predictor: Predictor) -> dict[str, Any]:
     }
 
 
-def height_by_width(text: str) -> tuple[int, int]:
-    """Read HxW; argparse names the option when this raises ValueError."""
-    height, width = (int(part) for part in text.lower().split("x"))
-    if min(height, width) < 1:
+def width_by_height(text: str) -> tuple[int, int]:
+    """Read WxH; argparse names the option when this raises ValueError."""
+    width, height = (int(part) for part in text.lower().split("x"))
+    if min(width, height) < 1:
         raise ValueError
-    return height, width
+    return width, height
 
 
-# argparse shows this name in "invalid HxW value: '12'".
-height_by_width.__name__ = "HxW"
+# argparse shows this name in "invalid WxH (such as 1280x720) value: '12'".
+width_by_height.__name__ = "WxH (such as 1280x720)"

@@ -1,7 +1,8 @@
 """Segment images, folders of images, videos, cameras or streams.
 
 Writes a picture or video with the masks drawn in for each input, and with --json the results in
-COCO format. Files that cannot be read are named, skipped and counted, and the exit status is 1.
+COCO format. Files that cannot be read or segmented are named, skipped and counted, and the exit
+status is 1; of a video, the frames before the one that failed are kept.
 Ctrl-C stops after the current picture and keeps what is done.
 
 examples:
@@ -25,7 +26,7 @@ from sipmask_core.commands.model_arguments import (
     model_files,
     ran_with,
 )
-from sipmask_core.errors import InputError
+from sipmask_core.errors import InputError, PredictionError
 
 if TYPE_CHECKING:
     import argparse
@@ -93,7 +94,14 @@ def run(args: argparse.Namespace) -> int:
             with frames, ExitStack() as output:
                 draw = output.enter_context(overlays.of(frames)) if overlays else None
                 for frame in frames:
-                    instances = predictor(frame.image)
+                    try:
+                        instances = predictor(frame.image)
+                    except PredictionError as error:
+                        failures.append(f"{frame.name}: {error}")
+                        bar.update()
+                        if frames.is_video:
+                            break  # its next frames are of the same size
+                        continue
                     if results:
                         results.add(frame.name, instances)
                     if draw:
@@ -113,7 +121,7 @@ def run(args: argparse.Namespace) -> int:
     written = [str(place) for place in (args.output if overlays else None, args.json) if place]
     print(
         f"{'Interrupted after' if interruption.requested else 'Segmented'} {images} images: "
-        f"{found} instances, {len(failures)} unreadable. Written: {', '.join(written)}"
+        f"{found} instances, {len(failures)} failures. Written: {', '.join(written)}"
     )
     if interruption.requested:
         return 130

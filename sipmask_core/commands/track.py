@@ -2,7 +2,7 @@
 
 Writes into the output folder a video with masks in colours that stay with the id, each with the
 trail of where it was, and a plot of when each track was seen. Ctrl-C stops after the current frame
-and keeps what is done.
+and keeps what is done; so does a frame for which memory runs out, with exit status 1.
 
 --save-results has an entry per track, with a mask or null for each frame that could be read, as
 YouTube-VIS's server takes them; --coco one per object and frame, with track_id, in a file that
@@ -29,7 +29,7 @@ from sipmask_core.commands.model_arguments import (
     model_files,
     ran_with,
 )
-from sipmask_core.errors import InputError
+from sipmask_core.errors import InputError, PredictionError
 
 if TYPE_CHECKING:
     import argparse
@@ -118,10 +118,15 @@ def run(args: argparse.Namespace) -> int:
         if args.coco:
             coco = stack.enter_context(ResultsFile(args.coco, predictor.class_names))
         bar = stack.enter_context(tqdm(total=frames.count, unit="frame", disable=None))
+        failures = []
         for frame in frames:
             # A camera does not wait for the model, whatever rate it says.
             seconds = monotonic() if frames.is_live else frame.index / fps
-            instances = tracker.update(predictor(frame.image), seconds)
+            try:
+                instances = tracker.update(predictor(frame.image), seconds)
+            except PredictionError as error:
+                failures.append(f"{frame.name}: {error}")
+                break
             history.add(instances)
             if coco:
                 coco.add(frame.name, instances, image_id=frame.index)
@@ -151,17 +156,18 @@ def run(args: argparse.Namespace) -> int:
             "provenance": origin,
         }
         write_json(args.json, record)
-    for failure in frames.unreadable:
+    failures += frames.unreadable
+    for failure in failures:
         print(f"sipmask: {failure}", file=sys.stderr)
     written = [video.path, timeline, *files]
     print(
         f"{'Interrupted after' if interruption.requested else 'Tracked'} {history.frame_count} "
-        f"frames: {len(history)} tracks, {len(frames.unreadable)} unreadable. "
+        f"frames: {len(history)} tracks, {len(failures)} failures. "
         f"Written: {', '.join(map(str, written))}"
     )
     if interruption.requested:
         return 130
-    return 1 if frames.unreadable else 0
+    return 1 if failures else 0
 
 
 def _check_usage(args: argparse.Namespace) -> None:

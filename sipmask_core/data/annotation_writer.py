@@ -15,13 +15,13 @@ from sipmask_core.classes import category_ids
 from sipmask_core.data.document import merged_rle
 from sipmask_core.data.polygons import mask_polygons
 from sipmask_core.errors import InputError
-from sipmask_core.files import atomic_path
+from sipmask_core.files import PiecewiseWriter, atomic_path, make_folder
 from sipmask_core.instances import UNTRACKED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from contextlib import ExitStack
     from pathlib import Path
-    from types import TracebackType
 
     import numpy as np
     from numpy.typing import NDArray
@@ -51,7 +51,7 @@ class Recorded:
     encoded: bytes | None = None
 
 
-class AnnotationWriter:
+class AnnotationWriter(PiecewiseWriter):
     """A new data set: `folder`/images and, when the block ends, `folder`/annotations.json.
 
     Also when it ends with an error: the file then has the images up to there. Nothing is left of a
@@ -76,7 +76,7 @@ class AnnotationWriter:
     ) -> None:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise InputError(f"{folder} exists; a data set is written to a new or empty folder.")
-        self.folder = folder
+        self.path = self.folder = folder
         self.info: Entry = {}  # what the file says of itself
         self.image_count = 0
         self.object_count = 0
@@ -101,13 +101,10 @@ class AnnotationWriter:
         """How many objects have an id."""
         return len(self._tracks)
 
-    def __enter__(self) -> AnnotationWriter:
+    def _open(self, stack: ExitStack) -> None:
         self._was_there = self.folder.exists()
-        try:
-            self.images.mkdir(parents=True)
-        except OSError as error:
-            raise InputError(f"Cannot make the folder {self.images}: {error.strerror}.") from None
-        return self
+        make_folder(self.images)
+        stack.callback(self._finish)
 
     def check(self, source: str, image: NDArray[np.uint8]) -> None:
         """Raises InputError where a video's image has another size than those before."""
@@ -133,12 +130,7 @@ class AnnotationWriter:
         self.object_count += self._sections.add(recorded, file_name, instances, numbers)
         self.image_count += 1
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def _finish(self) -> None:
         if not self.image_count:
             shutil.rmtree(self.images if self._was_there else self.folder, ignore_errors=True)
             return

@@ -117,13 +117,8 @@ def read_annotations(path: Path, *, need_truth: bool = True) -> CocoAnnotations:
     images: dict[int, CocoImage] = {}
     names: set[str] = set()
     for entry in document.entries("images"):
-        image = CocoImage(
-            id=entry["id"],
-            file_name=document.text(entry, "file_name", "images"),
-            height=document.integer(entry, "height", "images", minimum=1),
-            width=document.integer(entry, "width", "images", minimum=1),
-            objects=(),
-        )
+        file_name = document.text(entry, "file_name", "images")
+        image = CocoImage(entry["id"], file_name, *document.size(entry, "images"), objects=())
         if image.file_name in names:
             raise InputError(f"{path}: image {image.id} ({image.file_name}) is listed twice.")
         images[image.id] = image

@@ -18,6 +18,10 @@ Entry = dict[str, Any]
 Polygons = list[list[float]]
 Size = tuple[int, int]
 
+# Pixels of an image's side, JPEG's limit. pycocotools counts pixels in 32 bits, and takes memory
+# for every pixel along a polygon's edges.
+MOST_SIDE = 65_535
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -91,6 +95,16 @@ class Document:
         """How messages name a field."""
         return f"{self.path}: {section}[id={entry.get('id')!r}].{field}"
 
+    def size(self, entry: Entry, section: str) -> Size:
+        """The (H, W) of an image or video, 1 to MOST_SIDE each."""
+        height, width = (self.integer(entry, side, section, 1) for side in ("height", "width"))
+        if max(height, width) > MOST_SIDE:
+            raise InputError(
+                f"{self.where(entry, section, 'height')} and width are {height} and {width},"
+                f" expected at most {MOST_SIDE}."
+            )
+        return height, width
+
     def integer(self, entry: Entry, field: str, section: str, minimum: int = 0) -> int:
         """An integer from `minimum` on."""
         value = entry.get(field)
@@ -149,7 +163,7 @@ def _segmentation(value: Any, size: Size, where: str) -> Polygons | Entry:
         return checked_rle(value, size, where)
     if not isinstance(value, list) or not value:
         raise InputError(f"{where} is {_brief(value)}, expected polygons or an RLE.")
-    return [
+    polygons = [
         _numbers(
             polygon,
             where,
@@ -158,6 +172,14 @@ def _segmentation(value: Any, size: Size, where: str) -> Polygons | Entry:
         )
         for polygon in value
     ]
+    for polygon in polygons:
+        for corners, length in ((polygon[0::2], size[1]), (polygon[1::2], size[0])):
+            if min(corners) < -length or max(corners) > 2 * length:
+                raise InputError(
+                    f"{where} is {_brief(polygon)}, expected corners no further beyond the image"
+                    f" than it is wide ({size[1]}) and high ({size[0]})."
+                )
+    return polygons
 
 
 def _box(value: Any, where: str) -> tuple[float, float, float, float]:

@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 
 from sipmask_core.errors import InputError
-from sipmask_core.files import atomic_path
+from sipmask_core.files import PiecewiseWriter, pending_path
 from sipmask_core.provenance import sha256, sha256_of_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import TracebackType
+    from contextlib import ExitStack
 
     from numpy.typing import NDArray
 
@@ -155,7 +155,7 @@ def source_sha256(source: Path | str) -> str | None:
     return sha256_of_all(_images_in(path)) if path.is_dir() else sha256(path)
 
 
-class VideoWriter:
+class VideoWriter(PiecewiseWriter):
     """Writes an mp4 (MPEG-4 part 2, the one codec that every OpenCV wheel can write and read).
 
     Use it as a context manager: the file appears under its name when the block ends well, and not
@@ -172,14 +172,12 @@ class VideoWriter:
             raise InputError(f"Cannot write {self.path}: the name of a video must end in .mp4.")
         self.fps = fps
         self.count = 0
-        self._pending = atomic_path(self.path)
-        self._temporary: Path | None = None
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)
 
-    def __enter__(self) -> VideoWriter:
-        self._temporary = self._pending.__enter__()
-        return self
+    def _open(self, stack: ExitStack) -> None:
+        self._temporary = stack.enter_context(pending_path(self.path))
+        stack.push(self._finish)
 
     def write(self, image: NDArray[np.uint8]) -> None:
         """Append an (H, W, 3) uint8 BGR image."""
@@ -195,15 +193,24 @@ class VideoWriter:
         self._writer.write(image if fits else cv2.resize(image, self._size))
         self.count += 1
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._writer is not None:
-            self._writer.release()
-        self._pending.__exit__(kind, error, trace)
+    def _finish(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._writer is None:
+            return
+        self._writer.release()
+        # OpenCV's writer is silent about a disk that is full.
+        if kind is None and _frame_count(self._temporary) != self.count:
+            raise InputError(
+                f"Cannot write {self.path}: not all of its {self.count} frames got there; the disk "
+                "may be full."
+            )
+
+
+def _frame_count(video: Path) -> int:
+    capture = cv2.VideoCapture(str(video))
+    try:
+        return int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    finally:
+        capture.release()
 
 
 def _images_in(folder: Path) -> list[Path]:

@@ -149,13 +149,7 @@ def _video(document: Document, entry: Entry) -> Video:
     if not isinstance(names, list) or not names or not all(isinstance(n, str) and n for n in names):
         where = document.where(entry, "videos", "file_names")
         raise InputError(f"{where} is not a list of one or more file names.")
-    return Video(
-        id=entry["id"],
-        file_names=tuple(names),
-        height=document.integer(entry, "height", "videos", minimum=1),
-        width=document.integer(entry, "width", "videos", minimum=1),
-        tracks=(),
-    )
+    return Video(entry["id"], tuple(names), *document.size(entry, "videos"), tracks=())
 
 
 def _track(document: Document, entry: Entry, video: Video, label: int) -> Track:

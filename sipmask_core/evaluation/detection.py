@@ -94,10 +94,10 @@ def segment(
     for record, prepared, stopwatch in ahead(load, images, workers):
         size = (record.height, record.width)
         if not warm:
-            predictor.postprocess(predictor.forward(prepared), prepared, size)
+            predictor.segment(prepared, size)
             warm = True
         with stopwatch.listening(predictor.device):
-            instances = predictor.postprocess(predictor.forward(prepared), prepared, size)
+            instances = predictor.segment(prepared, size)
         yield Segmented(record, instances, stopwatch.seconds)
 
 

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sipmask_core.errors import InputError
+from sipmask_core.files import PiecewiseWriter, make_folder, writing
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    from contextlib import ExitStack
 
 _SHOWN = 60  # characters of a value in a message
 
 
-class PartialResults:
+class PartialResults(PiecewiseWriter):
     """JSON lines beside a results file: what decides the results, then [id, value] for each item.
 
     results: the file that the complete results will have; this one has `.partial` added to its
@@ -36,37 +37,27 @@ class PartialResults:
         results = Path(results)
         self.path = results.with_name(f"{results.name}.partial")
         self.done: dict[int, Any] = {}
-        made_by = json.loads(json.dumps(made_by))  # as the file has it: tuples are lists
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            fresh = restart or not self.path.exists()
-            end = 0 if fresh else self._read(self.path.read_bytes(), made_by)
-            self._file = self.path.open("ab")
-            self._file.truncate(end)
-            if end == 0:
-                self._append({"made_by": made_by})
-        except OSError as error:
-            raise InputError(f"Cannot write {self.path}: {error.strerror}.") from None
+        self._made_by = json.loads(json.dumps(made_by))  # as the file has it: tuples are lists
+        self._restart = restart
 
-    def __enter__(self) -> PartialResults:
-        return self
+    def _open(self, stack: ExitStack) -> None:
+        make_folder(self.path.parent)
+        fresh = self._restart or not self.path.exists()
+        end = 0 if fresh else self._read(self.path.read_bytes())
+        stack.callback(self._remove_if_empty)
+        self._file = stack.enter_context(self.path.open("ab"))
+        self._file.truncate(end)
+        if end == 0:
+            self._append({"made_by": self._made_by})
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._file.close()
+    def _remove_if_empty(self) -> None:
         if not self.done:
             self.path.unlink(missing_ok=True)
 
     def add(self, item_id: int, value: Any) -> None:
         """Keep the finished item's value, anything that JSON can hold."""
-        try:
+        with writing(self.path):
             self._append([item_id, value])
-        except OSError as error:
-            raise InputError(f"Cannot write {self.path}: {error.strerror}.") from None
         self.done[item_id] = value
 
     def remove(self) -> None:
@@ -78,7 +69,7 @@ class PartialResults:
         self._file.write(json.dumps(line).encode() + b"\n")
         self._file.flush()
 
-    def _read(self, content: bytes, made_by: dict[str, Any]) -> int:
+    def _read(self, content: bytes) -> int:
         """Fill `done` from the file's content; returns where its last good line ends."""
         end = 0
         for number, text in enumerate(content.splitlines(keepends=True)):
@@ -86,10 +77,10 @@ class PartialResults:
                 break
             try:
                 line = json.loads(text)
-            except ValueError:
+            except (ValueError, RecursionError):
                 line = None
             if number == 0:
-                self._require_same(line, made_by)
+                self._require_same(line)
             elif isinstance(line, list) and len(line) == 2 and isinstance(line[0], int):
                 self.done[line[0]] = line[1]
             else:
@@ -97,7 +88,8 @@ class PartialResults:
             end += len(text)
         return end
 
-    def _require_same(self, header: Any, made_by: dict[str, Any]) -> None:
+    def _require_same(self, header: Any) -> None:
+        made_by = self._made_by
         then = header.get("made_by") if isinstance(header, dict) else None
         if not isinstance(then, dict):
             raise InputError(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sipmask_core.files import atomic_path, write_image
+from sipmask_core.files import atomic_path, write_image, writing
 from sipmask_core.training.tensorboard import TensorBoard, has_tensorboard
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ class Journal:
     "grad_norm", "seconds"} or a validation {"step", "epoch", "validation": {...}}. `grad_norm` is
     null where fp16 gradients overflowed and the step was skipped. Each line is flushed as it is
     written. Lines at or after step `start` are dropped on opening: they come from work
-    done after the checkpoint from which the run goes on.
+    done after the checkpoint from which the run goes on. All methods that write raise InputError
+    where they cannot.
     """
 
     def __init__(self, folder: Path, start: int) -> None:
@@ -35,20 +36,23 @@ class Journal:
         kept = [line for line in self._lines() if line["step"] < start]
         with atomic_path(self._log) as temporary:
             temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
-        self._file = self._log.open("a", encoding="utf-8")
+        with writing(self._log):
+            self._file = self._log.open("a", encoding="utf-8")
         self._pictures = folder / "predictions.png"
         self._board = TensorBoard(folder / "tensorboard", start) if has_tensorboard() else None
 
     def close(self) -> None:
         """Close the log; nothing more can be written."""
-        self._file.close()
+        with writing(self._log):
+            self._file.close()
         if self._board is not None:
             self._board.close()
 
     def write(self, line: dict[str, Any]) -> None:
         """Append one line and flush it."""
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
+        with writing(self._log):
+            self._file.write(json.dumps(line) + "\n")
+            self._file.flush()
         if self._board is not None:
             self._board.write(line)
 

@@ -20,6 +20,7 @@ from sipmask_core.checkpoints import save_checkpoint
 from sipmask_core.data.samples import AugmentedSamples, EpochBatches, collate, normalised
 from sipmask_core.distributed import any_process, is_main, rank, summed, world_size
 from sipmask_core.errors import InputError
+from sipmask_core.files import make_folder
 from sipmask_core.interruption import Interruption
 from sipmask_core.predictor import PRECISIONS
 from sipmask_core.preprocess import Normalise
@@ -140,7 +141,7 @@ class Trainer:
         """
         self._journal = None
         if is_main():
-            self.output.mkdir(parents=True, exist_ok=True)
+            make_folder(self.output)
             self._journal = Journal(self.output, self.step)
         batches = iter(self._loader())
         try:
@@ -159,8 +160,10 @@ class Trainer:
                     self._end_epoch()
         finally:
             if self._journal is not None:
-                self._journal.draw()
-                self._journal.close()
+                try:
+                    self._journal.draw()
+                finally:
+                    self._journal.close()
         return self.metrics
 
     def _interruption(self) -> Interruption:

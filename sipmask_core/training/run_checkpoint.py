@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -34,8 +35,11 @@ def write_run(
         "images": annotations.image_names_sha256,
         "processes": world_size(),
     }
+    # In memory first: what torch says of a disk that is full is about positions in the file.
+    content = io.BytesIO()
+    torch.save({**identity, **state}, content)
     with atomic_path(path) as temporary:
-        torch.save({**identity, **state}, temporary)
+        temporary.write_bytes(content.getbuffer())
 
 
 def read_run(
@@ -51,7 +55,8 @@ def read_run(
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"There is no run to resume: {path} is missing.") from None
     except Exception as error:  # a damaged file fails in many ways
-        raise InputError(f"{path} is not a checkpoint of a run: {error}.") from error
+        reason = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
+        raise InputError(f"{path} is not a checkpoint of a run: {reason}.") from None
     if not isinstance(state, dict) or not {"recipe", "images", "processes"} <= state.keys():
         raise InputError(f"{path} is not a checkpoint of a run.")
     run = f"The run in {path.parent}"

@@ -1,0 +1,191 @@
+"""Where objects are in space: from their masks and a depth image to points.
+
+The depth of an object is the median depth of its nearest layer, its direction the ray through the
+middle of its mask. A mask reaches over the object's edges and through its gaps, so that depths of
+what is behind are among its own: depths are sorted, and where they lie far apart one layer ends.
+The nearest layer that makes up a good part of the mask is the object. Its middle is that of the
+mask without the pixels that belong to another layer; pixels without a depth count, for cameras
+lose one side of an object, and the middle would move to the other. On a plane the point lies on the
+plane, however it is slanted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import cv2
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sipmask_core.instances import Instances, MaskCrop
+    from sipmask_core.lens import Lens
+
+# Metres: no depth camera sees as far.
+FARTHEST = 1000.0
+# A mask is looked at in so many rows and columns at most, which bounds the cost.
+GRID = 40
+# Depths are of one layer where this part of all follows within this part of the depth.
+NEIGHBOURS = 1 / 16
+GAP = 0.15
+# The part of a mask's depths that makes a layer the object, though one behind it may be larger.
+SHARE = 0.3
+# Fewer depths, or for a smaller part of the mask, give no position.
+MIN_PIXELS = 8
+MIN_COVERAGE = 0.05
+# Of a normal distribution: standard deviation over interquartile range.
+_NORMAL = 0.7413
+_SQUARE = np.ones((3, 3), np.uint8)
+
+
+@dataclass(frozen=True)
+class Positions:
+    """Where N objects are, in metres: x right, y down, z forward. NaN where it is not known.
+
+    points: (N, 3) float64. deviations: (N,) float64, the robust standard deviation of the depths.
+    sizes: (N, 2) float64, width and height of the mask at that depth. pixels: (N,) int64, how many
+    depths a point comes from. coverage: (N,) float64, for which share of the mask there is a depth.
+    """
+
+    points: NDArray[np.float64]
+    deviations: NDArray[np.float64]
+    sizes: NDArray[np.float64]
+    pixels: NDArray[np.int64]
+    coverage: NDArray[np.float64]
+
+    @property
+    def valid(self) -> NDArray[np.bool_]:
+        """(N,) bool: whose position is known."""
+        return np.isfinite(self.points[:, 2])
+
+    @classmethod
+    def unknown(cls, count: int) -> Positions:
+        """Of so many objects none is known."""
+        return cls(
+            points=np.full((count, 3), np.nan),
+            deviations=np.full(count, np.nan),
+            sizes=np.full((count, 2), np.nan),
+            pixels=np.zeros(count, np.int64),
+            coverage=np.zeros(count),
+        )
+
+
+def locate(instances: Instances, depth: NDArray[Any], unit: float, lens: Lens) -> Positions:
+    """Where the objects are.
+
+    depth: (H, W) uint16 or float32, in `unit` metres. It shows what the masks' image shows, at a
+    scale of its own. No depth are 0 and below, NaN, `FARTHEST` and above, and the largest uint16.
+    lens: for the size of the masks' image.
+    """
+    limit = FARTHEST / unit
+    if depth.dtype.kind == "u":
+        limit = min(limit, np.iinfo(depth.dtype).max)
+    # The depth's row and column of each of the image.
+    rows, columns = (
+        ((np.arange(size) + 0.5) * (there / size)).astype(np.intp)
+        for size, there in zip(instances.image_size, depth.shape, strict=True)
+    )
+    surfaces = []
+    for crop in instances.mask_crops:
+        y, x = _pixels(crop)
+        surfaces.append(_surface(x, y, depth[rows[y], columns[x]], limit))
+    middles = np.array([(s.x, s.y) for s in surfaces]).reshape(-1, 1, 2)
+    edges = np.array([_edges(crop) for crop in instances.mask_crops]).reshape(-1, 4)
+    # The middle of each, and from there straight to its left, right, upper and lower edge.
+    pixels = np.repeat(middles, 5, axis=1)  # (N, 5, 2)
+    pixels[:, 1:3, 0], pixels[:, 3:5, 1] = edges[:, :2], edges[:, 2:]
+    rays = lens.rays(pixels.reshape(-1, 2)).reshape(pixels.shape)
+    known = np.isfinite(rays).all(axis=(1, 2))
+    depths = np.where(known, [unit * s.depth for s in surfaces], np.nan)
+    spans = np.stack([rays[:, 2, 0] - rays[:, 1, 0], rays[:, 4, 1] - rays[:, 3, 1]], axis=1)
+    return Positions(
+        points=depths[:, None] * np.insert(rays[:, 0], 2, 1, axis=1),
+        deviations=np.where(known, [unit * s.deviation for s in surfaces], np.nan),
+        sizes=depths[:, None] * spans,
+        pixels=np.where(known, [s.pixels for s in surfaces], 0).astype(np.int64),
+        coverage=np.array([s.coverage for s in surfaces], np.float64),
+    )
+
+
+class _Surface(NamedTuple):
+    """What a mask shows of an object: its middle in the image, the rest as in `Positions`.
+
+    Depth and deviation have the unit of the depth image.
+    """
+
+    coverage: float
+    x: float = np.nan
+    y: float = np.nan
+    depth: float = np.nan
+    deviation: float = np.nan
+    pixels: int = 0
+
+
+def _surface(
+    x: NDArray[np.intp], y: NDArray[np.intp], values: NDArray[Any], limit: float
+) -> _Surface:
+    """From n pixels and their depths; depths count between 0 and the limit."""
+    known = (values > 0) & (values < limit)
+    depths = np.sort(values[known])
+    coverage = len(depths) / max(1, len(values))
+    if len(depths) < MIN_PIXELS or coverage < MIN_COVERAGE:
+        return _Surface(coverage)
+    layer = depths[nearest_layer(depths)]
+    if len(layer) < MIN_PIXELS:
+        return _Surface(coverage)
+    own = ~known | ((values >= layer[0]) & (values <= layer[-1]))
+    low, middle, high = (float(layer[len(layer) * quarter // 4]) for quarter in (1, 2, 3))
+    return _Surface(
+        coverage,
+        float(x[own].mean()),
+        float(y[own].mean()),
+        middle,
+        _NORMAL * (high - low),
+        len(layer),
+    )
+
+
+def _edges(crop: MaskCrop) -> tuple[float, float, float, float]:
+    """Left, right, upper and lower edge; the middle of the image's first pixel is (0, 0)."""
+    height, width = crop.bitmap.shape
+    return crop.x - 0.5, crop.x + width - 0.5, crop.y - 0.5, crop.y + height - 0.5
+
+
+def _pixels(crop: MaskCrop) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows and columns of evenly spread pixels of a mask, without its edge where it is thick."""
+    if crop.bitmap.size == 0:
+        return np.zeros(0, np.intp), np.zeros(0, np.intp)
+    (top, down), (left, across) = (_steps(size) for size in crop.bitmap.shape)
+    inside = crop.bitmap[top::down, left::across].view(np.uint8)
+    core = cv2.erode(inside, _SQUARE, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    y, x = np.nonzero(core if cv2.countNonZero(core) >= MIN_PIXELS else inside)
+    return crop.y + top + down * y, crop.x + left + across * x
+
+
+def _steps(size: int) -> tuple[int, int]:
+    """The first of at most `GRID` evenly spread of so many pixels, and how far apart they are."""
+    step = -(-size // GRID)
+    return (size - 1) % step // 2, step
+
+
+def nearest_layer(depths: NDArray[Any]) -> slice:
+    """Which of the sorted depths (n,) > 0 belong to the nearest layer with `SHARE` of all.
+
+    That is the largest one where none has so much, and all where there is no layer.
+    """
+    n = len(depths)
+    step = max(1, int(n * NEIGHBOURS))
+    near = np.zeros(n - step + 2, bool)
+    np.less_equal(depths[step:], depths[:-step] * np.float32(1 + GAP), out=near[1:-1])
+    edges = np.flatnonzero(near[1:] != near[:-1]).tolist()
+    layers: list[tuple[int, int]] = []
+    for start, end in zip(edges[::2], edges[1::2], strict=True):
+        if layers and start < layers[-1][1]:  # they share depths
+            start, _ = layers.pop()
+        layers.append((start, end + step))
+    for start, end in layers:
+        if end - start >= SHARE * n:
+            return slice(start, end)
+    return slice(*max(layers, key=lambda layer: layer[1] - layer[0], default=(0, n)))

@@ -1,0 +1,104 @@
+"""What the running node publishes beside instances and pictures."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
+pytest.importorskip("sipmask_ros.msg", reason="the messages are not built")
+
+import rclpy
+from node_harness import RELIABLE, Starter, picture
+from ros_harness import start_ros
+from scripted_node import CLASS_NAMES, expected
+from sensor_msgs.msg import CameraInfo, Image
+from sipmask_ros.msg import InstancePositionArray, LabelInfo
+
+from sipmask_ros.conversions import array_to_image
+from sipmask_ros.label_info import LATCHED
+
+FOCAL = 50.0
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ros():
+    start_ros()
+    yield
+    rclpy.shutdown()
+
+
+@pytest.fixture
+def start(tmp_path):
+    starter = Starter(tmp_path)
+    yield starter
+    starter.end()
+
+
+def calibration(header, size):
+    height, width = size
+    info = CameraInfo(header=header, height=height, width=width, distortion_model="plumb_bob")
+    info.k = [FOCAL, 0.0, width / 2, 0.0, FOCAL, height / 2, 0.0, 0.0, 1.0]
+    info.d = [0.0] * 5
+    return info
+
+
+def test_instances_get_positions_from_the_depth_image_of_their_stamp(start):
+    camera, _ = start.node(depth_topics="[depth/image]", depth_tolerance=0.0)
+    depths = camera.create_publisher(Image, "depth/image", RELIABLE)
+    infos = camera.create_publisher(CameraInfo, "depth/camera_info", RELIABLE)
+    positions = []
+    camera.create_subscription(
+        InstancePositionArray, "segmentation_node/positions", positions.append, RELIABLE
+    )
+    camera.wait(lambda: depths.get_subscription_count() and infos.get_subscription_count())
+    pixels = picture()
+    metres = np.full(pixels.shape[:2], 4.0, np.float32)
+    metres[pixels[..., 0] > 127] = 2.0  # the first instance, and where it covers the second
+
+    def answered():
+        message = camera.image(pixels)
+        infos.publish(calibration(message.header, pixels.shape[:2]))
+        depths.publish(array_to_image(metres, "32FC1", message.header))
+        camera.answer(message)
+        return any(p.positions and p.positions[0].valid for p in positions)
+
+    camera.wait(answered)
+    found = next(p for p in positions if p.positions[0].valid)
+    assert found.header in [answer.header for answer in camera.received]
+    assert found.depth_delay == 0.0
+    wanted = expected(pixels)
+    assert [p.class_name for p in found.positions] == [CLASS_NAMES[k] for k in wanted.labels]
+    first = found.positions[0]
+    assert first.position.z == pytest.approx(2.0, abs=0.01)
+    x0, _, x1, _ = wanted.boxes[0]
+    middle = ((x0 + x1) / 2 - pixels.shape[1] / 2) * 2.0 / FOCAL
+    assert first.position.x == pytest.approx(middle, abs=0.1)
+    camera.wait(lambda: int(camera.counts.get("depth_matched", 0)) >= 1)
+
+
+def test_without_depth_positions_are_not_known_and_that_is_said(start):
+    camera, process = start.node(depth_topics="[depth/image]")
+    positions = []
+    camera.create_subscription(
+        InstancePositionArray, "segmentation_node/positions", positions.append, RELIABLE
+    )
+
+    def answered():
+        camera.answer(camera.image(picture()))
+        return positions
+
+    camera.wait(answered)
+    assert [p.valid for p in positions[0].positions] == [False, False]
+    assert "No depth image with a stamp has come yet" in process.output
+
+
+def test_who_comes_late_still_learns_what_the_class_numbers_mean(start):
+    camera, _ = start.node(classes="[dog]", score_threshold=0.25)
+    infos = []
+    camera.create_subscription(LabelInfo, "segmentation_node/label_info", infos.append, LATCHED)
+    camera.wait(lambda: infos)
+    assert infos[0].model == "scripted"
+    assert tuple(infos[0].class_names) == CLASS_NAMES
+    assert list(infos[0].reported_classes) == ["dog"]
+    assert infos[0].score_threshold == 0.25
+    answer = camera.answer(camera.image(picture()))
+    assert [i.class_name for i in answer.instances] == ["dog"]
