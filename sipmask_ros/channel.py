@@ -6,7 +6,6 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.time import Time
 from sensor_msgs.msg import CompressedImage, Image
 
 from sipmask_core.online_tracker import OnlineTracker
@@ -14,7 +13,7 @@ from sipmask_core.stopwatch import stage
 from sipmask_ros.depth_camera import DepthCamera
 from sipmask_ros.diagnostics import Outcome, Reporter, Statistics
 from sipmask_ros.msg import InstanceArray, InstancePositionArray
-from sipmask_ros.perception import Perception, stamp_seconds
+from sipmask_ros.perception import Perception, stamp_nanoseconds, stamp_seconds
 from sipmask_ros.rate_limit import RateLimit
 from sipmask_ros.vision import Detection2DArray
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
     from diagnostic_msgs.msg import DiagnosticStatus
     from rclpy.lifecycle import LifecycleNode
+    from rclpy.time import Time
 
     from sipmask_core.predictor import Predictor
     from sipmask_ros.connections import ConnectionWatch
@@ -63,6 +63,7 @@ class Channel:
         self._parameters = parameters
         self._limit = RateLimit(parameters.max_rate)
         self._subscription: Any = None
+        self._predictor: Predictor | None = None
         self._depth: DepthCamera | None = None
         alone = len(parameters.image_topics) == 1
         name = f"{node.get_fully_qualified_name()}: {'segmentation' if alone else topic}"
@@ -131,9 +132,12 @@ class Channel:
         if self._depth is not None:
             self._depth.close()
 
-    @property
-    def follower(self) -> OnlineTracker | None:
-        """The tracker, while ids are wanted."""
+    def follower(self, predictor: Predictor) -> OnlineTracker | None:
+        """The tracker of what this predictor finds, while ids are wanted."""
+        if predictor is not self._predictor:
+            # Another model's classes and embeddings have other meanings.
+            self._predictor = predictor
+            self.tracker.reset()
         return self.tracker if self._parameters.tracking else None
 
     def receive(self, message: ImageMessage) -> Arrival | None:
@@ -152,8 +156,8 @@ class Channel:
         """Seconds since the header's stamp; None where the camera left it empty."""
         if stamp_seconds(header) is None:
             return None
-        age = self._node.get_clock().now() - Time.from_msg(header.stamp)
-        return float(age.nanoseconds) * 1e-9
+        now: int = self._node.get_clock().now().nanoseconds
+        return (now - stamp_nanoseconds(header)) * 1e-9
 
     def publish(self, percept: Percept, perceive: Perception) -> None:
         """Send the instances of an image."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from std_srvs.srv import Trigger
@@ -77,8 +78,15 @@ class SegmentationNode(LifecycleNode):
         self.add_on_set_parameters_callback(self._refuse_useless)
         self.add_post_set_parameters_callback(self._apply)
         self.create_service(Trigger, "~/reset_tracks", self._reset_tracks)
-        self.create_service(Trigger, "~/reload_model", self._reload_model)
+        # In a group of its own: while it waits for a model, everything else goes on.
+        self.create_service(
+            Trigger,
+            "~/reload_model",
+            self._reload_model,
+            callback_group=ReentrantCallbackGroup(),
+        )
         self._loader = ModelLoader(self, load)
+        self._is_known_to_be_double = False
         self._configuration: _Configuration | None = None
         self._activity: _Activity | None = None
         self._first_track_id = 0
@@ -92,11 +100,14 @@ class SegmentationNode(LifecycleNode):
         """Receive no more and finish the images in work. Returns whether it took no longer."""
         if self._configuration is None or self._activity is None:
             return True
-        activity, self._activity = self._activity, None
         for channel in self._configuration.channels:
             channel.unsubscribe()
-        self.destroy_timer(activity.report_timer)
-        return activity.segmenter.stop(timeout)
+        self.destroy_timer(self._activity.report_timer)
+        # A signal may interrupt the wait; then the thread still counts as active.
+        if not self._activity.segmenter.stop(timeout):
+            return False
+        self._activity = None
+        return True
 
     def can_end(self, timeout: float) -> bool:
         """Stop; whether no thread is in the middle of something that cannot be interrupted."""
@@ -231,14 +242,10 @@ class SegmentationNode(LifecycleNode):
         elif not ready.parameters.tracking:
             response.message = "tracking is false."
         else:
-            self._forget_tracks()
+            for channel in ready.channels:
+                channel.tracker.reset()
             response.success, response.message = True, "All tracks are forgotten."
         return response
-
-    def _forget_tracks(self) -> None:
-        assert self._configuration is not None
-        for channel in self._configuration.channels:
-            channel.tracker.reset()
 
     async def _reload_model(
         self, request: Trigger.Request, response: Trigger.Response
@@ -257,8 +264,6 @@ class SegmentationNode(LifecycleNode):
             self._use(
                 parameters, Perception(predictor, parameters.mask_encoding, parameters.classes)
             )
-            # Its classes and embeddings have other meanings.
-            self._forget_tracks()
             self._announce()
             response.success, response.message = True, f"{predictor.model_name} is in use."
         except InputError as error:
@@ -278,6 +283,19 @@ class SegmentationNode(LifecycleNode):
         )
         report.header.stamp = now.to_msg()
         ready.diagnostics.publish(report)
+        self._warn_of_a_double()
+
+    def _warn_of_a_double(self) -> None:
+        """Say once that another node has this one's name."""
+        own = (self.get_name(), self.get_namespace())
+        if self._is_known_to_be_double or self.get_node_names_and_namespaces().count(own) < 2:
+            return
+        self._is_known_to_be_double = True
+        self.get_logger().warning(
+            f"Another node is called {self.get_fully_qualified_name()}, too: the results of both"
+            " come on the same topics, and services reach either. Give one of them another name"
+            " (-r __node:=other) or namespace (-r __ns:=/other)."
+        )
 
 
 def _end(number: int, frame: FrameType | None) -> None:
@@ -317,14 +335,16 @@ def main(
         _ignore_signals()
     except KeyboardInterrupt:
         pass
+    at_rest = True
     if node is not None:
-        if not node.can_end(LAST_IMAGE):
-            # The network cannot be interrupted, and Python must not be taken down around it.
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
+        at_rest = node.can_end(LAST_IMAGE)
         node.destroy_node()
     rclpy.try_shutdown()
+    if not at_rest:
+        # The network cannot be interrupted, and Python must not be taken down around it.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
     return code
 
 

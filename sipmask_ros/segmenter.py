@@ -43,8 +43,8 @@ class Segmenter:
         self._context = node.context
         self._log = node.get_logger()
         self._mailbox: Mailbox[Channel, Arrival] = Mailbox()
-        self._thread = threading.Thread(target=self._work, name="segmenter", daemon=True)
-        self._thread.start()
+        self._ended = threading.Event()
+        threading.Thread(target=self._run, name="segmenter", daemon=True).start()
 
     def on_image(self, channel: Channel, message: ImageMessage) -> None:
         """Leave an image to be segmented."""
@@ -56,8 +56,14 @@ class Segmenter:
         """Finish the images in work and end. Returns whether that was done within the timeout."""
         for arrival in self._mailbox.close():
             arrival.channel.statistics.finish(Outcome.STOPPED)
-        self._thread.join(timeout)
-        return not self._thread.is_alive()
+        # Not Thread.join: interrupted by a signal, it takes a running thread for one that ended.
+        return self._ended.wait(timeout)
+
+    def _run(self) -> None:
+        try:
+            self._work()
+        finally:
+            self._ended.set()
 
     def _work(self) -> None:
         while arrivals := self._mailbox.take(self.parameters.max_batch):
@@ -91,7 +97,7 @@ class Segmenter:
         try:
             percepts = perceive(
                 [arrival.message for arrival in arrivals],
-                [arrival.channel.follower for arrival in arrivals],
+                [arrival.channel.follower(perceive.predictor) for arrival in arrivals],
             )
         except Exception as error:
             if len(arrivals) == 1:

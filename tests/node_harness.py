@@ -3,12 +3,18 @@
 import cv2
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from rcl_interfaces.srv import GetParameters, SetParameters
+from rclpy.parameter import Parameter, parameter_value_to_python
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.time import Time
 from ros_harness import ROOT, Client, NodeProcess
 from scripted_node import CLASS_NAMES, expected
 from sensor_msgs.msg import Image
 from sipmask_ros.msg import InstanceArray
 from std_msgs.msg import Header
+from std_srvs.srv import Trigger
 
 from sipmask_ros.conversions import array_to_image, message_to_instances
 
@@ -16,28 +22,98 @@ SCRIPTED = ROOT / "tests" / "scripted_node.py"
 RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 
 
-class Camera(Client):
-    """Sends images to the node in its namespace, collects what that says of them."""
+class Manager(Client):
+    """Asks the node in its namespace for what its services offer."""
 
-    def __init__(self, process, namespace, image_type):
-        super().__init__("camera", namespace)
-        self._process = process
-        self._images = self.create_publisher(image_type, "image", RELIABLE)
-        self._sent = 0
-        self.counts = {}
-        self.received = []
-        self.create_subscription(
-            InstanceArray, "segmentation_node/instances", self.received.append, RELIABLE
-        )
-        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, RELIABLE)
-
-    def _on_diagnostics(self, message):
-        status = message.status[0]
-        if status.name == f"{self.get_namespace()[1:]}/segmentation_node: segmentation":
-            self.counts = {pair.key: pair.value for pair in status.values}
+    def __init__(self, process, namespace, name="manager"):
+        super().__init__(name, namespace)
+        self.process = process
 
     def wait(self, condition):
-        self.wait_until(condition, self._process)
+        self.wait_until(condition, self.process)
+
+    def begin(self, kind, service, **request):
+        """Call a service of the node; the answer comes with the future returned."""
+        client = self.create_client(kind, f"segmentation_node/{service}")
+        self.wait(client.service_is_ready)
+        return client.call_async(kind.Request(**request))
+
+    def call(self, kind, service, **request):
+        future = self.begin(kind, service, **request)
+        self.wait(future.done)
+        return future.result()
+
+    def trigger(self, service):
+        return self.call(Trigger, service)
+
+    def transition(self, *numbers):
+        for number in numbers:
+            answer = self.call(ChangeState, "change_state", transition=Transition(id=number))
+            assert answer.success, f"{number}\n{self.process.output}"
+
+    def set(self, **values):
+        """Change parameters of the node one after the other. Returns why some are refused."""
+        changes = [Parameter(name, value=value) for name, value in values.items()]
+        messages = [change.to_parameter_msg() for change in changes]
+        results = self.call(SetParameters, "set_parameters", parameters=messages).results
+        return [result.reason for result in results if not result.successful]
+
+    def get(self, name):
+        (value,) = self.call(GetParameters, "get_parameters", names=[name]).values
+        return parameter_value_to_python(value)
+
+
+class Camera(Manager):
+    """Sends images to the node in its namespace, collects what that says of them.
+
+    topic: of the images. alone: whether the node has no other camera.
+    """
+
+    def __init__(self, process, namespace, image_type=Image, topic="image", alone=True):
+        super().__init__(process, namespace, "camera" if alone else topic.replace("/", "_"))
+        self._image_type, self._topic = image_type, topic
+        self._outputs = "segmentation_node" + ("" if alone else f"/{topic}")
+        self._status = f"{namespace[1:]}/segmentation_node: " + ("segmentation" if alone else topic)
+        self._sent = 0
+        self._reported = Time(clock_type=self.get_clock().clock_type)
+        self.level, self.message, self.counts = None, None, {}
+        self.received = []
+        self.plug_in()
+        self.listen()
+        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, RELIABLE)
+
+    def plug_in(self):
+        self._images = self.create_publisher(self._image_type, self._topic, RELIABLE)
+
+    def unplug(self):
+        self.destroy_publisher(self._images)
+
+    def listen(self):
+        self._instances = self.subscribe(InstanceArray, "instances", self.received)
+
+    def stop_listening(self):
+        self.destroy_subscription(self._instances)
+
+    def subscribe(self, kind, output, into):
+        """Put what the node says of this camera's images into a list."""
+        return self.create_subscription(kind, f"{self._outputs}/{output}", into.append, RELIABLE)
+
+    def _on_diagnostics(self, message):
+        for status in message.status:
+            if status.name == self._status:
+                self._reported = Time.from_msg(message.header.stamp)
+                self.level, self.message = status.level, status.message
+                self.counts = {pair.key: pair.value for pair in status.values}
+
+    def wait_for_connection(self, subscribers=1):
+        """The one that has found the other first must not send before that has found it, too."""
+        self.wait(
+            lambda: (
+                self._images.get_subscription_count()
+                and self.counts.get("image_publishers") == "1"
+                and self.counts.get("instances_subscribers") == str(subscribers)
+            )
+        )
 
     def header(self):
         """A header of the present moment, unlike any other."""
@@ -53,7 +129,10 @@ class Camera(Client):
 
     def answer(self, message):
         """What the node says of this image."""
-        header = self.send(message)
+        return self.answer_to(self.send(message))
+
+    def answer_to(self, header):
+        """What the node says of the image that was sent with this header."""
         self.wait(lambda: any(answer.header == header for answer in self.received))
         return next(answer for answer in self.received if answer.header == header)
 
@@ -62,6 +141,12 @@ class Camera(Client):
         self.wait(lambda: all(self.counts.get(k) == str(v) for k, v in wanted.items()))
         return {key: int(value) for key, value in self.counts.items() if value.isdigit()}
 
+    def final_counts(self, since=None):
+        """The counts of a moment after `since`, or after this call, with no image on its way."""
+        since = since or self.get_clock().now()
+        self.wait(lambda: self._reported > since)
+        return self.wait_for_counts(in_progress=0)
+
 
 class Starter:
     """Starts nodes, each in a namespace of its own; ends them when the tests are done."""
@@ -69,37 +154,54 @@ class Starter:
     def __init__(self, folder):
         self._folder = folder
         self._processes = []
-        self._cameras = []
+        self._clients = []
 
-    def process(self, *options, program=(SCRIPTED,), environment=None, **parameters):
+    def process(
+        self, *options, program=(SCRIPTED,), environment=None, namespace=None, **parameters
+    ):
         """A node as a process, and its namespace."""
-        namespace = f"/{self._folder.name.replace('-', '_')}_{len(self._processes)}"
+        if namespace is None:
+            namespace = f"/{self._folder.name.replace('-', '_')}_{len(self._processes)}"
         settings = {"reliability": "reliable"} | parameters
         arguments = [word for k, v in settings.items() for word in ("-p", f"{k}:={v}")]
         command = [*program, "--ros-args", "-r", f"__ns:={namespace}", *arguments, *options]
-        log = self._folder / f"node{len(self._processes)}.log"
-        process = NodeProcess(log, *command, environment=environment)
-        self._processes.append(process)
-        return process, namespace
+        return self.run(*command, environment=environment), namespace
+
+    def run(self, *command, environment=None):
+        """Any other program."""
+        log = self._folder / f"process{len(self._processes)}.log"
+        self._processes.append(NodeProcess(log, *command, environment=environment))
+        return self._processes[-1]
 
     def node(self, *options, image_type=Image, **settings):
         """A node that is ready for images, and a camera for it."""
         process, namespace = self.process(*options, **settings)
-        camera = Camera(process, namespace, image_type)
-        self._cameras.append(camera)
-        # The one that has found the other first must not send before that has found it, too.
-        camera.wait(
-            lambda: (
-                camera._images.get_subscription_count()
-                and camera.counts.get("image_publishers") == "1"
-                and camera.counts.get("instances_subscribers") == "1"
-            )
-        )
+        camera = self.add(Camera(process, namespace, image_type))
+        camera.wait_for_connection()
         return camera, process
 
+    def cameras(self, *topics, **settings):
+        """A camera for each topic of one node."""
+        process, namespace = self.process(image_topics=f"[{', '.join(topics)}]", **settings)
+        cameras = [
+            self.add(Camera(process, namespace, topic=topic, alone=False)) for topic in topics
+        ]
+        for camera in cameras:
+            camera.wait_for_connection()
+        return cameras
+
+    def manager(self, *options, **settings):
+        """A node, in whatever state it starts, and a manager for it."""
+        process, namespace = self.process(*options, **settings)
+        return self.add(Manager(process, namespace))
+
+    def add(self, client):
+        self._clients.append(client)
+        return client
+
     def end(self):
-        for camera in self._cameras:
-            camera.close()
+        for client in self._clients:
+            client.close()
         for process in self._processes:
             process.end()
 

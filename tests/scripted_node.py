@@ -1,8 +1,12 @@
 """segmentation_node with a predictor whose answers are known; tests run it as a process.
 
 Blue pixels are the first instance and red ones the second, so a picture says what must come out.
-A picture that is all green makes the predictor fail. With the environment variable SCRIPTED_GATE,
-a picture that is not black waits until the file of that name exists.
+A picture that is all green makes the predictor fail, one with a green corner cannot be drawn.
+
+The parameter `model` is obeyed as ever, but only gives the predictor its name. Environment
+variables name files: without that of SCRIPTED_GATE, pictures that are not black wait for it;
+without that of SCRIPTED_LOADING, models do; that of SCRIPTED_CALLS gets a line for each batch with
+the sizes of its pictures, such as `64x48 32x24`.
 """
 
 import os
@@ -17,6 +21,7 @@ from sipmask_core.stopwatch import stage
 
 CLASS_NAMES = ("person", "dog")
 SCORES = (0.9, 0.6)
+GREEN = (0, 255, 0)
 
 
 def crop(mask):
@@ -26,10 +31,14 @@ def crop(mask):
     return MaskCrop(int(x), int(y), mask[y : rows[-1] + 1, x : columns[-1] + 1])
 
 
-def expected(image):
+def expected(image, score_threshold=0.3):
     """The instances that the scripted predictor sees in an (H, W, 3) BGR image."""
     found = [(label, image[..., channel] > 127) for label, channel in enumerate((0, 2))]
-    found = [(label, crop(mask)) for label, mask in found if mask.any()]
+    found = [
+        (label, crop(mask))
+        for label, mask in found
+        if mask.any() and SCORES[label] >= score_threshold
+    ]
     labels = [label for label, _ in found]
     return Instances(
         boxes=np.array(
@@ -43,27 +52,55 @@ def expected(image):
     )
 
 
+def pass_gate(variable):
+    """Wait for the file that the environment variable names; who waits leaves one more beside."""
+    gate = Path(os.environ.get(variable, __file__))
+    while not gate.exists():
+        gate.with_suffix(".waiting").touch()
+        time.sleep(0.01)
+
+
 class ScriptedPredictor:
     device = torch.device("cpu")
     precision = "fp32"
-    score_threshold = 0.3
-    model_name = "scripted"
     class_names = CLASS_NAMES
+
+    def __init__(self, model_name, score_threshold):
+        self.model_name = model_name
+        self.score_threshold = score_threshold
 
     def __call__(self, image):
         return self.predict_batch([image])[0]
 
     def predict_batch(self, images):
-        gate = os.environ.get("SCRIPTED_GATE")
-        while gate and any(image.any() for image in images) and not Path(gate).exists():
-            time.sleep(0.01)
+        if calls := os.environ.get("SCRIPTED_CALLS"):
+            with Path(calls).open("a") as file:
+                print(*(f"{image.shape[1]}x{image.shape[0]}" for image in images), file=file)
+        if any(image.any() for image in images):
+            pass_gate("SCRIPTED_GATE")
         with stage("network"):
-            if any(image.all(axis=(0, 1)).tolist() == [False, True, False] for image in images):
+            if any((image == GREEN).all() for image in images):
                 raise RuntimeError("the script says so")
-            return [expected(image) for image in images]
+            return [expected(image, self.score_threshold) for image in images]
+
+
+def load(wanted):
+    pass_gate("SCRIPTED_LOADING")
+    name = load_predictor(wanted).model_name if wanted.model else "scripted"
+    return ScriptedPredictor(name, wanted.score_threshold)
+
+
+def draw(image, *arguments, **options):
+    if (image[0, 0] == GREEN).all():
+        raise RuntimeError("the picture cannot be drawn")
+    return draw_instances(image, *arguments, **options)
 
 
 if __name__ == "__main__":
+    from sipmask_core.drawing import draw_instances
+    from sipmask_ros import perception
+    from sipmask_ros.model_loader import load_predictor
     from sipmask_ros.segmentation_node import main
 
-    raise SystemExit(main(load=lambda wanted: ScriptedPredictor()))
+    perception.draw_instances = draw
+    raise SystemExit(main(load=load))

@@ -1,3 +1,4 @@
+import fcntl
 import os
 import subprocess
 import sys
@@ -7,7 +8,12 @@ import pytest
 
 pytest.importorskip("ament_index_python", reason="no ROS 2 in this environment")
 
-from sipmask_ros.transport import PROFILE_VARIABLES, UNTOUCHED, prepare_for_images
+from sipmask_ros.transport import (
+    PROFILE_VARIABLES,
+    UNTOUCHED,
+    free_orphaned_memory,
+    prepare_for_images,
+)
 
 
 def test_fast_dds_gets_the_shared_memory_profile(monkeypatch):
@@ -77,3 +83,19 @@ print(kept, allocated() - before)
     )
     kept, left = map(int, run.stdout.split())
     assert kept > 150 and left < 20
+
+
+def test_shared_memory_of_killed_processes_is_freed_and_that_of_living_ones_stays(tmp_path):
+    killed, living, starting = (f"fastrtps_{digit * 16}" for digit in "abc")
+    others = ["fastrtps_port7413", "fastrtps_port7413_el", "somebody_else"]
+    for name in (killed, living, starting):
+        others += [name, f"{name}_el"]
+    for name in others:
+        (tmp_path / name).write_bytes(b"pixels")
+        if starting not in name:
+            os.utime(tmp_path / name, (1e9, 1e9))
+    with (tmp_path / f"{living}_el").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        free_orphaned_memory(tmp_path)
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == set(others) - {killed, f"{killed}_el"}

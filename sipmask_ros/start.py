@@ -1,0 +1,26 @@
+"""How the executables of the package start."""
+
+from __future__ import annotations
+
+import os
+import signal
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+
+def start(node: str) -> int:
+    """Run the `main` of a node, a module of this package.
+
+    A signal that comes while it is imported, which takes seconds, ends the process in silence.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end)
+    return int(import_module(f"sipmask_ros.{node}").main())
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    # An exception would come out of somebody's import, if that lets it out at all.
+    os._exit(0)

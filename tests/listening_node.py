@@ -1,0 +1,16 @@
+"""Subscribes reliably to the instances of a node; tests run it as a process.
+
+usage: listening_node.py NAMESPACE
+"""
+
+import sys
+
+import rclpy
+from node_harness import RELIABLE
+from sipmask_ros.msg import InstanceArray
+
+if __name__ == "__main__":
+    rclpy.init()
+    node = rclpy.create_node("listener", namespace=sys.argv[1])
+    node.create_subscription(InstanceArray, "segmentation_node/instances", print, RELIABLE)
+    rclpy.spin(node)

@@ -1,0 +1,216 @@
+"""Parameters that change while the node runs."""
+
+import pytest
+
+pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
+pytest.importorskip("sipmask_ros.msg", reason="the messages are not built")
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticStatus
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from node_harness import Camera, Starter, assert_instances, picture
+from rcl_interfaces.srv import SetParametersAtomically
+from rclpy.parameter import Parameter
+from ros_harness import start_ros
+from sensor_msgs.msg import Image
+from sipmask_ros.msg import Instance
+
+DEFAULTS = {
+    "score_threshold": 0.3,
+    "classes": [],
+    "always_on": False,
+    "max_rate": 0.0,
+    "max_age": 0.0,
+    "mask_encoding": "mono8",
+    "tracking": True,
+    "track_confirm_after": 3,
+    "track_max_lost_seconds": 1.5,
+    "timing": False,
+}
+
+
+@pytest.fixture(scope="module")
+def starter(tmp_path_factory):
+    start_ros()
+    starter = Starter(tmp_path_factory.mktemp("live"))
+    yield starter
+    starter.end()
+    rclpy.shutdown()
+
+
+@pytest.fixture(scope="module")
+def calls(tmp_path_factory):
+    """The file with a line for each time that the predictor was called."""
+    return tmp_path_factory.mktemp("calls") / "calls"
+
+
+@pytest.fixture(scope="module")
+def node(starter, calls):
+    return starter.node(environment={"SCRIPTED_CALLS": str(calls)})[0]
+
+
+@pytest.fixture
+def camera(node):
+    """A camera on the node, which has its default parameters again afterwards."""
+    yield node
+    assert not node.set(**DEFAULTS)
+
+
+def ask(camera, seed=0):
+    return camera.answer(camera.image(picture(seed)))
+
+
+def names(answer):
+    return [instance.class_name for instance in answer.instances]
+
+
+def later(camera, seconds):
+    """The instances in an image so many seconds after one of the present."""
+    message = camera.image(picture())
+    message.header.stamp.sec += seconds
+    return camera.answer(message).instances
+
+
+def test_while_nobody_listens_nothing_is_computed_and_the_first_subscriber_wakes_the_node(
+    camera, calls
+):
+    def computed():
+        return len(calls.read_text().splitlines())
+
+    ask(camera)
+    camera.stop_listening()
+    camera.wait(lambda: camera.counts["instances_subscribers"] == "0")
+    before, at_work = camera.final_counts(), computed()
+    camera.send(camera.image(picture()))
+    camera.wait_for_counts(received=before["received"] + 1, in_progress=0)
+    assert (camera.level, camera.message) == (DiagnosticStatus.OK, "idle, nobody subscribes")
+    camera.wait_for_counts(dropped_idle=before["dropped_idle"] + 1, segmented=before["segmented"])
+    assert computed() == at_work
+
+    assert not camera.set(always_on=True)
+    camera.send(camera.image(picture()))
+    camera.wait_for_counts(segmented=before["segmented"] + 1)
+    assert computed() == at_work + 1
+    assert not camera.set(always_on=False)
+
+    overlays = []
+    subscription = camera.subscribe(Image, "overlay", overlays)
+
+    def overlay_came():
+        camera.send(camera.image(picture()))
+        return overlays
+
+    camera.wait(overlay_came)
+    camera.destroy_subscription(subscription)
+    camera.listen()
+    camera.wait_for_connection()
+    assert_instances(ask(camera), picture())
+
+
+def test_the_score_threshold_reaches_the_predictor(camera):
+    assert names(ask(camera)) == ["person", "dog"]
+    assert not camera.set(score_threshold=0.7)
+    assert names(ask(camera)) == ["person"]
+    assert not camera.set(score_threshold=1)
+    assert names(ask(camera)) == []
+
+
+def test_only_the_classes_wanted_are_reported_and_an_unknown_one_is_refused(camera):
+    assert not camera.set(classes=["dog"])
+    assert names(ask(camera)) == ["dog"]
+    (reason,) = camera.set(classes=["dog", "gryphon"])
+    assert reason == "classes has 'gryphon'; scripted knows person, dog."
+    assert camera.get("classes") == ["dog"]
+    assert names(ask(camera)) == ["dog"]
+    assert not camera.set(classes=[])
+    assert names(ask(camera)) == ["person", "dog"]
+
+
+def test_an_unknown_class_is_refused_at_configure_with_one_sentence(starter):
+    manager = starter.manager(autostart="false", classes="[gryphon]")
+    configure = Transition(id=Transition.TRANSITION_CONFIGURE)
+    assert not manager.call(ChangeState, "change_state", transition=configure).success
+    (line,) = manager.process.output.splitlines()
+    assert "classes has 'gryphon'; scripted knows person, dog." in line
+    assert not manager.set(classes=["dog"])
+    manager.transition(Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE)
+
+
+def test_a_rate_limit_drops_what_comes_too_soon_and_counts_it(camera):
+    before = camera.final_counts()
+    assert not camera.set(max_rate=0.001)
+    ask(camera)
+    camera.send(camera.image(picture()))
+    camera.wait_for_counts(dropped_rate=before["dropped_rate"] + 1)
+    assert not camera.set(max_rate=0.0)
+    ask(camera)
+    after = camera.final_counts()
+    assert after["received"] - before["received"] == 3
+    assert after["segmented"] - before["segmented"] == 2
+
+
+def test_tracking_masks_and_ages_change_from_the_next_image_on(camera):
+    assert not camera.set(mask_encoding="rle", tracking=False)
+    answer = ask(camera)
+    assert answer.mask_encoding == "rle"
+    assert_instances(answer, picture())
+    assert [instance.track_state for instance in answer.instances] == [Instance.TRACK_NONE] * 2
+
+    assert not camera.set(tracking=True, track_confirm_after=1, track_max_lost_seconds=100)
+    camera.trigger("reset_tracks")
+    seen = later(camera, 0)
+    assert [instance.track_state for instance in seen] == [Instance.TRACK_CONFIRMED] * 2
+    ids = [instance.track_id for instance in seen]
+    assert [instance.track_id for instance in later(camera, 60)] == ids
+    assert not camera.set(track_max_lost_seconds=1.0)
+    assert [instance.track_id for instance in later(camera, 120)] != ids
+
+    before = camera.final_counts()
+    assert not camera.set(max_age=1000.0, timing=True)
+    old = camera.image(picture())
+    old.header.stamp.sec -= 2000
+    camera.send(old)
+    camera.wait_for_counts(dropped_stale=before["dropped_stale"] + 1)
+    ask(camera)
+    camera.wait(lambda: "network_mean_ms" in camera.counts)
+
+
+def test_a_refused_change_leaves_everything_as_it_was(camera):
+    for change, sentence in (
+        ({"score_threshold": 2.0}, "The parameter score_threshold is 2.0"),
+        ({"max_rate": -1.0}, "The parameter max_rate is -1.0"),
+        ({"mask_encoding": "png"}, "The parameter mask_encoding is 'png'"),
+        ({"tracking": 1}, "The parameter tracking is 1"),
+        ({"autostart": False}, "autostart"),
+    ):
+        (name,) = change
+        value = camera.get(name)
+        (reason,) = camera.set(**change)
+        assert sentence in reason
+        assert camera.get(name) == value
+
+    wanted = [Parameter("score_threshold", value=0.7), Parameter("classes", value=["gryphon"])]
+    result = camera.call(
+        SetParametersAtomically,
+        "set_parameters_atomically",
+        parameters=[parameter.to_parameter_msg() for parameter in wanted],
+    ).result
+    assert not result.successful
+    assert camera.get("score_threshold") == 0.3
+    assert names(ask(camera)) == ["person", "dog"]
+
+
+def test_other_changes_count_from_the_next_configure_on(camera, starter):
+    assert not camera.set(image_topics=["other"])
+    assert_instances(ask(camera), picture())
+    camera.transition(
+        Transition.TRANSITION_DEACTIVATE,
+        Transition.TRANSITION_CLEANUP,
+        Transition.TRANSITION_CONFIGURE,
+        Transition.TRANSITION_ACTIVATE,
+    )
+    other = starter.add(Camera(camera.process, camera.get_namespace(), topic="other"))
+    # Both listen to what is said of either.
+    other.wait_for_connection(subscribers=2)
+    assert_instances(other.answer(other.image(picture(1))), picture(1))
