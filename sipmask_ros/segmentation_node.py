@@ -8,7 +8,7 @@ import sys
 import traceback
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
 import rclpy
@@ -16,6 +16,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from std_srvs.srv import Trigger
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 
     from sipmask_core.predictor import Predictor
 
+    _Transition = Callable[["SegmentationNode", LifecycleState], TransitionCallbackReturn]
+
 # Seconds that the image in work gets to finish when the process is told to end.
 LAST_IMAGE = 1.0
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -64,6 +67,20 @@ class _Activity:
 
     segmenter: Segmenter
     report_timer: Any
+
+
+def _explained(transition: _Transition) -> _Transition:
+    """Log what a transition raises, which rclpy keeps to itself before it calls on_error."""
+
+    @wraps(transition)
+    def run(node: SegmentationNode, state: LifecycleState) -> TransitionCallbackReturn:
+        try:
+            return transition(node, state)
+        except Exception:
+            node.get_logger().error(f"The transition failed.\n{traceback.format_exc()}")
+            return TransitionCallbackReturn.ERROR
+
+    return run
 
 
 class SegmentationNode(LifecycleNode):
@@ -132,6 +149,7 @@ class SegmentationNode(LifecycleNode):
         """Stop; whether no thread is in the middle of something that cannot be interrupted."""
         return self.stop(timeout) and not self._loader.is_busy
 
+    @_explained
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model and offer the topics; refuse with one sentence if a parameter is wrong."""
         try:
@@ -141,7 +159,7 @@ class SegmentationNode(LifecycleNode):
         except InputError as error:
             self.get_logger().error(str(error))
             return TransitionCallbackReturn.FAILURE
-        except Exception:  # rclpy would keep it to itself
+        except Exception:
             self.get_logger().error(f"The model cannot be used.\n{traceback.format_exc()}")
             return TransitionCallbackReturn.FAILURE
 
@@ -161,23 +179,27 @@ class SegmentationNode(LifecycleNode):
         self._publish_label_info()
         return TransitionCallbackReturn.SUCCESS
 
+    @_explained
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start to receive and to segment."""
         super().on_activate(state)
         ready = self._configuration
         assert ready is not None
         segmenter = Segmenter(self, ready.perceive, ready.parameters)
-        self._activity = _Activity(segmenter, self.create_timer(1.0, self._report))
+        # Simulated time may stand still.
+        clock = Clock(clock_type=ClockType.STEADY_TIME)
+        self._activity = _Activity(segmenter, self.create_timer(1.0, self._report, clock=clock))
         for channel in ready.channels:
             channel.subscribe(partial(segmenter.on_image, channel))
         return TransitionCallbackReturn.SUCCESS
 
+    @_explained
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Finish the images in work, publish the final counts and fall silent."""
-        self.stop()
-        self._report(active=False)
+        self._finish()
         return super().on_deactivate(state)
 
+    @_explained
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Let the model and the topics go."""
         if self._configuration is not None:
@@ -191,10 +213,23 @@ class SegmentationNode(LifecycleNode):
                 channel.destroy()
         return TransitionCallbackReturn.SUCCESS
 
+    @_explained
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """From any state."""
+        self._finish()
+        return self.on_cleanup(state)
+
+    @_explained
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Let go what the transition that failed has left; the node can be configured again."""
         self.stop()
         return self.on_cleanup(state)
+
+    def _finish(self) -> None:
+        """Stop, and publish the final counts where the node was active."""
+        if self._activity is not None:
+            self.stop()
+            self._report(active=False)
 
     def _announce(self) -> None:
         assert self._configuration is not None

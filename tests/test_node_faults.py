@@ -22,7 +22,7 @@ from std_srvs.srv import Trigger
 
 from sipmask_core.predictor import PRETRAINED
 from sipmask_ros.conversions import array_to_image, image_to_bgr
-from sipmask_ros.diagnostics import Outcome
+from sipmask_ros.diagnostics import INACTIVE, Outcome
 
 SECOND = 10**9
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
@@ -289,6 +289,29 @@ def test_a_reload_works_in_every_state_that_has_a_model(shared, folder):
 
 
 # The process
+
+
+def test_a_transition_that_fails_is_explained_and_leaves_the_node_as_before_configure(start):
+    manager = start.manager(autostart="false", transport="compressed", depth_topics="[image]")
+    manager.transition(Transition.TRANSITION_CONFIGURE)
+    activate = Transition(id=Transition.TRANSITION_ACTIVATE)
+    assert not manager.call(ChangeState, "change_state", transition=activate).success
+    said = manager.process.output
+    assert "The transition failed" in said
+    assert "incompatible type" in said, "one topic cannot have two"
+    assert manager.trigger("reload_model").message == "The node is not configured."
+    assert not manager.set(transport="raw")
+    manager.transition(Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE)
+    assert manager.count_publishers("segmentation_node/instances") == 1
+
+
+def test_while_simulated_time_stands_still_the_node_works_and_its_counts_are_told(start):
+    camera, _ = start.node(use_sim_time="true")
+    assert_instances(camera.answer(camera.image(picture())), picture())
+    camera.send(camera.image(green()))
+    camera.wait_for_counts(segmented=1, dropped_failed=1)
+    camera.transition(Transition.TRANSITION_ACTIVE_SHUTDOWN)
+    camera.wait(lambda: camera.message == INACTIVE)
 
 
 def test_after_a_kill_the_next_process_serves_the_same_camera_and_subscribers(start):
