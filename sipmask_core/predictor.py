@@ -52,7 +52,8 @@ class Predictor:
         multiplies it natively, fp32 otherwise.
     score_threshold: lowest score to report; where None, the preset's own rule, which for the
         authors' accurate presets is on the class score alone, so that scores can be lower.
-    num_threads: CPU threads for the whole process, torch's own choice where None.
+    num_threads: CPU threads, for the whole process and whichever of its threads calls; what torch
+        has so far where None.
     Raises InputError for a device or precision that cannot be used.
 
     The model given is not changed: the predictor works on a copy with batch norm folded into the
@@ -73,6 +74,7 @@ class Predictor:
                     f"num_threads is {num_threads}; it must be between 1 and {MOST_THREADS}."
                 )
             torch.set_num_threads(num_threads)
+        self._num_threads = num_threads
         if isinstance(model, OnnxModel):
             self.device = choose_device(default_device() if device == "auto" else device)
             self.precision = _onnx_precision(precision)
@@ -244,6 +246,9 @@ class Predictor:
 
         size: (h, w) of the images within, at the top left.
         """
+        # A thread that has computed before keeps its number, whatever another sets.
+        if self._num_threads not in (None, torch.get_num_threads()):
+            torch.set_num_threads(self._num_threads)
         with stage("network"):
             if self._graphed is None:
                 return self._network(pixels.to(self.device), size)

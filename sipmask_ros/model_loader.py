@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,15 +22,24 @@ if TYPE_CHECKING:
 
 def load_predictor(wanted: Parameters) -> sm.Predictor:
     """The predictor that the parameters ask for. Raises InputError where there is none."""
+    own_choice = _threads_of_torch()
     options: dict[str, Any] = {
         "device": wanted.device,
         "precision": wanted.precision,
         "score_threshold": wanted.score_threshold,
-        "num_threads": wanted.num_threads or None,
+        "num_threads": wanted.num_threads or own_choice,
     }
     if not wanted.model:
         return sm.Predictor.from_pretrained(**options)
     return sm.Predictor.from_file(wanted.model, **options)
+
+
+@cache
+def _threads_of_torch() -> int:
+    """How many CPU threads PyTorch takes by itself: as many as before the first model."""
+    import torch
+
+    return torch.get_num_threads()
 
 
 class ModelLoader:
@@ -41,12 +51,12 @@ class ModelLoader:
     def __init__(self, node: Node, load: Callable[[Parameters], sm.Predictor]) -> None:
         self._node = node
         self._load = load
-        self._thread: threading.Thread | None = None
+        self._is_busy = False
 
     @property
     def is_busy(self) -> bool:
         """Whether one is being loaded in the background."""
-        return self._thread is not None and self._thread.is_alive()
+        return self._is_busy
 
     def load(self, wanted: Parameters) -> sm.Predictor:
         """The predictor, warm. Raises what loading raises."""
@@ -61,20 +71,23 @@ class ModelLoader:
 
         Raises InputError while another is being loaded.
         """
-        if self.is_busy:
+        if self._is_busy:
             raise sm.InputError("Another model is being loaded; try again when it is there.")
         future = Future()
-        self._thread = threading.Thread(
+        self._is_busy = True
+        threading.Thread(
             target=self._fulfil, args=(future, wanted), name="model loader", daemon=True
-        )
-        self._thread.start()
+        ).start()
         return future
 
     def _fulfil(self, future: Future, wanted: Parameters) -> None:
         try:
-            future.set_result(self.load(wanted))
+            settle = partial(future.set_result, self.load(wanted))
         except Exception as error:
-            future.set_exception(error)
+            settle = partial(future.set_exception, error)
+        # First: who gets the answer may ask for the next model before this thread has ended.
+        self._is_busy = False
+        settle()
         # What awaits it goes on in the executor's next turn.
         if (executor := self._node.executor) is not None:
             executor.wake()

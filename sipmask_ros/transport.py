@@ -66,9 +66,9 @@ def free_orphaned_memory(folder: Path = _SHARED_MEMORY) -> None:
     """
     for lock in folder.glob(f"fast*_{16 * '[0-9a-f]'}_el"):
         with suppress(OSError), lock.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # A process that starts makes the file first and locks it then.
-            if time.time() - lock.stat().st_mtime > _STARTING:
+            # A process that starts makes the file first and locks it then; not to be forestalled.
+            if time.time() - os.fstat(file.fileno()).st_mtime > _STARTING:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 lock.with_name(lock.name.removesuffix("_el")).unlink(missing_ok=True)
                 lock.unlink()
 

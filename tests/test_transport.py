@@ -85,7 +85,16 @@ print(kept, allocated() - before)
     assert kept > 150 and left < 20
 
 
-def test_shared_memory_of_killed_processes_is_freed_and_that_of_living_ones_stays(tmp_path):
+def test_shared_memory_of_killed_processes_is_freed_and_that_of_living_ones_stays(
+    tmp_path, monkeypatch
+):
+    locked = []
+    flock = fcntl.flock
+
+    def noted(file, how):
+        locked.append(Path(file.name).name)
+        flock(file, how)
+
     killed, living, starting = (f"fastrtps_{digit * 16}" for digit in "abc")
     others = ["fastrtps_port7413", "fastrtps_port7413_el", "somebody_else"]
     for name in (killed, living, starting):
@@ -96,6 +105,8 @@ def test_shared_memory_of_killed_processes_is_freed_and_that_of_living_ones_stay
             os.utime(tmp_path / name, (1e9, 1e9))
     with (tmp_path / f"{living}_el").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        monkeypatch.setattr(fcntl, "flock", noted)
         free_orphaned_memory(tmp_path)
     left = {path.name for path in tmp_path.iterdir()}
     assert left == set(others) - {killed, f"{killed}_el"}
+    assert f"{starting}_el" not in locked, "it would find its own file taken"
