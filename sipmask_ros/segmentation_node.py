@@ -112,7 +112,7 @@ class SegmentationNode(LifecycleNode):
 
     def _guard_transitions(self) -> None:
         """Refuse a transition that the present state does not have; rclpy ends the node there."""
-        (service,) = (s for s in self.services if s.srv_name.endswith("/change_state"))
+        (service,) = (s for s in self.services if s.srv_type is ChangeState)
         change_state = service.callback
 
         def refuse_or_change(

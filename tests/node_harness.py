@@ -5,7 +5,7 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
-from rcl_interfaces.srv import GetParameters, SetParameters
+from rcl_interfaces.srv import GetParameters, SetParameters, SetParametersAtomically
 from rclpy.parameter import Parameter, parameter_value_to_python
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.time import Time
@@ -19,6 +19,15 @@ from std_srvs.srv import Trigger
 from sipmask_ros.conversions import array_to_image, message_to_instances
 
 SCRIPTED = ROOT / "tests" / "scripted_node.py"
+# Of the node; in this order a manager makes its clients.
+SERVICES = {
+    "change_state": ChangeState,
+    "set_parameters": SetParameters,
+    "set_parameters_atomically": SetParametersAtomically,
+    "reset_tracks": Trigger,
+    "reload_model": Trigger,
+    "get_parameters": GetParameters,
+}
 RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 
 
@@ -28,38 +37,59 @@ class Manager(Client):
     def __init__(self, process, namespace, name="manager"):
         super().__init__(name, namespace)
         self.process = process
+        self._services_by_name = {
+            service: self.create_client(kind, f"segmentation_node/{service}")
+            for service, kind in SERVICES.items()
+        }
+        self._is_known = False
 
     def wait(self, condition):
         self.wait_until(condition, self.process)
 
-    def begin(self, kind, service, **request):
+    def begin(self, service, **request):
         """Call a service of the node; the answer comes with the future returned."""
-        client = self.create_client(kind, f"segmentation_node/{service}")
-        self.wait(client.service_is_ready)
-        return client.call_async(kind.Request(**request))
+        self._make_known()
+        return self._services_by_name[service].call_async(SERVICES[service].Request(**request))
 
-    def call(self, kind, service, **request):
-        future = self.begin(kind, service, **request)
+    def call(self, service, **request):
+        future = self.begin(service, **request)
         self.wait(future.done)
         return future.result()
 
+    def _make_known(self):
+        """Until the node has found these clients: an answer to one that it has not is lost.
+
+        It finds them in the order in which they were made, so asking by the last will do.
+        """
+        answers = []
+
+        def answered():
+            request = GetParameters.Request(names=["autostart"])
+            answers.append(self._services_by_name["get_parameters"].call_async(request))
+            return any(answer.done() for answer in answers)
+
+        if not self._is_known:
+            self.wait(lambda: all(c.service_is_ready() for c in self._services_by_name.values()))
+            self.wait(answered)
+            self._is_known = True
+
     def trigger(self, service):
-        return self.call(Trigger, service)
+        return self.call(service)
 
     def transition(self, *numbers):
         for number in numbers:
-            answer = self.call(ChangeState, "change_state", transition=Transition(id=number))
+            answer = self.call("change_state", transition=Transition(id=number))
             assert answer.success, f"{number}\n{self.process.output}"
 
     def set(self, **values):
         """Change parameters of the node one after the other. Returns why some are refused."""
         changes = [Parameter(name, value=value) for name, value in values.items()]
         messages = [change.to_parameter_msg() for change in changes]
-        results = self.call(SetParameters, "set_parameters", parameters=messages).results
+        results = self.call("set_parameters", parameters=messages).results
         return [result.reason for result in results if not result.successful]
 
     def get(self, name):
-        (value,) = self.call(GetParameters, "get_parameters", names=[name]).values
+        (value,) = self.call("get_parameters", names=[name]).values
         return parameter_value_to_python(value)
 
 

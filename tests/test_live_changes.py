@@ -8,9 +8,7 @@ pytest.importorskip("sipmask_ros.msg", reason="the messages are not built")
 import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import ChangeState
 from node_harness import Camera, Starter, assert_instances, picture
-from rcl_interfaces.srv import SetParametersAtomically
 from rclpy.parameter import Parameter
 from ros_harness import start_ros
 from sensor_msgs.msg import Image
@@ -130,7 +128,7 @@ def test_only_the_classes_wanted_are_reported_and_an_unknown_one_is_refused(came
 def test_an_unknown_class_is_refused_at_configure_with_one_sentence(starter):
     manager = starter.manager(autostart="false", classes="[gryphon]")
     configure = Transition(id=Transition.TRANSITION_CONFIGURE)
-    assert not manager.call(ChangeState, "change_state", transition=configure).success
+    assert not manager.call("change_state", transition=configure).success
     (line,) = manager.process.output.splitlines()
     assert "classes has 'gryphon'; scripted knows person, dog." in line
     assert not manager.set(classes=["dog"])
@@ -192,7 +190,6 @@ def test_a_refused_change_leaves_everything_as_it_was(camera):
 
     wanted = [Parameter("score_threshold", value=0.7), Parameter("classes", value=["gryphon"])]
     result = camera.call(
-        SetParametersAtomically,
         "set_parameters_atomically",
         parameters=[parameter.to_parameter_msg() for parameter in wanted],
     ).result

@@ -13,12 +13,10 @@ pytest.importorskip("sipmask_ros.msg", reason="the messages are not built")
 import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import ChangeState
 from node_harness import Starter, assert_instances, picture
 from ros_harness import ROOT, start_ros
 from scripted_node import GREEN
 from sensor_msgs.msg import Image
-from std_srvs.srv import Trigger
 
 from sipmask_core.predictor import PRETRAINED
 from sipmask_ros.conversions import array_to_image, image_to_bgr
@@ -234,7 +232,7 @@ def test_a_reload_loses_no_image(shared, folder):
     answered = len(shared.received)
     shared.set(model=str(PRETRAINED))
     (folder / "loading").unlink()
-    future = shared.begin(Trigger, "reload_model")
+    future = shared.begin("reload_model")
     for _ in range(10):
         assert shared.answer(shared.image(picture())).model == "scripted"
     assert not future.done()
@@ -273,7 +271,7 @@ def test_a_reload_works_in_every_state_that_has_a_model(shared, folder):
     shared.transition(Transition.TRANSITION_DEACTIVATE)
     assert shared.trigger("reload_model").success
     (folder / "loading").unlink()
-    future = shared.begin(Trigger, "reload_model")
+    future = shared.begin("reload_model")
     # Answered after the other was begun.
     assert not shared.trigger("reload_model").success
     shared.transition(Transition.TRANSITION_CLEANUP)
@@ -295,7 +293,7 @@ def test_a_transition_that_fails_is_explained_and_leaves_the_node_as_before_conf
     manager = start.manager(autostart="false", transport="compressed", depth_topics="[image]")
     manager.transition(Transition.TRANSITION_CONFIGURE)
     activate = Transition(id=Transition.TRANSITION_ACTIVATE)
-    assert not manager.call(ChangeState, "change_state", transition=activate).success
+    assert not manager.call("change_state", transition=activate).success
     said = manager.process.output
     assert "The transition failed" in said
     assert "incompatible type" in said, "one topic cannot have two"
@@ -371,7 +369,7 @@ def unconfigured(start, tmp_path):
 def loading(start, tmp_path):
     environment = {"SCRIPTED_LOADING": str(tmp_path / "never")}
     manager = start.manager(autostart="false", environment=environment)
-    manager.begin(ChangeState, "change_state", transition=Transition(id=1))
+    manager.begin("change_state", transition=Transition(id=1))
     manager.wait(lambda: (tmp_path / "never.waiting").exists())
     return manager.process
 
@@ -386,9 +384,7 @@ def deactivating(start, tmp_path):
     camera, process = start.node(environment={"SCRIPTED_GATE": str(tmp_path / "never")})
     camera.send(camera.image(picture()))
     camera.wait_for_counts(in_progress=1)
-    camera.begin(
-        ChangeState, "change_state", transition=Transition(id=Transition.TRANSITION_DEACTIVATE)
-    )
+    camera.begin("change_state", transition=Transition(id=Transition.TRANSITION_DEACTIVATE))
     camera.wait(lambda: camera._images.get_subscription_count() == 0)
     return process
 
@@ -398,7 +394,7 @@ def reloading(start, tmp_path):
     gate.touch()
     camera, process = start.node(environment={"SCRIPTED_LOADING": str(gate)})
     gate.unlink()
-    camera.begin(Trigger, "reload_model")
+    camera.begin("reload_model")
     assert not camera.trigger("reload_model").success
     return process
 
