@@ -282,8 +282,7 @@ def test_a_reload_works_in_every_state_that_has_a_model(shared, folder):
     answer = shared.trigger("reload_model")
     assert (answer.success, answer.message) == (False, "The node is not configured.")
     shared.transition(Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE)
-    shared.wait_for_connection()
-    assert_instances(shared.answer(shared.image(picture())), picture())
+    assert_instances(shared.answer_once_connected(picture()), picture())
 
 
 # The process
@@ -317,14 +316,7 @@ def test_after_a_kill_the_next_process_serves_the_same_camera_and_subscribers(st
     camera.answer(camera.image(picture()))
     process.signal(signal.SIGKILL)
     camera.process, _ = start.process(namespace=camera.get_namespace())
-    answered = len(camera.received)
-
-    def answered_again():
-        camera.send(camera.image(picture(2)))
-        return len(camera.received) > answered
-
-    camera.wait(answered_again)
-    assert_instances(camera.received[-1], picture(2))
+    assert_instances(camera.answer_once_connected(picture(2)), picture(2))
 
 
 def test_two_nodes_of_one_name_both_work_and_say_so_once(start, shared):

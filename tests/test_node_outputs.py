@@ -19,18 +19,23 @@ from sipmask_ros.label_info import LATCHED
 FOCAL = 50.0
 
 
-@pytest.fixture(scope="module", autouse=True)
-def ros():
+@pytest.fixture(scope="module")
+def camera(tmp_path_factory):
+    """On a node whose depth images must be of its images' stamps."""
     start_ros()
-    yield
+    starter = Starter(tmp_path_factory.mktemp("outputs"))
+    yield starter.node(depth_topics="[depth/image]", depth_tolerance=0.0, score_threshold=0.25)[0]
+    starter.end()
     rclpy.shutdown()
 
 
 @pytest.fixture
-def start(tmp_path):
-    starter = Starter(tmp_path)
-    yield starter
-    starter.end()
+def positions(camera):
+    """What the node says of them while the test runs."""
+    positions = []
+    subscription = camera.subscribe(InstancePositionArray, "positions", positions)
+    yield positions
+    camera.destroy_subscription(subscription)
 
 
 def calibration(header, size):
@@ -41,14 +46,20 @@ def calibration(header, size):
     return info
 
 
-def test_instances_get_positions_from_the_depth_image_of_their_stamp(start):
-    camera, _ = start.node(depth_topics="[depth/image]", depth_tolerance=0.0)
+def test_without_depth_positions_are_not_known_and_that_is_said(camera, positions):
+
+    def answered():
+        camera.answer(camera.image(picture()))
+        return positions
+
+    camera.wait(answered)
+    assert [p.valid for p in positions[0].positions] == [False, False]
+    assert "No depth image with a stamp has come yet" in camera.process.output
+
+
+def test_instances_get_positions_from_the_depth_image_of_their_stamp(camera, positions):
     depths = camera.create_publisher(Image, "depth/image", RELIABLE)
     infos = camera.create_publisher(CameraInfo, "depth/camera_info", RELIABLE)
-    positions = []
-    camera.create_subscription(
-        InstancePositionArray, "segmentation_node/positions", positions.append, RELIABLE
-    )
     camera.wait(lambda: depths.get_subscription_count() and infos.get_subscription_count())
     pixels = picture()
     metres = np.full(pixels.shape[:2], 4.0, np.float32)
@@ -75,24 +86,8 @@ def test_instances_get_positions_from_the_depth_image_of_their_stamp(start):
     camera.wait(lambda: int(camera.counts.get("depth_matched", 0)) >= 1)
 
 
-def test_without_depth_positions_are_not_known_and_that_is_said(start):
-    camera, process = start.node(depth_topics="[depth/image]")
-    positions = []
-    camera.create_subscription(
-        InstancePositionArray, "segmentation_node/positions", positions.append, RELIABLE
-    )
-
-    def answered():
-        camera.answer(camera.image(picture()))
-        return positions
-
-    camera.wait(answered)
-    assert [p.valid for p in positions[0].positions] == [False, False]
-    assert "No depth image with a stamp has come yet" in process.output
-
-
-def test_who_comes_late_still_learns_what_the_class_numbers_mean(start):
-    camera, _ = start.node(classes="[dog]", score_threshold=0.25)
+def test_who_comes_late_still_learns_what_the_class_numbers_mean(camera):
+    assert not camera.set(classes=["dog"])
     infos = []
     camera.create_subscription(LabelInfo, "segmentation_node/label_info", infos.append, LATCHED)
     camera.wait(lambda: infos)
