@@ -172,16 +172,6 @@ def test_broken_images_give_one_throttled_warning_and_the_node_lives_on(start):
     assert_instances(camera.answer(camera.image(picture())), picture())
 
 
-def test_a_failing_predictor_costs_one_image_not_the_node(start):
-    camera, process = start.node()
-    green = np.zeros((48, 64, 3), np.uint8)
-    green[..., 1] = 255
-    camera.send(camera.image(green))
-    camera.wait_for_counts(received=1, dropped_failed=1)
-    assert "the script says so" in process.output
-    assert_instances(camera.answer(camera.image(picture())), picture())
-
-
 def test_the_stages_of_a_timed_node_add_up_to_its_latency(start):
     camera, _ = start.node(timing="true")
     green = np.zeros((48, 64, 3), np.uint8)
