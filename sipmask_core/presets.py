@@ -362,7 +362,7 @@ def _require_sense(preset: Preset, what: str) -> None:
 
 
 def _is_like(value: Any, example: Any) -> bool:
-    """Whether a value from a file has the type of a known one, small enough, integers not negative."""
+    """Whether a value from a file has the type of a known one; of numbers, also a size of use."""
     if isinstance(example, tuple):
         return (
             isinstance(value, tuple)
