@@ -50,7 +50,7 @@ from sipmask_ros.processes import (
 )
 from sipmask_ros.soak_cameras import PATIENCE, Cameras
 from sipmask_ros.soak_disturbances import Disturbances
-from sipmask_ros.soak_report import describe, draw, judge
+from sipmask_ros.soak_report import WARM_UP, describe, draw, judge
 from sipmask_ros.transport import prepare_for_images
 from sipmask_ros.usage import usage_of
 
@@ -152,7 +152,10 @@ def measure(args: argparse.Namespace, interruption: Interruption) -> dict[str, A
             raise InputError(f"segmentation_node did not start within {START_TIMEOUT:g} s.")
 
         disturbances = Disturbances(
-            cameras, max(_SHORTEST, args.frames // _DISTURBANCES), args.seed
+            cameras,
+            max(_SHORTEST, args.frames // _DISTURBANCES),
+            args.seed,
+            warm_up=int(WARM_UP * args.frames),
         )
         samples, ended_early = _soak(args, cameras, disturbances, node, interruption)
         _finish(cameras, node)

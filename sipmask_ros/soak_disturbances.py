@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 PAUSE = 0.5  # seconds
 BURST = 20  # images
 THRESHOLDS = (0.2, 0.3, 0.5)
+MORE_IN_WARM_UP = 5
 
 
 class Disturbances:
@@ -22,14 +23,17 @@ class Disturbances:
 
     interval: in results of all cameras. seed: equal ones give the same order of events. All kinds
     come once, in an order of chance, before one comes again, each time to a camera of chance.
+    warm_up: so many results in which more happens: only when everything has happened several times
+    has each kind of memory been as full as it gets.
     """
 
-    def __init__(self, cameras: Cameras, interval: int, seed: int) -> None:
+    def __init__(self, cameras: Cameras, interval: int, seed: int, warm_up: int = 0) -> None:
         self.happened: Counter[str] = Counter()
         self._cameras = cameras
         self._interval = interval
+        self._warm_up = warm_up
         self._chance = random.Random(seed)
-        self._due = interval
+        self._due = self._next_interval()
         self._round: list[str] = []
         self._kinds = {
             "camera pauses": self._pause,
@@ -50,12 +54,17 @@ class Disturbances:
         """Let the next thing happen if its time has come and nothing is under way."""
         if self._cameras.results < self._due or self._cameras.is_waiting():
             return
-        self._due += self._interval
+        self._due += self._next_interval()
         if not self._round:
             self._round = self._chance.sample(sorted(self._kinds), len(self._kinds))
         kind = self._round.pop()
         self.happened[kind] += 1
         self._kinds[kind](self._chance.choice(self._cameras.cameras))
+
+    def _next_interval(self) -> int:
+        if self._cameras.results < self._warm_up:
+            return max(1, self._interval // MORE_IN_WARM_UP)
+        return self._interval
 
     def _pause(self, camera: Camera) -> None:
         camera.silent_until = time.monotonic() + PAUSE

@@ -58,6 +58,16 @@ def test_the_seed_decides_what_happens():
     assert disturbed(seed=1, results=500)[1] != disturbed(seed=2, results=500)[1]
 
 
+def test_in_the_warm_up_more_happens():
+    cameras = StandIn()
+    disturbances = Disturbances(cameras, interval=10, seed=0, warm_up=100)
+    counts = []
+    for cameras.__dict__["results"] in range(201):
+        disturbances.step()
+        counts.append(disturbances.happened.total())
+    assert (counts[100], counts[200]) == (50, 60)
+
+
 def test_nothing_happens_while_an_answer_is_missing():
     cameras = StandIn()
     disturbances = Disturbances(cameras, interval=10, seed=0)
