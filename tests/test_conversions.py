@@ -1,3 +1,4 @@
+import struct
 import sys
 from array import array
 from dataclasses import replace
@@ -221,10 +222,26 @@ def test_png_keeps_every_pixel_and_jpeg_nearly():
         assert np.abs(pixels.astype(int) - smooth).max() <= tolerance
 
 
-@pytest.mark.parametrize("data", [b"", b"not an image", b"\xff\xd8\xff\xe0 half a jpeg"])
+WEBP = cv2.imencode(".webp", np.zeros((4, 4, 3), np.uint8))[1].tobytes()
+
+
+@pytest.mark.parametrize("data", [b"", b"not an image", b"\xff\xd8\xff\xe0 half a jpeg", WEBP])
 def test_compressed_data_that_does_not_decode_is_refused(data):
     with pytest.raises(InputError, match="does not decode"):
         compressed_to_bgr(CompressedImage(format="jpeg", data=array("B", data)))
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_a_few_bytes_that_claim_a_gigapixel_are_refused_before_memory_is_taken(suffix, monkeypatch):
+    data = bytearray(cv2.imencode(suffix, np.zeros((8, 8, 3), np.uint8))[1])
+    if suffix == ".png":
+        data[16:24] = struct.pack(">II", 32_000, 32_001)
+    else:
+        at = data.index(b"\xff\xc0") + 5
+        data[at : at + 4] = struct.pack(">HH", 32_001, 32_000)
+    monkeypatch.setattr(cv2, "imdecode", pytest.fail)
+    with pytest.raises(InputError, match="has 32000 x 32001 pixels; at most 134217728"):
+        compressed_to_bgr(CompressedImage(format=suffix[1:], data=array("B", data)))
 
 
 def test_an_array_becomes_an_image_that_reads_back():
