@@ -51,6 +51,10 @@ bench: $(BUILT) ## time models and node on this machine, stage by stage: JSON an
 	@$(IN_ENV) python -m sipmask_ros.benchmark --compare-transport --json bench/node.json \
 	    --plot bench/node.png
 
+.PHONY: soak
+soak: $(BUILT) ## 100,000 frames of three cameras through the node: what grows, drawn in soak
+	@$(IN_ENV) python -m sipmask_ros.soak --json soak/soak.json --plot soak/soak.png
+
 .PHONY: parameters
 parameters: $(BUILT) ## write config/*.yaml and the README's tables from the tables in code
 	@$(IN_ENV) python -m sipmask_ros.parameter_docs

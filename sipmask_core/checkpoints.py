@@ -74,7 +74,8 @@ def _read_safetensors(path: Path) -> Checkpoint:
     try:
         state = deserialize(content)
     except SafetensorError as error:
-        raise InputError(f"{str(path)!r} is not a readable safetensors file: {error}.") from None
+        reason = " ".join(str(error).split())  # it may quote the file, line ends included
+        raise InputError(f"{str(path)!r} is not a readable safetensors file: {reason}.") from None
     header_end = 8 + int.from_bytes(content[:8], "little")
     return Checkpoint(state, json.loads(content[8:header_end]).get("__metadata__") or {})
 
@@ -179,7 +180,8 @@ def misfits(
 
 
 def _abridged(keys: Sequence[str]) -> str:
-    return ", ".join(keys[:NAMED_KEYS]) + ", ..." * (len(keys) > NAMED_KEYS)
+    named = (key if key.isprintable() else repr(key) for key in keys[:NAMED_KEYS])
+    return ", ".join(named) + ", ..." * (len(keys) > NAMED_KEYS)
 
 
 def _advice(state: dict[str, Tensor]) -> str:

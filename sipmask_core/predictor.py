@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PRETRAINED = Path(__file__).parent / "weights" / "sipmask_r18_lite_person.safetensors"
+MOST_THREADS = 512
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -67,8 +68,10 @@ class Predictor:
         num_threads: int | None = None,
     ) -> None:
         if num_threads is not None:
-            if num_threads < 1:
-                raise InputError(f"num_threads is {num_threads}; it must be at least 1.")
+            if not 1 <= num_threads <= MOST_THREADS:
+                raise InputError(
+                    f"num_threads is {num_threads}; it must be between 1 and {MOST_THREADS}."
+                )
             torch.set_num_threads(num_threads)
         if isinstance(model, OnnxModel):
             self.device = choose_device(default_device() if device == "auto" else device)

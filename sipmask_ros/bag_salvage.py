@@ -63,7 +63,8 @@ class Salvage:
         return self._mcap() if self.path.suffix == ".mcap" else self._sqlite3()
 
     def _lose(self, count: int, reason: str) -> None:
-        self.unread_bytes += count
+        # What a packed chunk lacks can be more than the whole file has.
+        self.unread_bytes = min(self.unread_bytes + count, self.total_bytes)
         self.reason = self.reason or reason
 
     def _mcap(self) -> Iterator[Message]:

@@ -9,6 +9,7 @@ import numpy as np
 from rclpy.task import Future
 
 import sipmask_core as sm
+from sipmask_ros.transport import release_free_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,6 +53,7 @@ class ModelLoader:
         predictor = self._load(wanted)
         # The first image takes longest: let it be this one.
         predictor(np.zeros((480, 640, 3), np.uint8))
+        release_free_memory()
         return predictor
 
     def load_in_background(self, wanted: Parameters) -> Future:

@@ -5,21 +5,25 @@ from __future__ import annotations
 import json
 import os
 import random
+import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import rclpy
 
 from sipmask_core.commands.model_arguments import width_by_height
-from sipmask_ros.recorder import Recorder
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Mapping, Sequence
 
+    from rclpy.node import Node
+
     from sipmask_core.interruption import Interruption
+    from sipmask_ros.recorder import Recorder
 
 # Seconds. At its start the node imports torch and loads its model.
 START_TIMEOUT = 120.0
@@ -28,16 +32,21 @@ _TURN = 0.1  # how long a signal or a dead process may go unnoticed
 _IN_FLIGHT = 0.5  # until the last images have come through
 
 
-def add_node_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the nodes: what images, of which size, through which model, where."""
+def add_node_arguments(
+    parser: argparse.ArgumentParser, size: tuple[int, int] = (1280, 720)
+) -> None:
+    """Options of the nodes: what images, of which size, through which model, where.
+
+    size: default of the images' (width, height).
+    """
     add = parser.add_argument
     add("--source", default="demo", help="demo (default), a camera, video, folder or stream")
     add(
         "--size",
         type=width_by_height,
-        default=(1280, 720),
+        default=size,
         metavar="WxH",
-        help="width and height of the images (1280x720)",
+        help=f"width and height of the images ({size[0]}x{size[1]})",
     )
     add("--model", default="", help="model file; by default the one that ships")
     add("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
@@ -45,8 +54,21 @@ def add_node_arguments(parser: argparse.ArgumentParser) -> None:
 
 def isolate() -> None:
     """Keep this process and its children away from everybody else's nodes and off the network."""
-    os.environ["ROS_DOMAIN_ID"] = str(random.randint(1, 100))
+    os.environ["ROS_DOMAIN_ID"] = str(_unused_domain())
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+
+
+def _unused_domain() -> int:
+    """A domain, by chance, of which nobody on this machine has the first participant's port.
+
+    Which port that is: DDSI-RTPS 2.5, section 9.6.2.3.
+    """
+    domains = random.sample(range(1, 101), 100)
+    for domain in domains:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, suppress(OSError):
+            probe.bind(("", 7410 + 250 * domain))
+            return domain
+    return domains[0]
 
 
 class NodeProcess:
@@ -79,6 +101,11 @@ class NodeProcess:
         self._tether, self._process.stdin = self._process.stdin, None
         self._name = name
         self._output: str | None = None
+
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
 
     def is_running(self) -> bool:
         """Whether it has not ended."""
@@ -115,20 +142,20 @@ def sent_images(output: str) -> int:
 
 
 def spin(
-    recorder: Recorder,
+    watcher: Node,
     timeout: float,
     done: Callable[[], bool],
     interruption: Interruption | None = None,
     *processes: NodeProcess,
 ) -> None:
-    """Record until it is done, time is up, a signal came or one of the processes has ended."""
+    """Listen until it is done, time is up, a signal came or one of the processes has ended."""
     end = time.monotonic() + timeout
     while time.monotonic() < end and not done():
         if interruption is not None and interruption.requested:
             return
         if not all(process.is_running() for process in processes):
             return
-        rclpy.spin_once(recorder, timeout_sec=_TURN)
+        rclpy.spin_once(watcher, timeout_sec=_TURN)
 
 
 def finish(recorder: Recorder, node: NodeProcess) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.executors import ExternalShutdownException
@@ -85,11 +86,29 @@ class SegmentationNode(LifecycleNode):
             self._reload_model,
             callback_group=ReentrantCallbackGroup(),
         )
+        self._guard_transitions()
         self._loader = ModelLoader(self, load)
         self._is_known_to_be_double = False
         self._configuration: _Configuration | None = None
         self._activity: _Activity | None = None
         self._first_track_id = 0
+
+    def _guard_transitions(self) -> None:
+        """Refuse a transition that the present state does not have; rclpy ends the node there."""
+        (service,) = (s for s in self.services if s.srv_name.endswith("/change_state"))
+        change_state = service.callback
+
+        def refuse_or_change(
+            request: ChangeState.Request, response: ChangeState.Response
+        ) -> ChangeState.Response:
+            try:
+                return change_state(request, response)
+            except RuntimeError as error:  # the base of rclpy's RCLError, which has no public name
+                self.get_logger().error(f"The state stays as it is. {error}")
+                response.success = False
+                return response
+
+        service.callback = refuse_or_change
 
     def start(self) -> bool:
         """Configure and activate, as `autostart` wants. Returns whether both succeeded."""

@@ -8,7 +8,7 @@ import traceback
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from sipmask_core.errors import InputError
+from sipmask_core.errors import InputError, PredictionError
 from sipmask_core.stopwatch import Stopwatch
 from sipmask_ros.diagnostics import Outcome
 from sipmask_ros.mailbox import Mailbox
@@ -146,6 +146,9 @@ class Segmenter:
             )
         elif not self._context.ok():
             outcome = Outcome.STOPPED
+        elif isinstance(error, PredictionError):
+            outcome = Outcome.FAILED
+            self._log.error(f"An image was dropped. {error}", throttle_duration_sec=WARNING_PERIOD)
         else:
             outcome = Outcome.FAILED
             self._complain("An image was dropped, segmentation failed.")

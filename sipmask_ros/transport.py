@@ -48,6 +48,16 @@ def prepare_for_images() -> None:
         mallopt(_M_TRIM_THRESHOLD, 256 << 20)
 
 
+def release_free_memory() -> None:
+    """Give the kernel what nobody uses of the memory that `prepare_for_images` has kept.
+
+    For after a model was loaded, which takes several times what the model then needs.
+    """
+    malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc only
+    if malloc_trim is not None:
+        malloc_trim(0)
+
+
 def free_orphaned_memory(folder: Path = _SHARED_MEMORY) -> None:
     """Remove the shared memory of processes that were killed before they could do so.
 

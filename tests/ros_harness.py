@@ -1,7 +1,6 @@
 """Real nodes as processes, and a node of the test's own to talk with them."""
 
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -12,15 +11,11 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
+from sipmask_ros.processes import isolate as isolate_discovery
+
 ROOT = Path(__file__).parents[1]
 # Far more than anything takes: when it passes, something hangs.
 PATIENCE = 120.0
-
-
-def isolate_discovery():
-    """Keep this process and its children to themselves: on this machine, in a domain of chance."""
-    os.environ["ROS_DOMAIN_ID"] = str(random.randint(1, 101))
-    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 
 
 class NodeProcess:

@@ -479,3 +479,9 @@ def test_a_pickle_that_ends_badly_is_not_readable(tmp_path: Path) -> None:
     (tmp_path / "m.pth").write_bytes(b"Q.")  # takes from an empty stack
     with pytest.raises(sm.InputError, match="not a readable torch checkpoint"):
         sm.load_model(tmp_path / "m.pth")
+
+
+def test_a_refusal_is_one_line_whatever_a_file_calls_its_weights(tmp_path: Path) -> None:
+    torch.save({**_small().state_dict(), "a\nb": torch.zeros(1)}, tmp_path / "m.pth")
+    with pytest.raises(sm.InputError, match=r"1 unexpected: 'a\\nb'"):
+        sm.load_checkpoint(_small(), tmp_path / "m.pth")

@@ -254,6 +254,7 @@ def test_anything_but_a_colour_image_is_refused(seeing: sm.SipMask, image: objec
         ({"precision": "fp16", "device": "cpu"}, "precision is 'fp16'"),
         ({"score_threshold": 1.5}, "score_threshold is 1.5"),
         ({"num_threads": 0}, "num_threads is 0"),
+        ({"num_threads": 10**20}, "num_threads is 100000000000000000000; .* between 1 and 512"),
     ],
 )
 def test_options_that_cannot_be_used_are_refused(

@@ -47,7 +47,8 @@ def test_stills_are_spread_over_the_expected_length(tmp_path):
 
 def test_a_video_that_cannot_be_written_is_one_error_at_the_end(tmp_path):
     folder = tmp_path / "film"
-    with VideoWriter(folder / "a.mp4", 10) as writer:
+    vanished = pytest.raises(InputError, match="removed meanwhile")  # for who has not seen it yet
+    with vanished, VideoWriter(folder / "a.mp4", 10) as writer:
         folder.rmdir()
         film = Film(writer, seconds=1.0, moments=2)
         for number in range(3 * OVERLAY_QUEUE):

@@ -339,6 +339,8 @@ def test_without_autostart_a_manager_configures_and_a_refusal_leaves_the_node_un
     assert not refused.successful
     assert "score_threshold is -1.0" in refused.reason
     assert set_threshold(0.5).successful
+    assert not transition(Transition.TRANSITION_ACTIVATE), "it is not configured"
+    assert "The state stays as it is." in process.output
     for number in (
         Transition.TRANSITION_CONFIGURE,
         Transition.TRANSITION_ACTIVATE,

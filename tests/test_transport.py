@@ -62,6 +62,29 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
     assert int(run.stdout) < pages / 10
 
 
+def test_free_memory_goes_back_to_the_system_when_asked():
+    program = """
+import os
+from sipmask_ros.transport import prepare_for_images, release_free_memory
+from sipmask_ros.usage import usage_of
+def allocated():
+    return usage_of(os.getpid()).anonymous >> 20
+prepare_for_images()
+before = allocated()
+blocks = [bytearray(100_000) for _ in range(2_000)]
+last = bytearray(100_000)  # above them in the heap
+del blocks
+kept = allocated() - before
+release_free_memory()
+print(kept, allocated() - before)
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    kept, left = map(int, run.stdout.split())
+    assert kept > 150 and left < 20
+
+
 def test_shared_memory_of_killed_processes_is_freed_and_that_of_living_ones_stays(tmp_path):
     killed, living, starting = (f"fastrtps_{digit * 16}" for digit in "abc")
     others = ["fastrtps_port7413", "fastrtps_port7413_el", "somebody_else"]

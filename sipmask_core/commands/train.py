@@ -192,6 +192,7 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from sipmask_core.distributed import process_group
+    from sipmask_core.predictor import MOST_THREADS
 
     if args.preset is None and args.checkpoint is None:
         raise InputError("Name the network with --preset, or give a --checkpoint to start from.")
@@ -202,8 +203,8 @@ def run(args: argparse.Namespace) -> int:
     if args.workers < 0:
         raise InputError(f"--workers is {args.workers}; it must be 0 or more.")
     if args.threads is not None:
-        if args.threads < 1:
-            raise InputError(f"--threads is {args.threads}; it must be 1 or more.")
+        if not 1 <= args.threads <= MOST_THREADS:
+            raise InputError(f"--threads is {args.threads}; it must be 1 to {MOST_THREADS}.")
         torch.set_num_threads(args.threads)
     if not args.resume and (args.output / "last.pth").exists():
         raise InputError(

@@ -32,6 +32,17 @@ OPTIONS = {
     "convert": "--preset --class-names --half --metadata",
     "presets": "--json",
 }
+# What does work, to go wrong from.
+RIGHT = {
+    "predict": "images/000.png --output out --json out.json",
+    "track": "images --output out",
+    "dataset from-video": "images --output out",
+    "train": "--annotations coco.json --images images --output out --preset sipmask_r18_lite",
+    "evaluate coco": "--annotations coco.json --images images",
+    "benchmark": "--images images --json out.json",
+    "export": "--output out.onnx",
+    "convert": "model.safetensors out.safetensors",
+}
 MODEL = ["--checkpoint", "--preset", "--device", "--precision", "--threads", "--help", "--no"]
 # What takes long, once all arguments are right.
 WORK = (
@@ -60,7 +71,7 @@ def folder(tmp_path_factory):
     (folder / "list.json").write_text("[]")
     (folder / "folder").mkdir()
     (folder / "locked").write_text("")
-    here = Path.cwd()
+    here, threads = Path.cwd(), torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patches:
         patches.setattr("sipmask_core.predictor.PRETRAINED", folder / "model.safetensors")
         for place in WORK:
@@ -68,6 +79,7 @@ def folder(tmp_path_factory):
         os.chdir(folder)
         yield folder
         os.chdir(here)
+        torch.set_num_threads(threads)
 
 
 FILES = ["coco.json", "images", "images/000.png", "model.safetensors", "empty.pth", "text.txt"]
@@ -98,6 +110,8 @@ values = st.one_of(st.sampled_from(FILES), st.sampled_from(NUMBERS), st.sampled_
 def command_lines(draw):
     verb = draw(st.sampled_from(sorted(OPTIONS)))
     arguments = verb.split()
+    if draw(st.booleans()):
+        arguments += RIGHT.get(verb, "").split()
     for _ in range(draw(st.integers(0, 5))):
         kind = draw(st.sampled_from(["option", "option", "option", "bare", "model"]))
         if kind != "bare":
