@@ -159,6 +159,8 @@ class Preset:
                 )
         if self.iou_unit not in ("stride", "pixel"):
             raise InputError(f"iou_unit is {self.iou_unit!r}; it must be stride or pixel.")
+        if not self.batch_norm_eps >= 0:
+            raise InputError(f"batch_norm_eps is {self.batch_norm_eps}; it must be 0 or more.")
         if not 0 <= self.mask_threshold < 1:
             raise InputError(
                 f"mask_threshold is {self.mask_threshold}; it must be 0 or more and below 1."
