@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 MASK_ENCODINGS = ("mono8", "rle")
 MOST_PIXELS = 1 << 27  # of a compressed image or run lengths: few bytes may stand for any number
+MOST_MASK_PIXELS = 1 << 30  # of all rectangles of an array whose masks are run lengths
 
 
 class Encoding(NamedTuple):
@@ -277,8 +278,15 @@ def message_to_instances(message: InstanceArray) -> Instances:
     """The Instances that a sipmask_ros/InstanceArray carries; mask scores equal the scores.
 
     Raises InputError when a mask does not fit its rectangle or does not decode, and for run lengths
-    of an image of more than MOST_PIXELS.
+    of an image of more than MOST_PIXELS or of masks with more than MOST_MASK_PIXELS together.
     """
+    if message.mask_encoding == "rle":
+        pixels = sum(i.roi.height * i.roi.width for i in message.instances)
+        if pixels > MOST_MASK_PIXELS:
+            raise InputError(
+                f"The {len(message.instances)} masks have {pixels} pixels; with rle, at most"
+                f" {MOST_MASK_PIXELS} are accepted."
+            )
     return Instances(
         boxes=np.array([i.box for i in message.instances], np.float32).reshape(-1, 4),
         scores=np.array([i.score for i in message.instances], np.float32),

@@ -11,7 +11,7 @@ pytest.importorskip("sensor_msgs", reason="no ROS 2 in this environment")
 pytest.importorskip("sipmask_ros.msg", reason="the messages are not built")
 
 from builtin_interfaces.msg import Time
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CompressedImage, Image, RegionOfInterest
 from std_msgs.msg import Header
 
 from sipmask_core.errors import InputError
@@ -368,4 +368,13 @@ def test_run_lengths_of_an_image_beyond_any_camera_are_refused_before_memory_is_
     sent = instances_to_message(some_instances(), HEADER, ("person", "dog"), "tiny", "rle")
     sent.height, sent.width = 2**17, 2**16
     with pytest.raises(InputError, match=r"65536 x 131072 pixels; .* at most"):
+        message_to_instances(sent)
+
+
+def test_run_lengths_of_too_many_large_masks_are_refused_before_memory_is_taken():
+    sent = instances_to_message(some_instances(), HEADER, ("person", "dog"), "tiny", "rle")
+    sent.height, sent.width = 2**13, 2**14
+    sent.instances[0].roi = RegionOfInterest(height=sent.height, width=sent.width)
+    sent.instances = sent.instances[:1] * 9
+    with pytest.raises(InputError, match=r"9 masks have 1207959552 pixels; .* at most"):
         message_to_instances(sent)
