@@ -13,9 +13,12 @@ if TYPE_CHECKING:
 
 # When the distortion is taken back in steps: the most, and pixels over focal length that suffice.
 _STEPS = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 50, 1e-9)
+# Pixels: how near its pixel a ray must come out again. OpenCV gives numbers for any pixel, also
+# where its steps lead astray or the distortion sends nothing there.
+_NEAR = 0.5
 _SAME = np.eye(3)
-# Off the axis at one metre of depth, 87 degrees: no camera image reaches further, and what lies
-# beyond is a distortion that could not be taken back.
+_ORIGIN = np.zeros(3)
+# Off the axis at one metre of depth, 87 degrees: no camera image reaches further.
 _WIDEST = 20.0
 
 
@@ -38,19 +41,27 @@ class Lens:
 
         NaN for a pixel to which such a lens sends nothing.
         """
-        rays = self._straight(pixels) if len(pixels) else pixels.copy()
+        if not (self.distortion or self.fisheye):
+            rays = (pixels - self.centre) / self.focal
+        elif len(pixels):
+            rays = self._straight(np.ascontiguousarray(pixels, np.float64))
+        else:
+            rays = pixels.copy()
         rays[~(np.abs(rays) < _WIDEST).all(axis=1)] = np.nan
         return rays
 
     def _straight(self, pixels: NDArray[np.float64]) -> NDArray[np.float64]:
-        focal, centre = np.array(self.focal), np.array(self.centre)
-        if not (self.distortion or self.fisheye):
-            return (pixels - centre) / focal
-        matrix = np.array([[focal[0], 0, centre[0]], [0, focal[1], centre[1]], [0, 0, 1]])
-        coefficients = np.array(self.distortion)
-        points: Any = np.ascontiguousarray(pixels, np.float64)[:, None]
+        (fx, fy), (cx, cy) = self.focal, self.centre
+        matrix = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
+        coefficients = np.array(self.distortion, np.float64)
+        points: Any = pixels[:, None]
         if self.fisheye:
             straight = cv2.fisheye.undistortPoints(points, matrix, coefficients, criteria=_STEPS)
         else:
             straight = cv2.undistortPointsIter(points, matrix, coefficients, _SAME, _SAME, _STEPS)
-        return straight[:, 0].astype(np.float64, copy=False)
+        rays = straight[:, 0].astype(np.float64, copy=False)
+        project = cv2.fisheye.projectPoints if self.fisheye else cv2.projectPoints
+        space: Any = np.insert(rays, 2, 1, axis=1)[:, None]
+        back, _ = project(space, _ORIGIN, _ORIGIN, matrix, coefficients)
+        rays[~(np.abs(back[:, 0] - pixels) < _NEAR).all(axis=1)] = np.nan
+        return rays

@@ -5,8 +5,8 @@ middle of its mask. A mask reaches over the object's edges and through its gaps,
 what is behind are among its own: depths are sorted, and where they lie far apart one layer ends.
 The nearest layer that makes up a good part of the mask is the object. Its middle is that of the
 mask without the pixels that belong to another layer; pixels without a depth count, for cameras
-lose one side of an object, and the middle would move to the other. On a plane the point lies on the
-plane, however it is slanted.
+lose one side of an object, and the middle would move to the other. On a plane, however it is
+slanted, the point of a shape with a centre of symmetry lies on the plane, that of another near it.
 """
 
 from __future__ import annotations

@@ -8,7 +8,6 @@ trained with them. `authors` marks those. Presets of our own do the plainly righ
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 Backbone = Literal["resnet18", "resnet50", "resnet101"]
 MOST_CONVS = 16  # of a tower
 MOST_SIDE = 8192  # pixels of the network's input that a file may ask for
+_LARGEST = 1e18  # of a number in a file: beyond it, tensors cannot hold integers
 CAFFE_MEAN_BGR = (102.9801, 115.9465, 122.7717)
 IMAGENET_MEAN_RGB = (123.675, 116.28, 103.53)
 IMAGENET_STD_RGB = (58.395, 57.12, 57.375)
@@ -159,6 +159,12 @@ class Preset:
                 )
         if self.iou_unit not in ("stride", "pixel"):
             raise InputError(f"iou_unit is {self.iou_unit!r}; it must be stride or pixel.")
+        if not self.batch_norm_eps >= 0:
+            raise InputError(f"batch_norm_eps is {self.batch_norm_eps}; it must be 0 or more.")
+        if not 0 <= self.mask_threshold < 1:
+            raise InputError(
+                f"mask_threshold is {self.mask_threshold}; it must be 0 or more and below 1."
+            )
 
 
 ACCURATE = KeepRatio(long=1333, short=800)
@@ -358,7 +364,7 @@ def _require_sense(preset: Preset, what: str) -> None:
 
 
 def _is_like(value: Any, example: Any) -> bool:
-    """Whether a value from a file has the type of a known one, finite, integers not negative."""
+    """Whether a value from a file has the type of a known one; of numbers, also a size of use."""
     if isinstance(example, tuple):
         return (
             isinstance(value, tuple)
@@ -366,5 +372,5 @@ def _is_like(value: Any, example: Any) -> bool:
             and all(map(_is_like, value, example))
         )
     if type(example) is float:
-        return type(value) in (int, float) and abs(value) < math.inf
+        return type(value) in (int, float) and abs(value) < _LARGEST
     return type(value) is type(example) and (type(value) is not int or value >= 0)

@@ -14,6 +14,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from sipmask_core.data.rle import checked_rle
 from sipmask_core.errors import InputError
 from sipmask_core.instances import Instances, MaskCrop
+from sipmask_ros.image_header import declared_size
 from sipmask_ros.msg import Instance, InstanceArray
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from std_msgs.msg import Header
 
 MASK_ENCODINGS = ("mono8", "rle")
-MOST_PIXELS = 1 << 27  # of an image whose masks are run lengths: few bytes may stand for any number
+MOST_PIXELS = 1 << 27  # of a compressed image or run lengths: few bytes may stand for any number
+MOST_MASK_PIXELS = 1 << 30  # of all rectangles of an array whose masks are run lengths
 
 
 class Encoding(NamedTuple):
@@ -172,10 +174,15 @@ def compressed_to_bgr(message: CompressedImage) -> NDArray[np.uint8]:
     """The pixels of a sensor_msgs/CompressedImage (jpeg or png) as (H, W, 3) uint8 BGR.
 
     An orientation that the file may carry is ignored: pixels stay where the camera put them.
-    Raises InputError when the data does not decode.
+    Raises InputError for another format, more than MOST_PIXELS, and data that does not decode.
     """
     pixels: Any = None
-    if len(message.data):
+    if (size := declared_size(message.data)) is not None:
+        if size[0] * size[1] > MOST_PIXELS:
+            raise InputError(
+                f"The compressed image has {size[0]} x {size[1]} pixels; at most {MOST_PIXELS} are"
+                " accepted."
+            )
         flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
         try:
             pixels = cv2.imdecode(np.frombuffer(message.data, np.uint8), flags)
@@ -271,8 +278,15 @@ def message_to_instances(message: InstanceArray) -> Instances:
     """The Instances that a sipmask_ros/InstanceArray carries; mask scores equal the scores.
 
     Raises InputError when a mask does not fit its rectangle or does not decode, and for run lengths
-    of an image of more than MOST_PIXELS.
+    of an image of more than MOST_PIXELS or of masks with more than MOST_MASK_PIXELS together.
     """
+    if message.mask_encoding == "rle":
+        pixels = sum(i.roi.height * i.roi.width for i in message.instances)
+        if pixels > MOST_MASK_PIXELS:
+            raise InputError(
+                f"The {len(message.instances)} masks have {pixels} pixels; with rle, at most"
+                f" {MOST_MASK_PIXELS} are accepted."
+            )
     return Instances(
         boxes=np.array([i.box for i in message.instances], np.float32).reshape(-1, 4),
         scores=np.array([i.score for i in message.instances], np.float32),

@@ -166,17 +166,6 @@ class Camera(Manager):
         self.wait(lambda: any(answer.header == header for answer in self.received))
         return next(answer for answer in self.received if answer.header == header)
 
-    def answer_once_connected(self, pixels):
-        """What the node says of a picture that is sent until the two have found each other."""
-        answered = len(self.received)
-
-        def came():
-            self.send(self.image(pixels))
-            return len(self.received) > answered
-
-        self.wait(came)
-        return self.received[-1]
-
     def wait_for_counts(self, **wanted):
         """Wait for diagnostics with these counts; return all of them."""
         self.wait(lambda: all(self.counts.get(k) == str(v) for k, v in wanted.items()))

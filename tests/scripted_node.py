@@ -65,7 +65,7 @@ class ScriptedPredictor:
     precision = "fp32"
     class_names = CLASS_NAMES
 
-    def __init__(self, model_name, score_threshold):
+    def __init__(self, model_name="scripted", score_threshold=0.3):
         self.model_name = model_name
         self.score_threshold = score_threshold
 

@@ -1,6 +1,7 @@
 import json
 import signal
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -33,6 +34,7 @@ from recordings import (
     truth,
     write,
 )
+from ros_harness import PATIENCE
 from rosbags.rosbag2 import CompressionMode, Reader, Writer
 from scripted_node import ScriptedPredictor, expected
 from sensor_msgs.msg import Image
@@ -149,7 +151,12 @@ def test_what_the_node_publishes_and_what_the_bag_gets_are_equal(recording, tmp_
     look(recording, tmp_path / "seen", overlay=True)
 
     class Publisher(list):
-        publish = list.append
+        def __init__(self):
+            self.grown = threading.Semaphore(0)
+
+        def publish(self, message):
+            self.append(message)
+            self.grown.release()
 
         def get_subscription_count(self):
             return 1
@@ -170,8 +177,7 @@ def test_what_the_node_publishes_and_what_the_bag_gets_are_equal(recording, tmp_
     channel.age = lambda header: None  # no clock in this test
     for index in range(12):
         segmenter.on_image(channel, raw(index))
-        while len(published["~/label_image"]) <= index:
-            segmenter._thread.join(0.001)
+        assert published["~/label_image"].grown.acquire(timeout=PATIENCE)  # it is the last
     assert segmenter.stop()
     bag = tmp_path / "seen" / "bag"
     found = [message for _, message in arrays(bag)]

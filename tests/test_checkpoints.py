@@ -445,6 +445,8 @@ def test_a_video_model_starts_from_an_image_model(tmp_path: Path) -> None:
         ({"stage_widths": [10**12, 32, 32, 32]}, "No network is like the preset"),
         ({"stage_widths": [64]}, "has stage_widths"),
         ({"mean": [0, 0, float("nan")]}, "has mean"),
+        ({"mean": [0, 0, 10**400]}, "has mean"),
+        ({"mask_threshold": -1.0}, "mask_threshold is -1.0; it must be 0 or more and below 1"),
         ({"std": [1.0, 0.0, 1.0]}, "has std .* it must be > 0"),
         (
             {"resize": {"height": 10**6, "width": 4}},

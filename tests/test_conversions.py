@@ -1,3 +1,4 @@
+import struct
 import sys
 from array import array
 from dataclasses import replace
@@ -10,7 +11,7 @@ pytest.importorskip("sensor_msgs", reason="no ROS 2 in this environment")
 pytest.importorskip("sipmask_ros.msg", reason="the messages are not built")
 
 from builtin_interfaces.msg import Time
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CompressedImage, Image, RegionOfInterest
 from std_msgs.msg import Header
 
 from sipmask_core.errors import InputError
@@ -221,10 +222,26 @@ def test_png_keeps_every_pixel_and_jpeg_nearly():
         assert np.abs(pixels.astype(int) - smooth).max() <= tolerance
 
 
-@pytest.mark.parametrize("data", [b"", b"not an image", b"\xff\xd8\xff\xe0 half a jpeg"])
+WEBP = cv2.imencode(".webp", np.zeros((4, 4, 3), np.uint8))[1].tobytes()
+
+
+@pytest.mark.parametrize("data", [b"", b"not an image", b"\xff\xd8\xff\xe0 half a jpeg", WEBP])
 def test_compressed_data_that_does_not_decode_is_refused(data):
     with pytest.raises(InputError, match="does not decode"):
         compressed_to_bgr(CompressedImage(format="jpeg", data=array("B", data)))
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_a_few_bytes_that_claim_a_gigapixel_are_refused_before_memory_is_taken(suffix, monkeypatch):
+    data = bytearray(cv2.imencode(suffix, np.zeros((8, 8, 3), np.uint8))[1])
+    if suffix == ".png":
+        data[16:24] = struct.pack(">II", 32_000, 32_001)
+    else:
+        at = data.index(b"\xff\xc0") + 5
+        data[at : at + 4] = struct.pack(">HH", 32_001, 32_000)
+    monkeypatch.setattr(cv2, "imdecode", pytest.fail)
+    with pytest.raises(InputError, match="has 32000 x 32001 pixels; at most 134217728"):
+        compressed_to_bgr(CompressedImage(format=suffix[1:], data=array("B", data)))
 
 
 def test_an_array_becomes_an_image_that_reads_back():
@@ -351,4 +368,13 @@ def test_run_lengths_of_an_image_beyond_any_camera_are_refused_before_memory_is_
     sent = instances_to_message(some_instances(), HEADER, ("person", "dog"), "tiny", "rle")
     sent.height, sent.width = 2**17, 2**16
     with pytest.raises(InputError, match=r"65536 x 131072 pixels; .* at most"):
+        message_to_instances(sent)
+
+
+def test_run_lengths_of_too_many_large_masks_are_refused_before_memory_is_taken():
+    sent = instances_to_message(some_instances(), HEADER, ("person", "dog"), "tiny", "rle")
+    sent.height, sent.width = 2**13, 2**14
+    sent.instances[0].roi = RegionOfInterest(height=sent.height, width=sent.width)
+    sent.instances = sent.instances[:1] * 9
+    with pytest.raises(InputError, match=r"9 masks have 1207959552 pixels; .* at most"):
         message_to_instances(sent)

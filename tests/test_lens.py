@@ -50,3 +50,35 @@ def test_beyond_half_a_turn_a_fisheye_sees_nothing():
 @pytest.mark.parametrize("distortion", [(), (0.1, 0.0, 0.0, 0.0)])
 def test_no_pixels_give_no_rays(distortion):
     assert Lens(FOCAL, CENTRE, distortion).rays(np.zeros((0, 2))).shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("distortion", "fisheye"),
+    [
+        ((-0.35, 0.0, 0.0, 0.0, 0.0), False),
+        ((-0.45, 0.2, 0.0, 0.0, -0.04), False),
+        ((0.1, 0.0, 0.0, 0.0), True),
+        ((-0.02, 0.01, -0.01, 0.002), True),
+    ],
+)
+def test_a_ray_leads_back_to_its_pixel_or_there_is_none(distortion, fisheye):
+    """These lenses bend what is far off the axis so much that its pixels cannot be taken back."""
+    focal = 300.0
+    lens = Lens((focal, focal), (640.0, 360.0), distortion, fisheye)
+    pixels = np.stack(np.meshgrid(np.arange(0.0, 1280, 40), np.arange(0.0, 720, 40)), -1)
+    pixels = pixels.reshape(-1, 2)
+    rays = lens.rays(pixels)
+    seen = np.isfinite(rays).all(axis=1)
+    assert 0.02 < seen.mean() < 0.9
+    # The definitions in OpenCV's documentation, written out.
+    x, y = rays[seen].T
+    r = np.hypot(x, y)
+    k = distortion
+    if fisheye:
+        angle = np.arctan(r)
+        bent = angle * (1 + sum(k[i] * angle ** (2 * i + 2) for i in range(4)))
+        factor = bent / np.maximum(r, 1e-9)
+    else:
+        factor = 1 + k[0] * r**2 + k[1] * r**4 + k[4] * r**6
+    back = np.stack([x, y], axis=1) * factor[:, None] * focal + [640, 360]
+    assert np.abs(back - pixels[seen]).max() < 0.6

@@ -99,15 +99,29 @@ def test_the_middle_of_a_rectangle_and_its_size_are_exact():
     assert found.coverage[0] == 1
 
 
-def test_on_a_slanted_plane_the_point_lies_on_the_plane():
+def plane(normal, distance):
+    """The depth (H, W) float32 of the points p with p @ normal = distance."""
     y, x = np.mgrid[: SIZE[0], : SIZE[1]].astype(float)
-    rays = LENS.rays(np.stack([x.ravel(), y.ravel()], 1))
+    along = LENS.rays(np.stack([x.ravel(), y.ravel()], 1)) @ normal[:2] + normal[2]
+    return (distance / along).reshape(SIZE).astype(np.float32)
+
+
+def test_on_a_slanted_plane_the_point_of_a_rectangle_lies_on_the_plane():
     normal, distance = np.array([0.7, -0.3, 0.6]), 1.2
-    along = rays @ normal[:2] + normal[2]
-    depth = (distance / along).reshape(SIZE).astype(np.float32)
-    found = locate(rectangle(250, 150, 160, 120), depth, 1.0, LENS)
+    found = locate(rectangle(250, 150, 160, 120), plane(normal, distance), 1.0, LENS)
     assert found.points[0] @ normal == pytest.approx(distance, rel=1e-3)
     assert found.deviations[0] > 0.05
+
+
+def test_on_a_slanted_plane_the_points_of_a_triangle_and_an_l_lie_near_the_plane():
+    y, x = np.mgrid[: SIZE[0], : SIZE[1]]
+    triangle = (x > 200) & (x < 440) & (abs(y - 240) < (x - 200) / 2)
+    letter = (x > 200) & (y > 140) & (y < 340) & (x < 440) & ((x < 240) | (y > 300))
+    normal = np.array([-1, 0, 1]) / np.sqrt(2)  # 45 degrees, 2 m away on the axis
+    instances = to_instances(np.stack([triangle, letter]))
+    found = locate(instances, plane(normal, 2 * normal[2]), 1.0, LENS)
+    off = 100 * np.abs(found.points @ normal - 2 * normal[2])
+    assert off == pytest.approx([2.7, 9.3], abs=0.1)  # centimetres, as docs/depth.md says
 
 
 def test_of_a_ball_it_is_the_surface_that_is_seen():

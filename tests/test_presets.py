@@ -41,6 +41,7 @@ def test_a_preset_survives_json(name: str) -> None:
         {"nms": "soft"},
         {"box_loss": "l1"},
         {"iou_unit": "mile"},
+        {"batch_norm_eps": -1e-5},
         {"embedding_channels": -1},
         {"track_convs": -1},
     ],

@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import struct
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,8 @@ def test_a_preset_record_that_was_changed_gives_a_model_or_a_refusal(folder, pre
     path.write_bytes(save(STATE, {**RECORD, "preset": json.dumps(preset)}))
     model = looked_at(path)
     if model is not None:
-        with may_refuse():
+        # Numbers that are allowed can still let a network overflow.
+        with may_refuse(), suppress(sm.PredictionError):
             sm.Predictor(model, "cpu", "fp32")(IMAGE)
 
 

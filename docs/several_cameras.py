@@ -1,0 +1,148 @@
+"""Rates, latencies and fairness of one node that serves several cameras: a table.
+
+Each camera is a process that sends the demo scene, made beforehand, to the node with the model that
+ships; a subscriber follows the results. A latency is from an image's stamp to that subscriber. The
+batch is the number of images that went through the network together, in the mean.
+
+  . ./env.sh && python docs/several_cameras.py --cameras 1 2 3 4 --rate 30
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import rclpy
+from rclpy.time import Time
+from sipmask_ros.msg import InstanceArray
+
+from sipmask_core.stopwatch import distribution
+from sipmask_ros.model_loader import load_predictor
+from sipmask_ros.processes import START_TIMEOUT, isolate
+from sipmask_ros.segmentation_node import main as run_node
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rclpy.node import Node
+
+    from sipmask_core.predictor import Predictor
+    from sipmask_ros.parameters import Parameters
+
+WIDTH, HEIGHT = 1280, 720
+PRELOADED = 30  # images in each camera's memory
+WARM_UP = 20  # results of each camera before the clock starts
+AS_NODE = "--as-node"
+ROS = "--ros-args"
+
+
+def main() -> int:
+    """Print the table; or, as a process of this program, be the node and print its mean batch."""
+    if sys.argv[1:2] == [AS_NODE]:
+        return be_node()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--cameras", type=int, nargs="+", default=[1, 2, 3, 4], metavar="N", help="(1 2 3 4)")
+    add("--rate", type=float, default=30.0, metavar="HZ", help="of each camera (30)")
+    add("--seconds", type=float, default=20.0, help="for each number of cameras (20)")
+    args = parser.parse_args()
+    isolate()
+    rclpy.init()
+    print(
+        "| cameras | results per second | of each camera | smallest and largest share | mean batch"
+        " | latency p50 | p99 |\n|---|---|---|---|---|---|---|"
+    )
+    for cameras in args.cameras:
+        print(measure(cameras, args.rate, args.seconds), flush=True)
+    rclpy.shutdown()
+    return 0
+
+
+def measure(cameras: int, rate: float, seconds: float) -> str:
+    """A row of the table."""
+    topics = [f"camera{number}/image" for number in range(1, cameras + 1)]
+    with ExitStack() as stack:
+        listener = rclpy.create_node("listener")
+        stack.callback(listener.destroy_node)
+        latencies: list[list[float]] = [[] for _ in topics]
+        for topic, into in zip(topics, latencies, strict=True):
+            output = "segmentation_node/" + (f"{topic}/" if cameras > 1 else "")
+            note = partial(_note, listener, into)
+            listener.create_subscription(InstanceArray, f"{output}instances", note, 100)
+        node = start(stack, __file__, AS_NODE, ROS, "-p", f"image_topics:={json.dumps(topics)}")
+        sizes = {"width": WIDTH, "height": HEIGHT, "preload": PRELOADED, "rate": rate}
+        settings = [word for key, value in sizes.items() for word in ("-p", f"{key}:={value}")]
+        for topic in topics:
+            remap = ("-r", f"__ns:=/{topic.removesuffix('/image')}")
+            start(stack, "-m", "sipmask_ros.camera_source", ROS, *remap, *settings)
+
+        spin(listener, START_TIMEOUT, lambda: min(map(len, latencies)) >= WARM_UP)
+        for into in latencies:
+            into.clear()
+        began = time.monotonic()
+        spin(listener, seconds, lambda: False)
+        elapsed = time.monotonic() - began
+        node.terminate()
+        batch = float(node.communicate()[0].splitlines()[-1])
+
+    counts = np.array([len(into) for into in latencies])
+    rates, shares = counts / elapsed, counts / counts.sum()
+    spread = distribution(1e3 * np.concatenate(latencies))
+    return (
+        f"| {cameras} | {rates.sum():.1f} | {', '.join(f'{each:.1f}' for each in rates)}"
+        f" | {shares.min():.1%}, {shares.max():.1%} | {batch:.2f}"
+        f" | {spread['p50']:.1f} ms | {spread['p99']:.1f} ms |"
+    )
+
+
+def _note(listener: Node, into: list[float], message: InstanceArray) -> None:
+    age = listener.get_clock().now() - Time.from_msg(message.header.stamp)
+    into.append(age.nanoseconds * 1e-9)
+
+
+def start(stack: ExitStack, *command: str) -> subprocess.Popen[str]:
+    """A Python program that ends with the stack."""
+    process = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, text=True)
+    stack.callback(process.wait)
+    stack.callback(process.terminate)
+    return process
+
+
+def spin(node: Node, seconds: float, done: Callable[[], bool]) -> None:
+    """Receive until it is done or time is up."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and not done():
+        rclpy.spin_once(node, timeout_sec=0.1)
+
+
+def be_node() -> int:
+    """The node, which prints the mean size of its batches when it ends."""
+    batches: list[int] = []
+
+    def load(wanted: Parameters) -> Predictor:
+        predictor = load_predictor(wanted)
+        predict = predictor.predict_batch
+
+        def counted(images):
+            batches.append(len(images))
+            return predict(images)
+
+        predictor.predict_batch = counted
+        return predictor
+
+    code = run_node(sys.argv, load)
+    print(np.mean(batches[1:]))  # the first is the warm-up
+    return code
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
