@@ -103,11 +103,13 @@ class Segmenter:
             if len(arrivals) == 1:
                 self._lose(arrivals[0], error)
                 return
-            # One image has spoilt it for all, or memory is short for so many.
-            for arrival in arrivals:
-                yield from self._understood([arrival], perceive)
         else:
             yield from zip(arrivals, percepts, strict=True)
+            return
+        # One image has spoilt it for all, or memory is short for so many. Not in the handler:
+        # until that ends, the error holds what the batch has allocated.
+        for arrival in arrivals:
+            yield from self._understood([arrival], perceive)
 
     def _timing(self) -> AbstractContextManager[Stopwatch | None]:
         if not self.parameters.timing:
