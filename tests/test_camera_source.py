@@ -10,11 +10,10 @@ import pytest
 pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
 pytest.importorskip("sipmask_ros.msg", reason="the messages are not built")
 
-import rclpy
 from rcl_interfaces.srv import GetParameters
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.time import Time
-from ros_harness import Client, NodeProcess, start_ros
+from ros_harness import Client, NodeProcess
 from sensor_msgs.msg import CompressedImage, Image
 
 from sipmask_core.data.video import VideoWriter
@@ -26,12 +25,7 @@ from sipmask_ros.demo_scene import DemoScene
 
 RELIABLE = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
 
-
-@pytest.fixture(scope="module", autouse=True)
-def ros():
-    start_ros()
-    yield
-    rclpy.shutdown()
+pytestmark = pytest.mark.usefixtures("ros")
 
 
 @pytest.fixture

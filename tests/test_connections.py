@@ -24,7 +24,7 @@ from rclpy.qos import (
     ReliabilityPolicy,
     qos_check_compatible,
 )
-from ros_harness import PATIENCE, start_ros
+from ros_harness import PATIENCE
 from sensor_msgs.msg import CompressedImage, Image, PointCloud2
 
 from sipmask_ros.connections import NAMELESS_CHECKS, ConnectionWatch, Difference, differences
@@ -33,12 +33,7 @@ RELIABLE = QoSProfile(depth=1)
 BEST_EFFORT = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 IMAGE = "sensor_msgs/msg/Image"
 
-
-@pytest.fixture(scope="module", autouse=True)
-def ros():
-    start_ros()
-    yield
-    rclpy.shutdown()
+pytestmark = pytest.mark.usefixtures("ros")
 
 
 class Watched(Node):

@@ -5,12 +5,10 @@ import pytest
 pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
 pytest.importorskip("sipmask_ros.msg", reason="the messages are not built")
 
-import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import Transition
 from node_harness import Camera, Starter, assert_instances, picture
 from rclpy.parameter import Parameter
-from ros_harness import start_ros
 from sensor_msgs.msg import Image
 from sipmask_ros.msg import Instance
 
@@ -29,12 +27,10 @@ DEFAULTS = {
 
 
 @pytest.fixture(scope="module")
-def starter(tmp_path_factory):
-    start_ros()
+def starter(ros, tmp_path_factory):
     starter = Starter(tmp_path_factory.mktemp("live"))
     yield starter
     starter.end()
-    rclpy.shutdown()
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,10 @@ import pytest
 pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
 pytest.importorskip("sipmask_ros.msg", reason="the messages are not built")
 
-import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import Transition
 from node_harness import Starter, assert_instances, picture
-from ros_harness import ROOT, start_ros
+from ros_harness import ROOT
 from scripted_node import GREEN
 from sensor_msgs.msg import Image
 
@@ -25,19 +24,7 @@ from sipmask_ros.diagnostics import INACTIVE, Outcome
 SECOND = 10**9
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
-
-@pytest.fixture(scope="module", autouse=True)
-def ros():
-    start_ros()
-    yield
-    rclpy.shutdown()
-
-
-@pytest.fixture
-def start(tmp_path):
-    starter = Starter(tmp_path)
-    yield starter
-    starter.end()
+pytestmark = pytest.mark.usefixtures("ros")
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,7 @@ import pytest
 pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
 pytest.importorskip("sipmask_ros.msg", reason="the messages are not built")
 
-import rclpy
 from node_harness import RELIABLE, Starter, picture
-from ros_harness import start_ros
 from scripted_node import CLASS_NAMES, expected
 from sensor_msgs.msg import CameraInfo, Image
 from sipmask_ros.msg import InstancePositionArray, LabelInfo
@@ -20,13 +18,11 @@ FOCAL = 50.0
 
 
 @pytest.fixture(scope="module")
-def camera(tmp_path_factory):
+def camera(ros, tmp_path_factory):
     """On a node whose depth images must be of its images' stamps."""
-    start_ros()
     starter = Starter(tmp_path_factory.mktemp("outputs"))
     yield starter.node(depth_topics="[depth/image]", depth_tolerance=0.0, score_threshold=0.25)[0]
     starter.end()
-    rclpy.shutdown()
 
 
 @pytest.fixture

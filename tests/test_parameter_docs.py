@@ -6,10 +6,8 @@ import pytest
 pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
 pytest.importorskip("sipmask_ros.msg", reason="the messages are not built")
 
-import rclpy
 import yaml
 from rclpy.node import Node
-from ros_harness import start_ros
 
 from sipmask_ros.parameter_docs import TABLES, contents, main, with_tables
 from sipmask_ros.parameter_table import declare, read, rows
@@ -17,12 +15,7 @@ from sipmask_ros.parameter_table import declare, read, rows
 ROOT = Path(__file__).parents[1]
 FILES = {path.relative_to(ROOT): text for path, text in contents(ROOT).items()}
 
-
-@pytest.fixture(scope="module", autouse=True)
-def ros():
-    start_ros()
-    yield
-    rclpy.shutdown()
+pytestmark = pytest.mark.usefixtures("ros")
 
 
 @pytest.mark.parametrize("file", FILES, ids=str)

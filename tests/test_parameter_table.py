@@ -5,12 +5,10 @@ import pytest
 
 pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
 
-import rclpy
 from hypothesis import given
 from hypothesis import strategies as st
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from ros_harness import start_ros
 
 from sipmask_core.errors import InputError
 from sipmask_ros.parameter_table import (
@@ -23,6 +21,8 @@ from sipmask_ros.parameter_table import (
     reloaded,
     rows,
 )
+
+pytestmark = pytest.mark.usefixtures("ros")
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,6 @@ class Kettle(ParameterTable):
 
 
 ROWS = {row.name: row for row in rows(Kettle)}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def ros():
-    start_ros()
-    yield
-    rclpy.shutdown()
 
 
 @pytest.fixture

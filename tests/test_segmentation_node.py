@@ -10,13 +10,12 @@ import pytest
 pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
 pytest.importorskip("sipmask_ros.msg", reason="the messages are not built")
 
-import rclpy
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from node_harness import RELIABLE, Starter, assert_instances, picture
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
-from ros_harness import ROOT, Client, start_ros
+from ros_harness import ROOT, Client
 from scripted_node import expected
 from sensor_msgs.msg import CompressedImage, Image
 from sipmask_ros.msg import Instance
@@ -35,19 +34,7 @@ from sipmask_ros.conversions import (
 DATA = Path(os.environ.get("SIPMASK_DATA_DIR", ROOT.parent / "shared" / "data"))
 REAL = ("-m", "sipmask_ros.segmentation_node")
 
-
-@pytest.fixture(scope="module", autouse=True)
-def ros():
-    start_ros()
-    yield
-    rclpy.shutdown()
-
-
-@pytest.fixture
-def start(tmp_path):
-    starter = Starter(tmp_path)
-    yield starter
-    starter.end()
+pytestmark = pytest.mark.usefixtures("ros")
 
 
 @pytest.fixture(scope="module")

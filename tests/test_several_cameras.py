@@ -6,9 +6,7 @@ import pytest
 pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
 pytest.importorskip("sipmask_ros.msg", reason="the messages are not built")
 
-import rclpy
 from node_harness import Starter, assert_instances, picture
-from ros_harness import start_ros
 from scripted_node import GREEN
 from sensor_msgs.msg import Image
 
@@ -26,16 +24,14 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def cameras(folder):
+def cameras(ros, folder):
     """Three cameras on one node, for tests that leave it at work with an open gate."""
-    start_ros()
     starter = Starter(folder)
     names = ("GATE", "CALLS")
     yield starter.cameras(
         *TOPICS, environment={f"SCRIPTED_{name}": str(folder / name.lower()) for name in names}
     )
     starter.end()
-    rclpy.shutdown()
 
 
 @pytest.fixture
