@@ -25,12 +25,10 @@ from sipmask_ros.msg import InstanceArray
 
 from sipmask_core.stopwatch import distribution
 from sipmask_ros.model_loader import load_predictor
-from sipmask_ros.processes import START_TIMEOUT, isolate
+from sipmask_ros.processes import START_TIMEOUT, isolate, spin
 from sipmask_ros.segmentation_node import main as run_node
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from rclpy.node import Node
 
     from sipmask_core.predictor import Predictor
@@ -115,13 +113,6 @@ def start(stack: ExitStack, *command: str) -> subprocess.Popen[str]:
     stack.callback(process.wait)
     stack.callback(process.terminate)
     return process
-
-
-def spin(node: Node, seconds: float, done: Callable[[], bool]) -> None:
-    """Receive until it is done or time is up."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end and not done():
-        rclpy.spin_once(node, timeout_sec=0.1)
 
 
 def be_node() -> int:

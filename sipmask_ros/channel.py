@@ -13,7 +13,7 @@ from sipmask_core.stopwatch import stage
 from sipmask_ros.depth_camera import DepthCamera
 from sipmask_ros.diagnostics import Outcome, Reporter, Statistics
 from sipmask_ros.msg import InstanceArray, InstancePositionArray
-from sipmask_ros.perception import Perception, stamp_nanoseconds, stamp_seconds
+from sipmask_ros.perception import Perception, stamp_nanoseconds
 from sipmask_ros.rate_limit import RateLimit
 from sipmask_ros.vision import Detection2DArray
 
@@ -154,10 +154,11 @@ class Channel:
 
     def age(self, header: Any) -> float | None:
         """Seconds since the header's stamp; None where the camera left it empty."""
-        if stamp_seconds(header) is None:
+        stamp = stamp_nanoseconds(header)
+        if not stamp:
             return None
         now: int = self._node.get_clock().now().nanoseconds
-        return (now - stamp_nanoseconds(header)) * 1e-9
+        return (now - stamp) * 1e-9
 
     def publish(self, percept: Percept, perceive: Perception) -> None:
         """Send the instances of an image."""

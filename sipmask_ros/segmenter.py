@@ -70,7 +70,7 @@ class Segmenter:
             taken = time.perf_counter()
             perceive = self.perceive
             published = []
-            with self._timing() as stopwatch:
+            with self._timing(perceive) as stopwatch:
                 fresh = [arrival for arrival in arrivals if not self._is_stale(arrival)]
                 for arrival, percept in self._understood(fresh, perceive):
                     try:
@@ -111,10 +111,10 @@ class Segmenter:
         for arrival in arrivals:
             yield from self._understood([arrival], perceive)
 
-    def _timing(self) -> AbstractContextManager[Stopwatch | None]:
+    def _timing(self, perceive: Perception) -> AbstractContextManager[Stopwatch | None]:
         if not self.parameters.timing:
             return nullcontext()
-        return Stopwatch().listening(self.perceive.predictor.device)
+        return Stopwatch().listening(perceive.predictor.device)
 
     def _note_latency(self, arrival: Arrival, taken: float, stopwatch: Stopwatch | None) -> None:
         statistics = arrival.channel.statistics

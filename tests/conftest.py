@@ -1,6 +1,16 @@
-"""Fixtures for tests that talk with real nodes."""
+"""What tests of several files need: real nodes, and a GPU where there is one."""
 
 import pytest
+
+
+@pytest.hookimpl(tryfirst=True)  # before the fixtures of the test, which use the GPU
+def pytest_runtest_setup(item):
+    if item.get_closest_marker("cuda") is None:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA GPU")
 
 
 @pytest.fixture(scope="module")

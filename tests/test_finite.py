@@ -26,16 +26,7 @@ KINDS = (
     "benchmark_sipmask_R_50_FPN_1x",
     "vis_sipmask_r50_caffe_fpn_gn_1x",
 )
-DEVICES = (
-    "cpu",
-    pytest.param(
-        "cuda",
-        marks=(
-            pytest.mark.cuda,
-            pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU"),
-        ),
-    ),
-)
+DEVICES = ("cpu", pytest.param("cuda", marks=pytest.mark.cuda))
 
 
 def _predictor(name: str, device: str = "cpu") -> sm.Predictor:

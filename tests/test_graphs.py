@@ -110,16 +110,12 @@ def test_copies_are_equal_and_share_nothing() -> None:
     assert copy.class_logits[0].all() and copy.candidates[0].boxes.all()
 
 
-cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
-
-
 @pytest.fixture(scope="module")
 def on_gpu() -> sm.Predictor:
     return sm.Predictor.from_pretrained(device="cuda")
 
 
 @pytest.mark.cuda
-@cuda
 @pytest.mark.filterwarnings("error")
 def test_a_graph_equals_the_eager_network(on_gpu: sm.Predictor) -> None:
     rng = np.random.default_rng(0)
@@ -146,7 +142,6 @@ def sync_debug_mode() -> Iterator[Callable[[str], None]]:
 
 
 @pytest.mark.cuda
-@cuda
 def test_the_host_does_not_wait_for_the_network(
     on_gpu: sm.Predictor, sync_debug_mode: Callable[[str], None]
 ) -> None:
@@ -164,7 +159,6 @@ def test_the_host_does_not_wait_for_the_network(
 
 
 @pytest.mark.cuda
-@cuda
 @pytest.mark.parametrize("name", ["sipmask_r18_lite", "sipmask_r50_caffe_fpn_ssd_6x"])
 def test_the_host_waits_twice_for_the_instances(
     name: str, sync_debug_mode: Callable[[str], None]
@@ -187,7 +181,6 @@ def test_the_host_waits_twice_for_the_instances(
 
 
 @pytest.mark.cuda
-@cuda
 def test_gpu_memory_stays_flat_over_changing_sizes(on_gpu: sm.Predictor) -> None:
     rng = np.random.default_rng(0)
 

@@ -9,16 +9,7 @@ import torch
 from sipmask_core.mask_batches import BATCH_PIXELS, _like_sizes, cut_masks
 from sipmask_core.mask_crops import MaskGrid, assemble, resize
 
-DEVICES = (
-    "cpu",
-    pytest.param(
-        "cuda",
-        marks=(
-            pytest.mark.cuda,
-            pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU"),
-        ),
-    ),
-)
+DEVICES = ("cpu", pytest.param("cuda", marks=pytest.mark.cuda))
 GRIDS = (
     MaskGrid((40, 64), (0.125, 0.125), (300, 512)),
     MaskGrid((40, 64), (40 / 111, 64 / 90), (100, 90)),  # the area falls short

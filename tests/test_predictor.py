@@ -92,7 +92,6 @@ def test_a_batch_of_no_images_gives_nothing(seeing: sm.SipMask) -> None:
 
 
 @pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
 def test_a_batch_from_a_graph_gives_each_image_its_own_instances(seeing: sm.SipMask) -> None:
     predictor = sm.Predictor(seeing, device="cuda", precision="fp32")
     rng = np.random.default_rng(0)
@@ -280,18 +279,12 @@ def test_the_shipped_model_finds_the_astronaut() -> None:
     assert mask[:150, :100].mean() < 0.15  # the flag
 
 
-on_gpu = (
-    pytest.mark.cuda,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU"),
-)
-
-
 @pytest.mark.parametrize(
     ("device", "precision"),
     [
         ("cpu", "bf16"),
-        pytest.param("cuda", "bf16", marks=on_gpu),
-        pytest.param("cuda", "fp16", marks=on_gpu),
+        pytest.param("cuda", "bf16", marks=pytest.mark.cuda),
+        pytest.param("cuda", "fp16", marks=pytest.mark.cuda),
     ],
 )
 def test_half_precision_agrees_with_single(device: str, precision: str) -> None:
@@ -322,7 +315,6 @@ def test_half_precision_agrees_with_single(device: str, precision: str) -> None:
 
 
 @pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
 def test_a_gpu_agrees_with_the_cpu(seeing: sm.SipMask, precision: str) -> None:
     image = np.random.default_rng(2).integers(0, 256, (240, 320, 3), dtype=np.uint8)
