@@ -11,16 +11,12 @@ pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
 pytest.importorskip("sipmask_ros.msg", reason="the messages are not built")
 
 from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import ChangeState
-from node_harness import RELIABLE, Starter, assert_instances, picture
-from rcl_interfaces.srv import SetParameters
-from rclpy.parameter import Parameter
-from ros_harness import ROOT, Client
+from node_harness import RELIABLE, Manager, Starter, assert_instances, picture
+from ros_harness import ROOT
 from scripted_node import expected
 from sensor_msgs.msg import CompressedImage, Image
 from sipmask_ros.msg import Instance
 from std_msgs.msg import Header
-from std_srvs.srv import Trigger
 
 import sipmask_core as sm
 import sipmask_core.predictor
@@ -210,28 +206,19 @@ def test_objects_keep_their_ids_while_the_stamps_are_near_and_until_a_reset(star
     assert answer(1.0) == [(0, confirmed, 3), (1, confirmed, 3)], "frames in between were dropped"
     assert answer(60) == [(2, new, 0), (3, new, 0)]
 
-    service = camera.create_client(Trigger, "segmentation_node/reset_tracks")
-    camera.wait(service.service_is_ready)
-    future = service.call_async(Trigger.Request())
-    camera.wait(future.done)
-    assert future.result().success
+    assert camera.trigger("reset_tracks").success
     assert answer(0.1) == [(4, new, 0), (5, new, 0)]
 
 
 def test_no_id_comes_twice_while_the_node_lives(start):
-    camera, process = start.node()
+    camera, _ = start.node()
     assert [i.track_id for i in camera.answer(camera.image(picture())).instances] == [0, 1]
-    change = camera.create_client(ChangeState, "segmentation_node/change_state")
-    camera.wait(change.service_is_ready)
-    for number in (
+    camera.transition(
         Transition.TRANSITION_DEACTIVATE,
         Transition.TRANSITION_CLEANUP,
         Transition.TRANSITION_CONFIGURE,
         Transition.TRANSITION_ACTIVATE,
-    ):
-        future = change.call_async(ChangeState.Request(transition=Transition(id=number)))
-        camera.wait(future.done)
-        assert future.result().success, process.output
+    )
 
     def answered_again():
         camera.send(camera.image(picture()))
@@ -293,32 +280,19 @@ def test_a_wrong_parameter_or_model_ends_the_start_with_one_sentence(start, para
 
 def test_without_autostart_a_manager_configures_and_a_refusal_leaves_the_node_unconfigured(start):
     process, namespace = start.process(autostart="false", score_threshold=1.5)
-    client = Client(namespace=namespace)
-    change = client.create_client(ChangeState, "segmentation_node/change_state")
-    settings = client.create_client(SetParameters, "segmentation_node/set_parameters")
+    manager = Manager(process, namespace)
 
-    def call(service, request):
-        client.wait_until(service.service_is_ready, process)
-        future = service.call_async(request)
-        client.wait_until(future.done, process)
-        return future.result()
+    def changes_state(number):
+        return manager.call("change_state", transition=Transition(id=number)).success
 
-    def transition(number):
-        return call(change, ChangeState.Request(transition=Transition(id=number))).success
-
-    def set_threshold(value):
-        parameter = Parameter("score_threshold", value=value).to_parameter_msg()
-        return call(settings, SetParameters.Request(parameters=[parameter])).results[0]
-
-    assert not transition(Transition.TRANSITION_CONFIGURE)
+    assert not changes_state(Transition.TRANSITION_CONFIGURE)
     assert "score_threshold is 1.5" in process.output
-    refused = set_threshold(-1.0)
-    assert not refused.successful
-    assert "score_threshold is -1.0" in refused.reason
-    assert set_threshold(0.5).successful
-    assert not transition(Transition.TRANSITION_ACTIVATE), "it is not configured"
+    (refusal,) = manager.set(score_threshold=-1.0)
+    assert "score_threshold is -1.0" in refusal
+    assert manager.set(score_threshold=0.5) == []
+    assert not changes_state(Transition.TRANSITION_ACTIVATE), "it is not configured"
     assert "The state stays as it is." in process.output
-    for number in (
+    manager.transition(
         Transition.TRANSITION_CONFIGURE,
         Transition.TRANSITION_ACTIVATE,
         Transition.TRANSITION_DEACTIVATE,
@@ -327,9 +301,8 @@ def test_without_autostart_a_manager_configures_and_a_refusal_leaves_the_node_un
         Transition.TRANSITION_CLEANUP,
         Transition.TRANSITION_CONFIGURE,
         Transition.TRANSITION_INACTIVE_SHUTDOWN,
-    ):
-        assert transition(number), number
-    client.close()
+    )
+    manager.close()
 
 
 @pytest.mark.parametrize(
