@@ -186,8 +186,14 @@ def test_a_source_that_never_waits_answers_parameter_requests(folder, start):
     client = Client()
     service = client.create_client(GetParameters, "camera_source/get_parameters")
     client.wait_until(service.service_is_ready, process)
-    answer = service.call_async(GetParameters.Request(names=["source"]))
-    client.wait_until(answer.done, process)
+    answers = []
+
+    def answered():  # until the node has found the client: an answer before that is lost
+        answers.append(service.call_async(GetParameters.Request(names=["source"])))
+        return any(answer.done() for answer in answers)
+
+    client.wait_until(answered, process)
+    answer = next(answer for answer in answers if answer.done())
     assert answer.result().values[0].string_value == str(folder)
     client.close()
 
