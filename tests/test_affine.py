@@ -166,3 +166,20 @@ def test_no_jitter_leaves_colours_as_hsv_rounds_them():
     table = random_colour_table(generator(0), still)
     assert np.array_equal(table[:180, 0], np.arange(180))
     assert np.array_equal(table[:, 1:], np.repeat(np.arange(256)[:, None], 2, axis=1))
+
+
+def test_what_has_no_mask_is_not_pasted_but_may_be_hidden():
+    masks = np.zeros((2, 40, 40), np.uint8)
+    masks[0, 5:20, 5:20] = masks[1, 20:35, 20:35] = 1
+    boxes = [[5, 5, 20, 20], [20, 20, 35, 35]]
+    source = make_target(boxes, masks)
+    source["has_mask"][1] = False
+    white, black = np.full((40, 40, 3), 255, np.uint8), np.zeros((40, 40, 3), np.uint8)
+    image, pasted = paste(black, make_target(boxes[1:], masks[1:], labels=[7]), white, source)
+    assert pasted["labels"].tolist() == [7, 0]
+    assert pasted["has_mask"].all() and len(pasted["uncertain"]) == 2
+    assert (image[..., 0] > 0).sum() == 15 * 15
+    beneath = make_target(boxes[:1], masks[:1], labels=[3])
+    beneath["has_mask"][:] = False
+    _, hidden = paste(black, beneath, white, source)
+    assert hidden["labels"].tolist() == [0]

@@ -50,6 +50,27 @@ def test_missing_box_and_area_come_from_the_mask(tmp_path):
     assert coco_object.area == 600
 
 
+@pytest.mark.parametrize("given", [{"segmentation": []}, {"segmentation": None}, {}])
+def test_an_object_without_a_mask_is_known_by_its_box(tmp_path, given):
+    content = document(**given, area=None)
+    if not given:
+        del content["annotations"][0]["segmentation"]
+    annotations = read(tmp_path, content)
+    (coco_object,) = annotations.images[0].objects
+    assert not coco_object.has_mask and not coco_object.is_crowd
+    assert coco_object.bbox == (10, 20, 20, 30) and coco_object.area == 600
+    assert annotations.masks == (0, 1)
+
+
+def test_a_doubtful_mask_beside_a_box_of_one_object_leaves_that_box(tmp_path):
+    content = document(iscrowd=1, voc_box=[5, 6, 7, 8])
+    content["annotations"].append({**document()["annotations"][0], "id": 6, "iscrowd": 1})
+    doubtful, crowd = read(tmp_path, content).images[0].objects
+    assert (doubtful.has_mask, doubtful.is_crowd, doubtful.bbox) == (False, False, (5, 6, 7, 8))
+    assert doubtful.area == 56
+    assert crowd.has_mask and crowd.is_crowd
+
+
 @pytest.mark.parametrize(
     ("fields", "track_id"),
     [
@@ -87,7 +108,10 @@ BROKEN = {
         {**document(), "images": [{"id": 1, "file_name": "a", "height": 60, "width": 2**16}]},
         r"images\[id=1\]\.height and width are 60 and 65536, expected at most 65535",
     ),
-    "no shape": (document(segmentation=[]), "expected polygons or an RLE"),
+    "no shape": (document(segmentation=[], bbox=None), "segmentation and .* are missing"),
+    "no mask and half a box": (document(segmentation=None, bbox=[1, 2]), r"\.bbox is \[1, 2\]"),
+    "a mask of text": (document(segmentation="10 20"), "expected polygons or an RLE"),
+    "half a box of a doubtful mask": (document(iscrowd=1, voc_box=[1, 2]), r"\.voc_box is"),
     "an RLE of another size": (
         document(segmentation={"size": [80, 60], "counts": [4800]}),
         r"\.segmentation\.size is \[80, 60\], expected \[60, 80\]",
@@ -145,7 +169,18 @@ def test_the_rule_of_the_hold_out_is_pinned():
     assert hold_out(["a", "b", "c"], 2) == {"b", "c"}
 
 
-@pytest.mark.parametrize("count", [-1, 3])
+def test_a_share_holds_out_the_same_images_whatever_else_a_file_lists():
+    # 0x2e, 0x3e and 0xca of 0x100, see above
+    assert hold_out(["a", "b", "c"], 0.2) == {"c"}
+    assert hold_out(["a", "b"], 0.2) == frozenset()
+    assert hold_out(["a", "b", "c"], 0.5) == {"b", "c"}
+    names = [f"{i:012}.jpg" for i in range(500)]
+    held = hold_out(names, 0.1)
+    assert 30 < len(held) < 70
+    assert hold_out(names[::2], 0.1) == held & set(names[::2])
+
+
+@pytest.mark.parametrize("count", [-1, 3, 1.5, 0.9])
 def test_a_hold_out_that_leaves_nothing_is_refused(count):
     with pytest.raises(InputError, match="a number from 0 to 2 is accepted"):
         hold_out(["a", "b", "c"], count)

@@ -53,6 +53,23 @@ def test_crowds_are_regions_to_ignore_and_never_objects(tmp_path):
     assert np.array_equal(target["ignore"], square_mask())
 
 
+def test_an_object_without_a_mask_fills_its_box_and_says_so(tmp_path):
+    content = document(segmentation=None)
+    content["annotations"].append({**document()["annotations"][0], "id": 6})
+    _, target = dataset(tmp_path, content)[0]
+    assert target["has_mask"].tolist() == [False, True]
+    assert not target["uncertain"].any() and not target["ignore"].any()
+    assert np.array_equal(target["masks"][0], square_mask())
+    assert target["boxes"][0].tolist() == [10, 20, 30, 50]
+
+
+def test_a_crowd_without_a_mask_is_an_uncertain_object(tmp_path):
+    _, target = dataset(tmp_path, document(segmentation=None, iscrowd=1))[0]
+    assert target["uncertain"].tolist() == [True]
+    assert target["boxes"].tolist() == [[10, 20, 30, 50]]
+    assert not target["ignore"].any()
+
+
 def test_without_crowds_nothing_is_ignored(tmp_path):
     _, target = dataset(tmp_path, document())[0]
     assert target["ignore"].shape == (60, 80) and not target["ignore"].any()

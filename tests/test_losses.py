@@ -22,7 +22,7 @@ from sipmask_core.training.losses import (
     giou_of_distances,
     half_size_masks,
 )
-from sipmask_core.training.targets import assign, make_points, without_crowds
+from sipmask_core.training.targets import assign, known_places, make_points, without_crowds
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -398,6 +398,74 @@ def test_a_crowd_lowers_no_score_around_it(small_model: sm.SipMask) -> None:
     everywhere = {**target, "ignore": torch.ones(128, 128, dtype=torch.uint8)}
     assert small_model.losses(image, [target])["loss_cls"] > 0
     assert small_model.losses(image, [everywhere])["loss_cls"] == 0
+
+
+def _two_objects() -> dict[str, torch.Tensor]:
+    boxes = torch.tensor([[10.0, 12, 70, 80], [60.0, 50, 150, 140]])
+    masks = torch.zeros(2, 160, 160, dtype=torch.uint8)
+    for mask, (x0, y0, x1, y1) in zip(masks, boxes.int().tolist(), strict=True):
+        mask[y0:y1, x0:x1] = 1
+    return {"boxes": boxes, "labels": torch.tensor([1, 0]), "masks": masks}
+
+
+def test_an_object_without_a_mask_teaches_all_but_the_mask(small_model: sm.SipMask) -> None:
+    torch.manual_seed(0)
+    images = torch.randn(2, 3, 160, 160)
+    target = _two_objects()
+    full = small_model.losses(images, [target, target])
+    boxes_alone = {**target, "has_mask": torch.tensor([False, False])}
+    nonsense = {**boxes_alone, "masks": 1 - target["masks"]}
+    without = small_model.losses(images, [boxes_alone, boxes_alone])
+    assert without["loss_mask"] == 0
+    for name in ("loss_cls", "loss_bbox", "loss_centerness"):
+        assert without[name] == full[name]
+    # Beside it, an image with masks teaches as much as alone; those that are not there do nothing.
+    mixed = small_model.losses(images, [target, nonsense])
+    alone = small_model.losses(images[:1], [target])
+    torch.testing.assert_close(mixed["loss_mask"], alone["loss_mask"])
+
+
+def test_of_an_image_that_mixes_both_the_masks_that_exist_are_learnt(
+    small_model: sm.SipMask,
+) -> None:
+    torch.manual_seed(0)
+    image = torch.randn(1, 3, 160, 160)
+    target = _two_objects()
+    mixed = {**target, "has_mask": torch.tensor([True, False])}
+    first = {name: values[:1] for name, values in target.items()}
+    losses = small_model.losses(image, [mixed])
+    torch.testing.assert_close(losses["loss_mask"], small_model.losses(image, [first])["loss_mask"])
+    assert losses["loss_bbox"] == small_model.losses(image, [target])["loss_bbox"]
+
+
+def test_a_class_that_is_not_known_is_no_background() -> None:
+    points = make_points([torch.Size((4, 6))] + [torch.Size((1, 1))] * 4, torch.device("cpu"))
+    labels = torch.zeros(2, len(points.xy), dtype=torch.long)
+    labels[0, 1] = 3
+    targets = [
+        {"known_classes": torch.tensor([True, False, False])},
+        {"unsure_boxes": torch.tensor([[0.0, 0, 16, 32]]), "unsure_labels": torch.tensor([1])},
+    ]
+    known = known_places(points, targets, labels, 3)
+    assert known is not None
+    assert known[0, :, 0].all() and not known[0, :, 1].any()
+    assert known[0, :, 2].nonzero().flatten().tolist() == [1]  # what is an object is learnt
+    on_p3 = known[1, :24].view(4, 6, 3)
+    assert not on_p3[:, :2, 1].any() and on_p3[:, 2:, 1].all()
+    assert on_p3[..., [0, 2]].all()
+    assert known_places(points, [{}, {}], labels, 3) is None
+
+
+def test_unknown_classes_get_no_gradient(small_model: sm.SipMask) -> None:
+    image = torch.randn(1, 3, 160, 160)
+    classes = len(small_model.class_names)
+    known = torch.arange(classes) < 1
+    small_model.zero_grad()
+    small_model.losses(image, [{**_no_objects(160, 160), "known_classes": known}])[
+        "loss_cls"
+    ].backward()
+    gradient = small_model.bbox_head.fcos_cls.weight.grad
+    assert gradient[0].any() and not gradient[1:].any()
 
 
 def test_iou_of_pairs_of_boxes() -> None:

@@ -1,4 +1,6 @@
 import dataclasses
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ import sipmask_core as sm
 from sipmask_core.data.affine import Augmentation
 from sipmask_core.data.coco import read_annotations
 from sipmask_core.data.dataset import CocoDataset
+from sipmask_core.data.merge import merged
 from sipmask_core.data.resize import ResizeAugmentation
 from sipmask_core.data.samples import (
     REFERENCE_JITTER,
@@ -267,3 +270,44 @@ def test_crowds_are_background_to_the_authors_presets_alone(dataset):
         dataset, tiny_recipe(), dataclasses.replace(tiny_preset(), authors=True)
     )
     assert "ignore" in own[0, 0][1] and "ignore" not in authors[0, 0][1]
+
+
+def unknown_in(tmp_path, change, **preset):
+    """The target of the first of the squares, after a change of the file."""
+    annotations, images = write_squares(tmp_path)
+    document = json.loads(annotations.read_text())
+    change(document["annotations"])
+    annotations.write_text(json.dumps(document))
+    recipe = dataclasses.replace(
+        tiny_recipe(), augmentation=Augmentation(scale=(1, 1), flip=0, copy_paste=0)
+    )
+    data = CocoDataset(read_annotations(annotations), images, max_side=80)
+    return AugmentedSamples(data, recipe, dataclasses.replace(tiny_preset(), **preset))[0, 0][1]
+
+
+@pytest.mark.parametrize("authors", [False, True])
+def test_objects_without_a_mask_and_uncertain_ones_are_told_to_the_losses(tmp_path, authors):
+    def change(annotations):
+        uncertain = {**annotations[0], "id": 90, "iscrowd": 1, "segmentation": None}
+        annotations[:1] = [{**annotations[0], "segmentation": []}, uncertain]
+
+    target = unknown_in(tmp_path, change, authors=authors)
+    assert target["has_mask"].tolist() == [False]
+    assert target["labels"].tolist() == [0] and len(target["boxes"]) == 1
+    assert target["unsure_labels"].tolist() == [0] and target["unsure_boxes"].shape == (1, 4)
+    torch.testing.assert_close(target["unsure_boxes"], target["boxes"], atol=1, rtol=0)
+
+
+def test_where_all_is_known_the_target_says_nothing_more(tmp_path):
+    assert set(unknown_in(tmp_path, list)) == {"boxes", "labels", "masks", "ignore"}
+
+
+def test_classes_that_an_images_file_lacks_are_marked(tmp_path):
+    squares, images = write_squares(tmp_path / "squares")
+    discs, more = write_squares(tmp_path / "discs")
+    discs.write_text(discs.read_text().replace('"square"', '"disc"'))
+    both = merged([(read_annotations(squares), images), (read_annotations(discs), more)])
+    data = CocoDataset(both, Path())
+    samples = AugmentedSamples(data, tiny_recipe(), tiny_preset())
+    assert samples[0, 0][1]["known_classes"].tolist() == [True, False]
+    assert samples[0, len(data) - 1][1]["known_classes"].tolist() == [False, True]

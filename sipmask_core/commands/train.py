@@ -20,6 +20,12 @@ Fine-tuning a whole model, the authors' or one of your own, on your classes:
   Backbone and FPN are kept, and all of the head that fits; what is made anew is named. Without
   --remake-heads every key has to fit.
 
+Several data sets at once, one of them with masks of a few classes, one with people alone:
+  sipmask train --preset sipmask_efficientnet_lite0 --output runs/both --hold-out 0.1 \\
+      --annotations voc.json people.json --images voc/ people/ --init efficientnet_lite0.pth
+  Classes correspond by name. A class that a file does not have is not background in its images: it
+  is left out there. Objects without a mask teach class and box alone.
+
 Giving a detector embeddings, by which a tracker tells objects apart, and nothing else:
   sipmask train --checkpoint lite.safetensors --preset vis_sipmask_r18_lite --remake-heads \\
       --train-only track --annotations instances.json --images photos/ --output runs/track
@@ -47,6 +53,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sipmask_core.commands.training_data import add_data_arguments, training_data
 from sipmask_core.errors import InputError
 
 if TYPE_CHECKING:
@@ -55,9 +62,7 @@ if TYPE_CHECKING:
     import torch
 
     from sipmask_core.data.coco import CocoAnnotations
-    from sipmask_core.data.dataset import CocoDataset
     from sipmask_core.model.sipmask import SipMask
-    from sipmask_core.presets import Preset
     from sipmask_core.training.recipe import Recipe
 
 SUMMARY = "train a preset on COCO-style annotations"
@@ -65,18 +70,8 @@ SUMMARY = "train a preset on COCO-style annotations"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `sipmask train`."""
-    required = parser.add_argument_group("required")
-    required.add_argument(
-        "--annotations",
-        required=True,
-        type=Path,
-        metavar="FILE",
-        help="COCO instances JSON; for a video preset also YouTube-VIS JSON",
-    )
-    required.add_argument(
-        "--images", required=True, type=Path, metavar="DIR", help="folder of its images"
-    )
-    required.add_argument("--output", required=True, type=Path, metavar="DIR", help="run folder")
+    add_data_arguments(parser)
+    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="run folder")
 
     start = parser.add_argument_group("model and start (one of --preset and --checkpoint, or both)")
     start.add_argument(
@@ -112,14 +107,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     validation = parser.add_argument_group("validation")
     validation.add_argument(
-        "--hold-out",
-        type=int,
-        default=200,
-        metavar="N",
-        help="images (of a YouTube-VIS file: videos) kept from training for validation, those whose"
-        " file name has the smallest SHA-256; 0 trains on all (default: 200)",
-    )
-    validation.add_argument(
         "--validate-every", type=int, metavar="N", help="epochs between validations"
     )
     validation.add_argument(
@@ -136,6 +123,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     recipe.add_argument(
         "--lr", type=float, metavar="RATE", help="highest learning rate, taken as it is"
+    )
+    recipe.add_argument(
+        "--pretrained-lr-factor",
+        type=float,
+        metavar="F",
+        help="learning rate, relative to the others', of weights that come from --init or"
+        " --checkpoint; 1 treats them alike",
     )
     recipe.add_argument("--size", type=int, metavar="PIXELS", help="side of the square input")
     recipe.add_argument("--seed", type=int, metavar="N", help="of weights, order and augmentation")
@@ -239,8 +233,9 @@ def _train(args: argparse.Namespace, device: torch.device) -> int:
     preset = override(preset, args.set)
     if args.size is not None and isinstance(preset.resize, Letterbox):
         preset = dataclasses.replace(preset, resize=Letterbox(args.size, args.size))
-    dataset, held_out = _data(args, preset, recipe)
+    dataset, held_out, held_out_images = training_data(args, preset, recipe)
     train_part = dataset.annotations
+    _say_what_is_learnt(train_part)
 
     torch.manual_seed(recipe.seed)
     model = sm.build_model(preset, class_names=train_part.class_names)
@@ -248,7 +243,7 @@ def _train(args: argparse.Namespace, device: torch.device) -> int:
     pretrained = set() if args.resume else _start(model, args)
 
     samples = AugmentedSamples(dataset, recipe, preset)
-    validation = Validation(held_out, args.images, device)
+    validation = Validation(held_out, held_out_images, device)
     trainer = Trainer(
         model,
         samples,
@@ -260,7 +255,7 @@ def _train(args: argparse.Namespace, device: torch.device) -> int:
         validation.draw,
         metadata={
             "recipe": recipe.to_json(),
-            "data": f"{args.annotations.name}, SHA-256 {train_part.sha256}",
+            "data": f"{', '.join(p.name for p in args.annotations)}, SHA-256 {train_part.sha256}",
             "data description": train_part.description,
             "training images": str(len(dataset)),
             "validation images": str(len(held_out.images)),
@@ -289,37 +284,29 @@ def _train(args: argparse.Namespace, device: torch.device) -> int:
         say(f"{len(held_out.images)} held-out images:\n{format_scores(metrics)}")
     if args.json is not None and is_main():
         weights = [] if args.resume else [args.init, args.checkpoint]
-        inputs = [args.annotations, *(path for path in weights if path is not None)]
-        folders = {args.images: train_part.files(args.images) + held_out.files(args.images)}
+        files = [*args.annotations, *(args.validation or [])]
+        inputs = [*files, *(path for path in weights if path is not None)]
+        folders: dict[Path | str, list[Path]] = {}
+        for part, folder in ((train_part, dataset.image_dir), (held_out, held_out_images)):
+            folders.setdefault(folder, []).extend(part.files(folder))
         record = {"steps": trainer.step, "validation": metrics}
         write_json(args.json, {**record, "provenance": provenance(inputs, device, folders)})
     say(f"The best weights are in {args.output / 'best.safetensors'}.")
     return 0
 
 
-def _data(
-    args: argparse.Namespace, preset: Preset, recipe: Recipe
-) -> tuple[CocoDataset, CocoAnnotations]:
-    """What is trained on, and the held-out images, of a file of videos frames of whole ones."""
-    from sipmask_core.data.coco import read_annotations, require_images
-    from sipmask_core.data.dataset import CACHE_BYTES, CocoDataset
-    from sipmask_core.data.youtube_vis import VideoDataset, has_videos, read_videos
-    from sipmask_core.distributed import world_size
+def _say_what_is_learnt(annotations: CocoAnnotations) -> None:
+    """Tell where masks are missing."""
+    from sipmask_core.distributed import say
 
-    room = CACHE_BYTES // world_size()
-    dataset: CocoDataset
-    if preset.embedding_channels and has_videos(args.annotations):
-        everything = read_videos(args.annotations)
-        if not everything.has_tracks:
-            raise InputError(f"{args.annotations} has no annotated tracks to learn from.")
-        videos, held_out_videos = everything.split(args.hold_out)
-        held_out = held_out_videos.frames()
-        dataset = VideoDataset(videos, args.images, recipe.source_side, room)
-    else:
-        images, held_out = read_annotations(args.annotations).split(args.hold_out)
-        dataset = CocoDataset(images, args.images, recipe.source_side, room)
-    require_images(held_out, args.images)
-    return dataset, held_out
+    with_masks, boxes_alone = annotations.masks
+    if boxes_alone and not with_masks:
+        say(
+            f"None of the {boxes_alone} objects has a mask: this trains a detector of boxes, whose"
+            " masks mean nothing."
+        )
+    elif boxes_alone:
+        say(f"{with_masks} objects have masks to learn from, {boxes_alone} a box alone.")
 
 
 def _start(model: SipMask, args: argparse.Namespace) -> set[str]:
@@ -354,6 +341,7 @@ def _changed(recipe: Recipe, args: argparse.Namespace) -> Recipe:
     options = {
         "epochs": args.epochs,
         "lr": args.lr,
+        "pretrained_lr_factor": args.pretrained_lr_factor,
         "input_size": None if args.size is None else (args.size, args.size),
         "seed": args.seed,
         "precision": args.precision,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from sipmask_core.data.target import Canvas, Target, visible
+from sipmask_core.data.target import Canvas, Target, chosen, visible
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -133,13 +133,12 @@ def warp(
         np.greater_equal(soft, 128, out=out, casting="unsafe")
     corners = target["boxes"].reshape(-1, 2, 2) @ matrix[:, :2].T + matrix[:, 2]  # (n, 2, xy)
     boxes = np.concatenate([corners.min(1), corners.max(1)], axis=1)
-    moved = Target(
-        boxes=boxes.astype(np.float32),
-        labels=target["labels"],
-        ids=target["ids"],
-        masks=warped_planes[:-1],
-        ignore=warped_planes[-1],
-    )
+    moved: Target = {
+        **target,
+        "boxes": boxes.astype(np.float32),
+        "masks": warped_planes[:-1],
+        "ignore": warped_planes[-1],
+    }
     return np.asarray(warped, np.uint8), visible(moved)
 
 
@@ -165,7 +164,11 @@ def paste(
     source: NDArray[np.uint8],
     source_target: Target,
 ) -> tuple[NDArray[np.uint8], Target]:
-    """The objects of `source` laid over `image`, both of the same size; what they hide is cut."""
+    """The objects of `source` laid over `image`, both of the same size; what they hide is cut.
+
+    Objects without a mask stay where they are.
+    """
+    source_target = chosen(source_target, source_target["has_mask"])
     if not len(source_target["labels"]):
         return image, target
     covered = source_target["masks"].max(axis=0)  # (H, W), 0 or 1
@@ -177,6 +180,8 @@ def paste(
             labels=np.concatenate([target["labels"], source_target["labels"]]),
             ids=np.concatenate([target["ids"], source_target["ids"]]),
             masks=np.concatenate([beneath, source_target["masks"]]),
+            has_mask=np.concatenate([target["has_mask"], source_target["has_mask"]]),
+            uncertain=np.concatenate([target["uncertain"], source_target["uncertain"]]),
             ignore=target["ignore"] & (1 - covered),
         )
     )

@@ -24,29 +24,44 @@ if TYPE_CHECKING:
 class CocoObject:
     """One annotation. `bbox` is x, y, width, height in pixels; `label` is 0-based.
 
-    `segmentation` is a list of polygons (x0, y0, x1, y1, ...) or a compressed RLE. A crowd marks a
-    region with many objects: scored by COCO's rules, never a training target. `track_id` says
-    which object of a video it is; None for photographs.
+    `segmentation` is a list of polygons (x0, y0, x1, y1, ...), a compressed RLE, or None: then the
+    object is known by its box alone. A crowd marks a region with many objects: scored by COCO's
+    rules, never a training target. `track_id` says which object of a video it is; None for
+    photographs.
     """
 
     id: int
     label: int
     bbox: tuple[float, float, float, float]
     area: float
-    segmentation: Polygons | dict[str, Any]
+    segmentation: Polygons | dict[str, Any] | None
     is_crowd: bool
     track_id: int | None = None
+
+    @property
+    def has_mask(self) -> bool:
+        """Whether more than its box is known."""
+        return self.segmentation is not None
 
 
 @dataclass(frozen=True)
 class CocoImage:
-    """One image of the file and what is annotated in it."""
+    """One image of the file and what is annotated in it.
+
+    `known_labels`: the classes whose objects are annotated, all of them; None for all classes. Of
+    others nothing is known: neither that the image shows one nor that it shows none.
+    """
 
     id: int
     file_name: str
     height: int
     width: int
     objects: tuple[CocoObject, ...]
+    known_labels: frozenset[int] | None = None
+
+    def knows(self, label: int) -> bool:
+        """Whether it is known which objects of that class the image shows."""
+        return self.known_labels is None or label in self.known_labels
 
 
 @dataclass(frozen=True)
@@ -74,8 +89,14 @@ class CocoAnnotations:
         """The image files, in order."""
         return [image_dir / image.file_name for image in self.images]
 
-    def split(self, count: int) -> tuple[CocoAnnotations, CocoAnnotations]:
-        """Training and validation part; the latter holds the `count` images of `hold_out`."""
+    @property
+    def masks(self) -> tuple[int, int]:
+        """How many objects have a mask, and how many are known by their box alone; no crowds."""
+        has = [o.has_mask for image in self.images for o in image.objects if not o.is_crowd]
+        return sum(has), len(has) - sum(has)
+
+    def split(self, count: float) -> tuple[CocoAnnotations, CocoAnnotations]:
+        """Training and validation part; the latter holds the images of `hold_out`."""
         held_out = hold_out([image.file_name for image in self.images], count)
         return tuple(  # type: ignore[return-value]
             replace(self, images=tuple(i for i in self.images if (i.file_name in held_out) is held))
@@ -83,21 +104,23 @@ class CocoAnnotations:
         )
 
 
-def hold_out(file_names: Iterable[str], count: int, what: str = "images") -> frozenset[str]:
-    """The `count` file names whose SHA-256 is smallest: a split that any machine reproduces.
+def hold_out(file_names: Iterable[str], count: float, what: str = "images") -> frozenset[str]:
+    """File names whose SHA-256 is smallest: a split that any machine reproduces.
 
-    The hash is of the name's last component in UTF-8, read as a hexadecimal string, so neither the
-    order of the file, nor its folder, nor a random generator matters; images that are added later
-    move few others. `what` they are names of is for the message of the InputError that is raised
-    unless 0 <= count < number of names.
+    count: how many or, below 1, the share of all digests that is held out, which an image shares
+    with itself in any other file. The hash is of the name's last component in UTF-8, read as a
+    hexadecimal string, so neither the order of the file, nor its folder, nor a random generator
+    matters; images that are added later move few others or, with a share, none. `what` they are
+    names of is for the message of the InputError that is raised unless something remains.
     """
     names = sorted(file_names, key=_name_digest)
-    if not 0 <= count < len(names):
+    held = sum(int(_name_digest(n), 16) < count * 2**256 for n in names) if 0 < count < 1 else count
+    if not (0 <= held < len(names) and held == int(held)):
         raise InputError(
-            f"{count} {what} cannot be held out of {len(names)};"
-            f" a number from 0 to {len(names) - 1} is accepted."
+            f"{count} {what} cannot be held out of {len(names)}; a number from 0 to"
+            f" {len(names) - 1} is accepted, or a share below 1 that leaves some."
         )
-    return frozenset(names[:count])
+    return frozenset(names[: int(held)])
 
 
 def _name_digest(file_name: str) -> str:
@@ -109,7 +132,8 @@ def read_annotations(path: Path, *, need_truth: bool = True) -> CocoAnnotations:
 
     Polygons, uncompressed and compressed RLE are read; images without objects are kept; labels
     follow the category ids in rising order; a box or area that is missing comes from the mask.
-    Raises InputError naming file, entry id and field.
+    Objects without a mask, or with one that the file calls doubtful (`iscrowd` beside a `voc_box`),
+    are known by their box alone. Raises InputError naming file, entry id and field.
     """
     document = Document(path)
     categories = document.categories()
@@ -142,6 +166,11 @@ def read_annotations(path: Path, *, need_truth: bool = True) -> CocoAnnotations:
 
 def _object(document: Document, entry: Entry, image: CocoImage, label: int) -> CocoObject:
     values = {field: entry.get(field) for field in ("segmentation", "bbox", "area")}
+    is_crowd = document.is_crowd(entry)
+    if is_crowd and entry.get("voc_box") is not None:
+        # One object, whose mask joins it to what it touches.
+        values = {"segmentation": None, "voc_box": entry["voc_box"], "area": None}
+        is_crowd = False
     shape = document.shape(entry, values, (image.height, image.width))
     return CocoObject(
         # pycocotools reads 0 as "unmatched"
@@ -150,7 +179,7 @@ def _object(document: Document, entry: Entry, image: CocoImage, label: int) -> C
         bbox=shape.bbox,
         area=shape.area,
         segmentation=shape.segmentation,
-        is_crowd=document.is_crowd(entry),
+        is_crowd=is_crowd,
         track_id=_track_id(entry),
     )
 

@@ -12,7 +12,7 @@ from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
 from sipmask_core.data.coco import read_annotated_image, require_images
-from sipmask_core.data.document import merged_rle
+from sipmask_core.data.document import region
 from sipmask_core.data.target import Target
 
 if TYPE_CHECKING:
@@ -30,10 +30,10 @@ class CocoDataset:
 
     `dataset[i]` is the image, (H, W, 3) uint8 BGR, and its `Target`, as the annotations have them
     or, with `max_side`, scaled down so that the long side is at most that many pixels. Crowds are
-    regions to ignore; objects of which the file says that they have no area or are less than a
-    pixel wide or high are left out. Scaled images are decoded once and stay in memory up to
-    `cache_bytes`. Raises InputError on construction when an image file is missing, on reading when
-    it is damaged or not of the annotated size.
+    regions to ignore, those without a mask uncertain objects; objects of which the file says that
+    they have no area or are less than a pixel wide or high are left out. Scaled images are decoded
+    once and stay in memory up to `cache_bytes`. Raises InputError on construction when an image
+    file is missing, on reading when it is damaged or not of the annotated size.
     """
 
     def __init__(
@@ -67,6 +67,8 @@ class CocoDataset:
             labels=np.array([o.label for o in objects], np.int64),
             ids=np.array([o.id if o.track_id is None else o.track_id for o in objects], np.int64),
             masks=planes[:-1],
+            has_mask=np.array([o.has_mask for o in objects], bool),
+            uncertain=np.array([o.is_crowd for o in objects], bool),
             ignore=planes[-1],
         )
 
@@ -92,7 +94,7 @@ class CocoDataset:
         if scale < 1:
             image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
         packed = np.zeros((len(objects) + 1, math.ceil(size[0] * size[1] / 8)), np.uint8)
-        crowds = (o for o in record.objects if o.is_crowd)
+        crowds = (o for o in record.objects if o.is_crowd and o.has_mask)
         for row, group in zip(packed, [*([o] for o in objects), crowds], strict=True):
             mask = _united(group, record)  # (H, W)
             if mask is None:
@@ -108,12 +110,19 @@ class CocoDataset:
 
 
 def learnable(record: CocoImage) -> list[CocoObject]:
-    """The objects of an image that are training targets."""
-    return [o for o in record.objects if not o.is_crowd and min(o.bbox[2:]) >= 1 and o.area > 0]
+    """The objects of an image that are training targets, uncertain ones included.
+
+    A crowd with a mask is a region to ignore; one known by a box alone is an uncertain object.
+    """
+    return [
+        o
+        for o in record.objects
+        if not (o.is_crowd and o.has_mask) and min(o.bbox[2:]) >= 1 and o.area > 0
+    ]
 
 
 def _united(objects: Iterable[CocoObject], record: CocoImage) -> NDArray[np.uint8] | None:
     """(H, W) mask, 0 or 1, of all objects together; None without any."""
     size = record.height, record.width
-    rles = [merged_rle(o.segmentation, size) for o in objects]
+    rles = [region(o, size) for o in objects]
     return coco_mask.decode(coco_mask.merge(rles)) if rles else None

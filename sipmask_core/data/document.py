@@ -7,7 +7,7 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pycocotools import mask as coco_mask
 
@@ -23,17 +23,29 @@ Size = tuple[int, int]
 MOST_SIDE = 65_535
 
 
+class HasShape(Protocol):
+    """What has a box and perhaps a mask, as `Shape` has them."""
+
+    @property
+    def bbox(self) -> tuple[float, float, float, float]:
+        """x, y, width, height."""
+
+    @property
+    def segmentation(self) -> Polygons | Entry | None:
+        """Polygons, a compressed RLE, or None."""
+
+
 @dataclass(frozen=True)
 class Shape:
     """An object in one image.
 
     bbox: x, y, width, height in pixels; area: in pixels; segmentation: polygons
-    (x0, y0, x1, y1, ...) or a compressed RLE.
+    (x0, y0, x1, y1, ...), a compressed RLE or, of an object known by its box alone, None.
     """
 
     bbox: tuple[float, float, float, float]
     area: float
-    segmentation: Polygons | Entry
+    segmentation: Polygons | Entry | None
 
 
 class Document:
@@ -140,15 +152,28 @@ class Document:
             )
         return bool(value)
 
-    def shape(self, entry: Entry, values: dict[str, Any], size: Size) -> Shape:
+    def shape(
+        self, entry: Entry, values: dict[str, Any], size: Size, need_mask: bool = False
+    ) -> Shape:
         """An annotation's shape in an image of that (H, W).
 
         values: segmentation (polygons or either form of RLE), box and area, in this order, by the
-        names that messages give them. A box or an area of None comes from the segmentation.
+        names that messages give them. A box or an area of None comes from the segmentation; a
+        segmentation of None or without any polygon leaves a box, unless need_mask.
         """
         places = (self.where(entry, "annotations", field) for field in values)
         (segmentation, bbox, area), (at_segmentation, at_box, at_area) = values.values(), places
-        segmentation = _segmentation(segmentation, size, at_segmentation)
+        if segmentation in (None, []):
+            if need_mask:
+                raise InputError(
+                    f"{at_segmentation} is {segmentation!r}, expected polygons or an RLE."
+                )
+            if bbox is None:
+                raise InputError(f"{at_segmentation} and {at_box} are missing; one is needed.")
+            segmentation = None
+            area = bbox_area(_box(bbox, at_box)) if area is None else area
+        else:
+            segmentation = _segmentation(segmentation, size, at_segmentation)
         if bbox is None:
             bbox = coco_mask.toBbox(merged_rle(segmentation, size)).tolist()
         if area is None:
@@ -161,7 +186,7 @@ class Document:
 def _segmentation(value: Any, size: Size, where: str) -> Polygons | Entry:
     if isinstance(value, dict):
         return checked_rle(value, size, where)
-    if not isinstance(value, list) or not value:
+    if not isinstance(value, list):
         raise InputError(f"{where} is {_brief(value)}, expected polygons or an RLE.")
     polygons = [
         _numbers(
@@ -189,6 +214,11 @@ def _box(value: Any, where: str) -> tuple[float, float, float, float]:
     return x, y, w, h
 
 
+def bbox_area(bbox: tuple[float, float, float, float]) -> float:
+    """Pixels of a box x, y, width, height."""
+    return bbox[2] * bbox[3]
+
+
 def _numbers(value: Any, where: str, count: str, ok: bool) -> list[float]:
     if not ok or not all(is_finite_number(x) for x in value):
         raise InputError(f"{where} is {_brief(value)}, expected {count} finite numbers.")
@@ -210,3 +240,11 @@ def merged_rle(segmentation: Polygons | Entry, size: Size) -> Any:
     if isinstance(segmentation, dict):
         return segmentation
     return coco_mask.merge(coco_mask.frPyObjects(segmentation, *size))
+
+
+def region(shape: HasShape, size: Size) -> Any:
+    """The compressed RLE, (H, W) = size, of an object's mask; of its box where it has no mask."""
+    if shape.segmentation is not None:
+        return merged_rle(shape.segmentation, size)
+    x, y, w, h = shape.bbox
+    return coco_mask.merge(coco_mask.frPyObjects([[x, y, x + w, y, x + w, y + h, x, y + h]], *size))

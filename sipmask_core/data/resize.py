@@ -73,15 +73,13 @@ def resized(
     if inclusive:
         boxes[:, 2:] -= 1
     boxes *= np.array([size[1] / w, size[0] / h] * 2, np.float32)
-    return np.asarray(
-        cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR), np.uint8
-    ), Target(
-        boxes=boxes,
-        labels=target["labels"],
-        ids=target["ids"],
-        masks=nearest(target["masks"], size),
-        ignore=nearest(target["ignore"][None], size)[0],
-    )
+    pixels = cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)
+    return np.asarray(pixels, np.uint8), {
+        **target,
+        "boxes": boxes,
+        "masks": nearest(target["masks"], size),
+        "ignore": nearest(target["ignore"][None], size)[0],
+    }
 
 
 def nearest(masks: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:

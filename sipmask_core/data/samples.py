@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch.utils.data import Dataset, Sampler
 
 from sipmask_core.data.affine import AffineView, paste, seen_again
-from sipmask_core.data.target import Canvas
+from sipmask_core.data.target import Canvas, chosen
 from sipmask_core.data.youtube_vis import VideoDataset
 from sipmask_core.errors import InputError
 from sipmask_core.preprocess import PAD_MULTIPLE
@@ -36,9 +36,11 @@ class AugmentedSamples(Dataset[tuple[torch.Tensor, Tensors]]):
 
     An image is uint8 (H, W, 3), in the preset's channel order; its target holds boxes (n, 4)
     float32, labels (n,) int64, masks (n, H, W) uint8 and ignore (H, W) uint8, the regions of
-    crowds. H and W are the recipe's input size or, without one, the image's own. All randomness
-    comes from (seed, epoch, index), so a sample does not depend on which worker makes it, in which
-    order or after which resume.
+    crowds. H and W are the recipe's input size or, without one, the image's own. What is not known
+    of the image is told by has_mask (n,) bool, known_classes (classes,) bool, unsure_boxes (k, 4)
+    and unsure_labels (k,), as `SipMask.losses` takes them; each is there where it says something.
+    All randomness comes from (seed, epoch, index), so a sample does not depend on which worker
+    makes it, in which order or after which resume.
 
     For presets with a track branch there is a reference, too: reference_image uint8 (H, W, 3),
     reference_boxes (m, 4), jittered, reference_match (n,) int64, 1 + the index of the same object
@@ -90,7 +92,8 @@ class AugmentedSamples(Dataset[tuple[torch.Tensor, Tensors]]):
     def _drawn(self, rng: np.random.Generator, index: int) -> tuple[torch.Tensor, Tensors]:
         image, target = self.dataset[index]
         size = image.shape[0], image.shape[1]
-        view = self.augmentation.view(rng, size, target["boxes"], self.canvas)
+        certain = target["boxes"][~target["uncertain"]]
+        view = self.augmentation.view(rng, size, certain, self.canvas)
         pictures = [view(image, target)]  # and, second, the reference
         if isinstance(self.dataset, VideoDataset):
             pictures.append(view(*self.dataset[self.dataset.reference(rng, index)]))
@@ -100,12 +103,32 @@ class AugmentedSamples(Dataset[tuple[torch.Tensor, Tensors]]):
             if isinstance(view, AffineView):
                 pictures = self._pasted(rng, view, pictures, index)
         (image, target), *reference = pictures
-        tensors = {name: torch.from_numpy(target[name]) for name in ("boxes", "labels", "masks")}
+        tensors = self._unknown(index, target)
+        target = chosen(target, ~target["uncertain"])
+        tensors |= {name: torch.from_numpy(target[name]) for name in ("boxes", "labels", "masks")}
         if not self.authors:
             tensors["ignore"] = torch.from_numpy(target["ignore"])
         if reference:
-            tensors |= self._reference_tensors(rng, target, *reference[0])
+            pixels, there = reference[0]
+            there = chosen(there, ~there["uncertain"])
+            tensors |= self._reference_tensors(rng, target, pixels, there)
         return self._channels(image), tensors
+
+    def _unknown(self, index: int, target: Target) -> Tensors:
+        """What must not be learnt from image `index`, as it is drawn."""
+        tensors = {}
+        unsure = target["uncertain"]
+        if unsure.any():
+            tensors["unsure_boxes"] = torch.from_numpy(target["boxes"][unsure])
+            tensors["unsure_labels"] = torch.from_numpy(target["labels"][unsure])
+        if not target["has_mask"][~unsure].all():
+            tensors["has_mask"] = torch.from_numpy(target["has_mask"][~unsure])
+        annotations = self.dataset.annotations
+        known = annotations.images[index].known_labels
+        if known is not None:
+            marks = [label in known for label in range(len(annotations.class_names))]
+            tensors["known_classes"] = torch.tensor(marks)
+        return tensors
 
     def _pasted(
         self, rng: np.random.Generator, view: AffineView, pictures: list[Picture], index: int

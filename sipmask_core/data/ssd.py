@@ -212,16 +212,13 @@ def cut(
     planes = np.concatenate([target["masks"], target["ignore"][None]])
     planes = nearest(np.stack([_seen(plane, window, 0) for plane in planes]), size)
     stretched = cv2.resize(_seen(image, window, canvas.fill), size[::-1])
-    return np.asarray(stretched, np.uint8), finished(
-        Target(
-            boxes=boxes.astype(np.float32),
-            labels=target["labels"],
-            ids=target["ids"],
-            masks=planes[:-1],
-            ignore=planes[-1],
-        ),
-        canvas,
-    )
+    moved: Target = {
+        **target,
+        "boxes": boxes.astype(np.float32),
+        "masks": planes[:-1],
+        "ignore": planes[-1],
+    }
+    return np.asarray(stretched, np.uint8), finished(moved, canvas)
 
 
 def _seen(

@@ -20,14 +20,18 @@ class Target(TypedDict):
     """The objects of one image of H x W pixels.
 
     boxes: (n, 4) float32, x0 y0 x1 y1 in pixels. labels: (n,) int64, 0-based. ids: (n,) int64, the
-    annotation's or, in a video, the track's. masks: (n, H, W) uint8, 0 or 1. ignore: (H, W) uint8,
-    1 in the regions of crowds, where neither an object nor its absence is to be learnt.
+    annotation's or, in a video, the track's. masks: (n, H, W) uint8, 0 or 1; of an object without a
+    mask, which `has_mask` (n,) bool tells, the inside of its box. uncertain: (n,) bool, objects
+    that may be one or none: within their boxes, neither is to be learnt of their class. ignore:
+    (H, W) uint8, 1 in the regions of crowds, where it is not to be learnt of any class.
     """
 
     boxes: NDArray[np.float32]
     labels: NDArray[np.int64]
     ids: NDArray[np.int64]
     masks: NDArray[np.uint8]
+    has_mask: NDArray[np.bool_]
+    uncertain: NDArray[np.bool_]
     ignore: NDArray[np.uint8]
 
 
@@ -70,13 +74,12 @@ def mirrored(
     right = image.shape[1] - (1 if inclusive else 0)
     boxes = target["boxes"].copy()
     boxes[:, [0, 2]] = right - target["boxes"][:, [2, 0]]
-    return image[:, ::-1].copy(), Target(
-        boxes=boxes,
-        labels=target["labels"],
-        ids=target["ids"],
-        masks=target["masks"][..., ::-1].copy(),
-        ignore=target["ignore"][:, ::-1].copy(),
-    )
+    return image[:, ::-1].copy(), {
+        **target,
+        "boxes": boxes,
+        "masks": target["masks"][..., ::-1].copy(),
+        "ignore": target["ignore"][:, ::-1].copy(),
+    }
 
 
 def chosen(target: Target, keep: NDArray[np.bool_]) -> Target:
@@ -88,6 +91,8 @@ def chosen(target: Target, keep: NDArray[np.bool_]) -> Target:
         labels=target["labels"][keep],
         ids=target["ids"][keep],
         masks=target["masks"][keep],
+        has_mask=target["has_mask"][keep],
+        uncertain=target["uncertain"][keep],
         ignore=target["ignore"],
     )
 

@@ -154,6 +154,7 @@ def _video(document: Document, entry: Entry) -> Video:
 
 def _track(document: Document, entry: Entry, video: Video, label: int) -> Track:
     count = len(video.file_names)
+    size = (video.height, video.width)
     per_frame: dict[str, list[Any]] = {}
     for field in ("segmentations", "bboxes", "areas"):
         value = entry.get(field, None if field == "segmentations" else [None] * count)
@@ -165,11 +166,7 @@ def _track(document: Document, entry: Entry, video: Video, label: int) -> Track:
             )
         per_frame[field] = value
     shapes = [
-        document.shape(
-            entry,
-            {f"{field}[{i}]": values[i] for field, values in per_frame.items()},
-            (video.height, video.width),
-        )
+        document.shape(entry, {f"{k}[{i}]": v[i] for k, v in per_frame.items()}, size, True)
         if per_frame["segmentations"][i] is not None
         else None
         for i in range(count)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from sipmask_core.data.document import merged_rle
+from sipmask_core.data.document import region
 from sipmask_core.errors import InputError
 from sipmask_core.evaluation.average_precision import (
     MAX_RESULTS,
@@ -58,11 +58,16 @@ def evaluate(annotations: CocoAnnotations, results: list[Result]) -> dict[str, E
 
     Results are those of `coco_results` or `read_results`, of annotated images only. Boxes are
     ranked by box_score where a result has one. A kind that not all results have a shape for is left
-    out. Raises InputError where no kind remains.
+    out, and so are masks where all objects are known by their boxes alone; beside others, such an
+    object need not be found as a mask, and what lies in its box is no false alarm. Results of
+    classes that are not known in their image do not count. Raises InputError where no kind remains.
     """
     evaluations = {}
+    with_masks, boxes_alone = annotations.masks
     for kind, shape in zip(KINDS, ("segmentation", "bbox"), strict=True):
         if results and not all(shape in result for result in results):
+            continue
+        if kind == "segm" and boxes_alone and not with_masks:
             continue
         comparisons = compare(annotations, results, kind)
         evaluations[kind] = Evaluation(accumulate(annotations, comparisons), comparisons)
@@ -117,8 +122,11 @@ def compare(
     """By label, what meets in each image that has a result or an object of that class."""
     labels = {category_id: label for label, category_id in enumerate(annotations.category_ids)}
     found: dict[int, dict[int, list[Result]]] = {image.id: {} for image in annotations.images}
+    images = {image.id: image for image in annotations.images}
     for result in results:
-        found[result["image_id"]].setdefault(labels[result["category_id"]], []).append(result)
+        label = labels[result["category_id"]]
+        if images[result["image_id"]].knows(label):
+            found[result["image_id"]].setdefault(label, []).append(result)
     comparisons: list[list[ImageComparison]] = [[] for _ in labels]
     for image in sorted(annotations.images, key=lambda image: image.id):
         true: dict[int, list[CocoObject]] = {}
@@ -150,7 +158,7 @@ def _meet(
 
     results = sorted(results, key=lambda result: -score(result))[:MAX_RESULTS]
     shapes, truth, areas = (_masks if kind == "segm" else _boxes)(image, results, objects)
-    crowd = np.array([o.is_crowd for o in objects], bool)
+    crowd = np.array([o.is_crowd or (kind == "segm" and not o.has_mask) for o in objects], bool)
     ious = np.zeros((len(results), len(objects)))
     if ious.size:
         ious = coco_mask.iou(shapes, truth, crowd)
@@ -166,7 +174,7 @@ def _meet(
 
 def _masks(image: CocoImage, results: list[Result], objects: list[CocoObject]) -> _Shapes:
     shapes = [result["segmentation"] for result in results]
-    truth = [merged_rle(o.segmentation, (image.height, image.width)) for o in objects]
+    truth = [region(o, (image.height, image.width)) for o in objects]
     return shapes, truth, np.array(coco_mask.area(shapes), float)
 
 

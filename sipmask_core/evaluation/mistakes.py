@@ -10,7 +10,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from sipmask_core.data.coco import read_annotated_image
-from sipmask_core.data.document import merged_rle
+from sipmask_core.data.document import region
 from sipmask_core.drawing import contact_sheet
 from sipmask_core.evaluation.average_precision import match
 from sipmask_core.evaluation.coco import AREA_RANGES
@@ -163,7 +163,7 @@ def _truth_mask(mistake: Mistake) -> NDArray[np.uint8] | None:
     if mistake.object is None:
         return None
     size = (mistake.image.height, mistake.image.width)
-    mask: NDArray[np.uint8] = coco_mask.decode(merged_rle(mistake.object.segmentation, size))
+    mask: NDArray[np.uint8] = coco_mask.decode(region(mistake.object, size))
     return mask
 
 

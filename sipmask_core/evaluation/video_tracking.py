@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pycocotools import mask as coco_mask
 
-from sipmask_core.data.document import merged_rle
+from sipmask_core.data.document import region
 from sipmask_core.evaluation.tracking import RATES, TrackedFrame, TrackingCounts, count_tracks
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def format_tracking(counts: dict[str, TrackingCounts]) -> str:
 def _count(video: Video, label: int, results: list[Result]) -> TrackingCounts:
     size = (video.height, video.width)
     truth = {
-        track.id: [shape and merged_rle(shape.segmentation, size) for shape in track.shapes]
+        track.id: [shape and region(shape, size) for shape in track.shapes]
         for track in video.tracks
         if track.label == label and not track.is_crowd
     }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from sipmask_core.data.document import merged_rle
+from sipmask_core.data.document import region
 from sipmask_core.evaluation.average_precision import (
     MAX_RESULTS,
     METRICS,
@@ -115,7 +115,7 @@ def _compare(video: Video, tracks: list[Track], results: list[Result]) -> Compar
     masks = [result["segmentations"] for result in results]
     size = (video.height, video.width)
     truth = [
-        [None if shape is None else merged_rle(shape.segmentation, size) for shape in track.shapes]
+        [None if shape is None else region(shape, size) for shape in track.shapes]
         for track in tracks
     ]
     annotated = ([shape.area for shape in track.shapes if shape] for track in tracks)

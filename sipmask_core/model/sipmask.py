@@ -8,9 +8,10 @@ from torch import Tensor, nn
 
 from sipmask_core.classes import COCO_CLASSES, YOUTUBE_VIS_2019_CLASSES
 from sipmask_core.errors import InputError
-from sipmask_core.model.backbone import ResNet
+from sipmask_core.model.efficientnet import EfficientNetLite
 from sipmask_core.model.fpn import FPN
 from sipmask_core.model.head import HeadOutputs, SipMaskHead
+from sipmask_core.model.resnet import ResNet
 from sipmask_core.presets import Preset, get_preset
 
 if TYPE_CHECKING:
@@ -30,9 +31,7 @@ class SipMask(nn.Module):
         super().__init__()
         self.preset = preset
         self.class_names = tuple(class_names)
-        self.backbone = ResNet(
-            preset.backbone, preset.stage_widths, preset.deformable, preset.batch_norm_eps
-        )
+        self.backbone = _backbone(preset)
         _, c3, c4, c5 = self.backbone.out_channels
         self.neck = FPN((c3, c4, c5), preset.channels)
         self.bbox_head = SipMaskHead(preset, len(self.class_names))
@@ -56,9 +55,13 @@ class SipMask(nn.Module):
         """Named losses of a batch; their sum is what training minimises.
 
         images: (N, 3, H, W) float, normalised. targets: per image a dict with `boxes` (n, 4)
-        x0 y0 x1 y1 in pixels, `labels` (n,) int64 0-based and `masks` (n, H, W) of 0 and 1, and
-        optionally `ignore` (H, W), 1 where an image shows a crowd and background is not to be
-        learnt. In a batch of different sizes, H and W are those of the image without its padding.
+        x0 y0 x1 y1 in pixels, `labels` (n,) int64 0-based and `masks` (n, H, W) of 0 and 1. In a
+        batch of different sizes, H and W are those of the image without its padding.
+        What is not known may be told beside it: `ignore` (H, W), 1 where an image shows a crowd and
+        background is not to be learnt; `has_mask` (n,) bool: objects without a mask teach class,
+        box and centerness alone; `known_classes` (classes,) bool: of others it is not known whether
+        the image shows any; `unsure_boxes` (k, 4) and `unsure_labels` (k,): whether there is an
+        object of that class within that box.
         Presets with a track branch also need another frame of the same video: `reference_image`
         (3, H, W) float, normalised; `reference_boxes` (m, 4) of the objects in it; and
         `reference_match` (n,) int64: 1 + the index in `reference_boxes` of the same object, 0 for
@@ -72,6 +75,12 @@ class SipMask(nn.Module):
         from sipmask_core.training.normaliser import Normaliser
 
         return sipmask_losses(self, self(images), targets, normalise or Normaliser())
+
+
+def _backbone(preset: Preset) -> ResNet | EfficientNetLite:
+    if preset.backbone == "efficientnet_lite0":
+        return EfficientNetLite()
+    return ResNet(preset.backbone, preset.stage_widths, preset.deformable, preset.batch_norm_eps)
 
 
 def build_model(

@@ -306,8 +306,9 @@ class Trainer:
         if self._journal is not None:
             self._journal.write({"step": last, "epoch": epoch, "validation": metrics})
         # The later of two equals: where detection is frozen, all are equal.
-        if metrics["segm"]["AP"] >= self.best:
-            self.best = metrics["segm"]["AP"]
+        figures = metrics.get("segm") or metrics["bbox"]  # where no object has a mask
+        if figures["AP"] >= self.best:
+            self.best = figures["AP"]
             self._publish(published, metrics)
         self.save()
 

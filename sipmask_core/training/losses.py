@@ -26,6 +26,7 @@ from sipmask_core.training.targets import (
     Points,
     assign,
     centerness,
+    known_places,
     make_points,
     without_crowds,
 )
@@ -78,13 +79,21 @@ def sipmask_losses(
         ]
     )  # (N, L)
     losses = {
-        "loss_cls": normalise(focal_loss(logits, labels), num_positives + num_images, at_least=1),
+        "loss_cls": normalise(
+            focal_loss(logits, labels, known_places(points, targets, labels, logits.shape[-1])),
+            num_positives + num_images,
+            at_least=1,
+        ),
         **_box_losses(points, assignments, distances, center_logits, preset, normalise),
     }
     mask_losses, scoring, seen = [], [], []
     for image, (assignment, target) in enumerate(zip(assignments, targets, strict=True)):
         kept, boxes = _predicted_boxes(points, assignment, distances[image], preset.authors)
         positives, objects = assignment.positives[kept], assignment.objects[kept]
+        seen.append((boxes, objects))
+        if "has_mask" in target:
+            masked = target["has_mask"][objects]
+            positives, objects, boxes = positives[masked], objects[masked], boxes[masked]
         loss, rated = _mask_losses(
             model,
             outputs.basis[image].float(),
@@ -96,8 +105,8 @@ def sipmask_losses(
         )
         mask_losses.append(loss)
         scoring.append(rated)
-        seen.append((boxes, objects))
-    loss_mask = normalise(torch.stack(mask_losses).sum(), len(targets))
+    teaching = sum("has_mask" not in t or bool(t["has_mask"].any()) for t in targets)
+    loss_mask = normalise(torch.stack(mask_losses).sum(), teaching, at_least=1)
     if preset.halve_high_mask_loss:  # in each process for itself
         loss_mask = torch.where(loss_mask > 1, 0.5 * loss_mask, loss_mask)
     losses["loss_mask"] = loss_mask
@@ -124,10 +133,11 @@ def _flatten(levels: Sequence[Tensor]) -> Tensor:
     return torch.cat([x.flatten(2).transpose(1, 2) for x in levels], dim=1).float()
 
 
-def focal_loss(logits: Tensor, labels: Tensor) -> Tensor:
+def focal_loss(logits: Tensor, labels: Tensor, known: Tensor | None = None) -> Tensor:
     """Sigmoid focal loss (Lin et al., ICCV 2017), summed.
 
     logits: (..., classes); labels: (...) int64, 0 background, 1 + class otherwise, -1 not counted.
+    known: (..., classes) bool, what is counted of the other logits; None for all.
     """
     target = F.one_hot(labels.clamp(min=0), logits.shape[-1] + 1)[..., 1:].to(logits.dtype)
     cross_entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
@@ -135,6 +145,8 @@ def focal_loss(logits: Tensor, labels: Tensor) -> Tensor:
     wrong = probability + target - 2 * probability * target  # 1 - probability of the truth
     alpha = FOCAL_ALPHA * target + (1 - FOCAL_ALPHA) * (1 - target)
     counted = (labels >= 0)[..., None]
+    if known is not None:
+        counted = counted & known
     return (alpha * wrong**FOCAL_GAMMA * cross_entropy * counted).sum()
 
 

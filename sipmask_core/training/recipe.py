@@ -99,6 +99,12 @@ class Recipe:
             _require(value >= 1, name, value, "1 or more")
         _require(math.isfinite(self.lr) and self.lr > 0, "lr", self.lr, "a positive number")
         _require(
+            0 <= self.pretrained_lr_factor <= 1,
+            "pretrained_lr_factor",
+            self.pretrained_lr_factor,
+            "0 to 1",
+        )
+        _require(
             math.isfinite(self.clip_norm) and self.clip_norm >= 0,
             "clip_norm",
             self.clip_norm,
@@ -214,6 +220,8 @@ LITE = Recipe(
     validate_every=4,
 )
 
+EFFICIENT = replace(LITE, input_size=(384, 384), pretrained_lr_factor=0.25)
+
 RECIPES: dict[str, Recipe] = {
     "sipmask_r50_caffe_fpn_gn_1x": _AUTHORS,
     "sipmask_r50_caffe_fpn_gn_ms_2x": replace(
@@ -233,5 +241,6 @@ RECIPES: dict[str, Recipe] = {
     "benchmark_sipmask_R_50_FPN_1x": _BENCHMARK_1X,
     "benchmark_sipmask_R_101_FPN_ms_3x": _BENCHMARK_3X,
     "sipmask_r18_lite": LITE,
+    "sipmask_efficientnet_lite0": EFFICIENT,
     "vis_sipmask_r18_lite": LITE,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from sipmask_core.model.head import STRIDES
@@ -103,6 +104,29 @@ def without_crowds(labels: Tensor, points: Points, ignore: Tensor | None) -> Ten
     x, y = points.xy.long().unbind(1)
     ignored = (x < w) & (y < h) & (ignore[y.clamp(max=h - 1), x.clamp(max=w - 1)] > 0)
     return torch.where(ignored & (labels == 0), -1, labels)
+
+
+def known_places(
+    points: Points, targets: Sequence[dict[str, Tensor]], labels: Tensor, classes: int
+) -> Tensor | None:
+    """(N, L, classes) bool: of which class it is known whether there is one at which location.
+
+    Unknown are the classes that `known_classes` (classes,) of a target leaves out, and a class of
+    `unsure_labels` (k,) within the box of `unsure_boxes` (k, 4) that goes with it; never an object
+    that is a location's target. labels: (N, L) as `Assignment` has them. None: all is known.
+    """
+    if not any("known_classes" in t or "unsure_boxes" in t for t in targets):
+        return None
+    known = torch.ones(*labels.shape, classes, dtype=torch.bool, device=labels.device)
+    for of_image, target in zip(known, targets, strict=True):
+        if "known_classes" in target:
+            of_image &= target["known_classes"]
+        if "unsure_boxes" in target:
+            inside = _distances(points.xy, target["unsure_boxes"]).amin(dim=2) > 0  # (L, k)
+            # Several boxes may be of one class.
+            place, box = inside.nonzero(as_tuple=True)
+            of_image[place, target["unsure_labels"][box]] = False
+    return known | F.one_hot(labels.clamp(min=0), classes + 1)[..., 1:].bool()
 
 
 def _distances(points: Tensor, boxes: Tensor) -> Tensor:

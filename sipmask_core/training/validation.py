@@ -10,7 +10,7 @@ from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
 from sipmask_core.data.coco import read_annotated_image
-from sipmask_core.data.document import merged_rle
+from sipmask_core.data.document import region
 from sipmask_core.distributed import from_main, gathered, is_main
 from sipmask_core.drawing import contact_sheet, draw_instances
 from sipmask_core.evaluation.coco import score
@@ -84,7 +84,7 @@ def ground_truth(record: CocoImage) -> Instances:
         scores=np.ones(len(objects), np.float32),
         labels=np.array([o.label for o in objects], np.int64),
         mask_crops=[
-            MaskCrop(0, 0, coco_mask.decode(merged_rle(o.segmentation, size)).astype(bool))
+            MaskCrop(0, 0, coco_mask.decode(region(o, size)).astype(bool) & o.has_mask)
             for o in objects
         ],
         image_size=size,

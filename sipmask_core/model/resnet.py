@@ -15,26 +15,13 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from sipmask_core.model.deform import deformable_conv3x3
+from sipmask_core.model.norm import FrozenBatchNorm2d
 
 if TYPE_CHECKING:
-    from sipmask_core.presets import Backbone
+    from sipmask_core.presets import ResNetDepth
 
 DEFORMABLE_EVERY = 3
 LAYERS = {"resnet18": (2, 2, 2, 2), "resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}
-
-
-class FrozenBatchNorm2d(nn.BatchNorm2d):
-    """Batch norm that always uses its stored statistics; weight and bias are not trained."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels)
-        self.requires_grad_(False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> the same shape."""
-        return F.batch_norm(
-            x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
-        )
 
 
 class DeformableConv2d(nn.Module):
@@ -144,7 +131,7 @@ class ResNet(nn.Module):
 
     def __init__(
         self,
-        depth: Backbone,
+        depth: ResNetDepth,
         widths: tuple[int, int, int, int] = (64, 128, 256, 512),
         deformable: bool = False,
         norm_eps: float = 1e-5,

@@ -1,0 +1,179 @@
+"""Pseudo labels: what another model finds, as annotations to learn from."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sipmask_core.classes import names_by_id
+from sipmask_core.data.coco import CocoAnnotations, read_annotations
+from sipmask_core.data.document import is_finite_number
+from sipmask_core.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+Box = tuple[float, float, float, float]
+_Entry = tuple[str, Any, Any, Any, Any]  # where it is, image id, category id, box, score
+# Of the smaller box; from here on two boxes of one class are taken for one object.
+MOST_OVERLAP = 0.3
+
+
+class Found(NamedTuple):
+    """A box (x, y, width, height in pixels) that the other model found."""
+
+    class_name: str
+    bbox: Box
+    score: float
+
+
+class Teacher(NamedTuple):
+    """What another model found, by image id, and the classes that it looked for."""
+
+    found: dict[int | None, list[Found]]
+    class_names: tuple[str, ...]
+
+
+def read_teacher(path: Path, annotations: CocoAnnotations) -> Teacher:
+    """What a model found in the images of `annotations`.
+
+    path: COCO results, a list of objects with image_id, category_id, bbox and score; or one object
+    with "categories" and "boxes", where the boxes are by file name without suffix and each is
+    [category_id, x, y, width, height, score]. The ids of results are those of the annotations and,
+    where these are COCO's own, COCO's others; their classes are those that occur. Results of other
+    images are left out. Raises InputError naming file, entry and field.
+    """
+    try:
+        content = json.loads(Path(path).read_bytes())
+    except OSError as error:
+        raise InputError(f"Cannot read {path}: {error.strerror}.") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not valid JSON: {error}.") from error
+    if isinstance(content, dict) and isinstance(content.get("boxes"), dict):
+        names = _category_names(path, content.get("categories"))
+        entries = _boxes_by_stem(path, content["boxes"], annotations)
+        classes = set(names.values())
+    elif isinstance(content, list) and all(isinstance(entry, dict) for entry in content):
+        names = names_by_id(annotations.class_names, annotations.category_ids)
+        entries = _results(path, content)
+        classes = {names[i] for e in content if (i := _key(e.get("category_id"))) in names}
+    else:
+        raise InputError(f"{path} is neither a list of COCO results nor has it 'boxes' by image.")
+    found: dict[int | None, list[Found]] = {image.id: [] for image in annotations.images}
+    for where, image_id, category, bbox, score in entries:
+        if _key(category) not in names:
+            raise InputError(f"{where} has category {category!r}, which is not among the classes.")
+        numbers = [*bbox, score] if isinstance(bbox, list) else []
+        if len(numbers) != 5 or not all(map(is_finite_number, numbers)) or min(bbox[2:]) < 0:
+            raise InputError(
+                f"{where} has the box {bbox!r} and the score {score!r}; expected are four numbers,"
+                " x, y, width and height, and one."
+            )
+        of_image = found.get(_key(image_id))
+        if of_image is not None:
+            x, y, width, height = map(float, bbox)
+            of_image.append(Found(names[category], (x, y, width, height), float(score)))
+    return Teacher(found, tuple(sorted(classes)))
+
+
+def _key(value: Any) -> int | None:
+    """An id of a file; None for what is none, lists among it."""
+    return value if type(value) is int else None
+
+
+def _boxes_by_stem(
+    path: Path, boxes: dict[str, Any], annotations: CocoAnnotations
+) -> Iterator[_Entry]:
+    ids = {PurePosixPath(image.file_name).stem: image.id for image in annotations.images}
+    for stem, of_image in boxes.items():
+        for number, box in enumerate(of_image if isinstance(of_image, list) else [of_image]):
+            where = f"{path}: boxes[{stem!r}][{number}]"
+            if not isinstance(box, list) or len(box) != 6:
+                raise InputError(f"{where} is {box!r}, expected a category, a box and a score.")
+            yield where, ids.get(stem), box[0], box[1:5], box[5]
+
+
+def _results(path: Path, entries: list[dict[str, Any]]) -> Iterator[_Entry]:
+    for number, e in enumerate(entries):
+        where = f"{path}: result {number}"
+        yield where, e.get("image_id"), e.get("category_id"), e.get("bbox"), e.get("score")
+
+
+def _category_names(path: Path, categories: Any) -> dict[int | None, str]:
+    entries: list[Any] = categories if isinstance(categories, list) else [None]
+    if not all(
+        isinstance(e, dict) and type(e.get("id")) is int and isinstance(e.get("name"), str)
+        for e in entries
+    ):
+        raise InputError(f"{path}: 'categories' is no list of objects with an id and a name.")
+    return {entry["id"]: entry["name"] for entry in entries}
+
+
+def add_pseudo_labels(
+    path: Path, found_path: Path, use_from: float, unsure_from: float
+) -> tuple[dict[str, Any], Counter[str]]:
+    """A COCO document of `path` with what another model found; and how many of each kind.
+
+    A box that overlaps a true object of its class (MOST_OVERLAP) is left out. Of the others, those
+    that score `use_from` become objects that are known by their box alone; from `unsure_from` on,
+    crowds without a mask, which training takes for uncertain; below, nothing. Each carries its
+    `score`. Classes that the file lacks are added: it then counts as annotated for them, too.
+    Raises InputError as `read_annotations` and `read_teacher` do, and for thresholds out of order.
+    """
+    if not 0 <= unsure_from <= use_from <= 1:
+        raise InputError(
+            f"Boxes are used from a score of {use_from} and uncertain from {unsure_from};"
+            " the second must not be higher, and both are from 0 to 1."
+        )
+    annotations = read_annotations(path)
+    teacher = read_teacher(found_path, annotations)
+    document: dict[str, Any] = json.loads(Path(path).read_bytes())
+    categories = document["categories"]
+    ids = {category["name"]: category["id"] for category in categories}
+    for name in teacher.class_names:
+        if name in ids:
+            continue
+        ids[name] = max(ids.values()) + 1
+        categories.append({"id": ids[name], "name": name})
+    entries: list[dict[str, Any]] = list(document.get("annotations") or [])
+    next_id = max((entry["id"] for entry in entries), default=0) + 1
+    counts: Counter[str] = Counter(used=0, unsure=0, overlapping=0, low=0)
+    for image in annotations.images:
+        true: dict[str, list[Box]] = {}
+        for o in image.objects:
+            true.setdefault(annotations.class_names[o.label], []).append(o.bbox)
+        for box in teacher.found[image.id]:
+            kind = _kind(box, true.get(box.class_name, []), use_from, unsure_from)
+            counts[kind] += 1
+            if kind in ("used", "unsure"):
+                entries.append(
+                    {
+                        "id": next_id,
+                        "image_id": image.id,
+                        "category_id": ids[box.class_name],
+                        "bbox": list(box.bbox),
+                        "area": round(box.bbox[2] * box.bbox[3], 2),
+                        "iscrowd": int(kind == "unsure"),
+                        "score": box.score,
+                    }
+                )
+                next_id += 1
+    return {**document, "categories": categories, "annotations": entries}, counts
+
+
+def _kind(box: Found, true: Sequence[Box], use_from: float, unsure_from: float) -> str:
+    if box.score < unsure_from:
+        return "low"
+    if any(_overlap(box.bbox, other) >= MOST_OVERLAP for other in true):
+        return "overlapping"
+    return "used" if box.score >= use_from else "unsure"
+
+
+def _overlap(a: Box, b: Box) -> float:
+    """What of the smaller box lies in the other, 0 to 1."""
+    width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
+    height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
+    smaller = min(a[2] * a[3], b[2] * b[3])
+    return max(width, 0.0) * max(height, 0.0) / smaller if smaller > 0 else 0.0
