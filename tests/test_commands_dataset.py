@@ -1,13 +1,14 @@
 """`sipmask dataset`, from a video; `test_bag_dataset.py` has bags."""
 
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
 from bright_spot import BrightSpotPredictor, spot_image, write_hiding_spot
-from coco_squares import tiny_model
+from coco_squares import tiny_model, write_squares
 
 import sipmask_core as sm
 from sipmask_core.cli import main
@@ -130,3 +131,30 @@ def test_without_ros_one_sentence_says_what_is_missing(monkeypatch, tmp_path, ca
     command = ["dataset", "from-bag", "drive.mcap", "--output", str(tmp_path / "out")]
     assert main(command) == 2
     assert "Bags need ROS 2" in capsys.readouterr().err
+
+
+def test_what_another_model_finds_is_added_to_annotations(tmp_path, capsys):
+    annotations, _ = write_squares(tmp_path)
+    first = json.loads(annotations.read_text())["images"][0]
+    found = tmp_path / "found.json"
+    found.write_text(
+        json.dumps(
+            {
+                "categories": [{"id": 9, "name": "disc"}],
+                "boxes": {Path(first["file_name"]).stem: [[9, 1, 2, 30, 40, 0.9]]},
+            }
+        )
+    )
+    output = tmp_path / "all.json"
+    command = ["dataset", "pseudo", "--annotations", str(annotations), "--found", str(found)]
+    assert main([*command, "--output", str(output)]) == 0
+    assert "1 boxes used, 0 uncertain" in capsys.readouterr().out
+    added = read_annotations(output)
+    assert added.class_names == ("square", "disc")
+    (disc,) = (o for o in added.images[0].objects if o.label == 1)
+    assert not disc.has_mask and disc.bbox == (1, 2, 30, 40)
+    info = json.loads(output.read_text())["info"]
+    assert info["description"] == "squares"
+    assert len(info["pseudo_labels"]["inputs"]) == 2
+    assert main([*command, "--output", str(output), "--use", "0.2"]) == 2
+    assert "must not be higher" in capsys.readouterr().err

@@ -1,5 +1,6 @@
 import contextlib
 import copy
+import dataclasses
 import io
 import json
 
@@ -254,3 +255,34 @@ def test_the_table_of_classes_leaves_out_those_without_ground_truth():
         ["dog", *["0.500"] * 8],
     ]
     assert lines[4] == "(1 classes without ground truth)"
+
+
+def without_mask(annotation):
+    return {k: v for k, v in annotation.items() if k != "segmentation"}
+
+
+def test_boxes_alone_are_scored_as_boxes_alone(tmp_path):
+    truth = ground_truth(tmp_path, [without_mask(entry(1, 1, FIRST))])
+    scores = score(truth, [result(1, FIRST, 0.9)])
+    assert set(scores) == {"bbox"}
+    assert scores["bbox"]["AP"] == pytest.approx(1.0)
+
+
+def test_beside_masks_an_object_known_by_its_box_is_neither_missed_nor_a_false_alarm(tmp_path):
+    objects = [entry(1, 1, FIRST), without_mask(entry(2, 2, SECOND))]
+    truth = ground_truth(tmp_path, objects)
+    found = [result(1, FIRST, 0.5), result(2, SECOND, 0.9)]
+    for results in (found, found[:1]):
+        assert score(truth, results)["segm"]["AP"] == pytest.approx(1.0)
+    assert score(truth, found)["bbox"]["AP"] == pytest.approx(1.0)
+    assert score(truth, found[:1])["bbox"]["AP"] == pytest.approx(51 / 101)
+
+
+def test_results_of_a_class_that_is_not_known_in_their_image_do_not_count(tmp_path):
+    truth = ground_truth(tmp_path, [entry(1, 1, FIRST)])
+    found, alarm = result(1, FIRST, 0.5), result(2, SECOND, 0.9)
+    assert score(truth, [found, alarm])["segm"]["AP"] == pytest.approx(0.5)
+    first, second = truth.images[:2]
+    ignorant = dataclasses.replace(second, known_labels=frozenset())
+    partial = dataclasses.replace(truth, images=(first, ignorant, *truth.images[2:]))
+    assert score(partial, [found, alarm])["segm"]["AP"] == pytest.approx(1.0)

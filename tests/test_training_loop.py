@@ -777,3 +777,46 @@ def test_a_video_preset_trains_on_videos_and_validates_on_frames_of_others(
     assert "has no annotated tracks to learn from" in refusal(
         [*arguments, "--output", tmp_path / "other"]
     )
+
+
+@pytest.mark.usefixtures("tiny")
+def test_several_files_train_one_model_and_another_one_validates_it(tmp_path, capsys):
+    squares, images = write_squares(tmp_path / "data")
+    discs, disc_images = write_squares(tmp_path / "discs")
+    document = json.loads(discs.read_text().replace('"square"', '"disc"'))
+    for annotation in document["annotations"][:2]:
+        annotation["segmentation"] = []
+    discs.write_text(json.dumps(document))
+    held, held_images = write_squares(tmp_path / "held")
+    arguments = train_arguments(tmp_path, epochs=1)
+    place = arguments.index("--hold-out")
+    del arguments[place : place + 2]
+    arguments += ["--annotations", squares, discs, "--images", images, disc_images]
+    validation = ["--validation", held, "--validation-images", held_images]
+    assert main([*map(str, [*arguments, *validation])]) == 0
+    printed = capsys.readouterr().out
+    assert "8 objects have masks to learn from, 2 a box alone." in printed
+    assert "6 held-out images:" in printed
+    model = sm.load_model(tmp_path / "run" / "best.safetensors")
+    assert model.class_names == ("square", "disc")
+    other = [*arguments, "--output", tmp_path / "other"]
+    assert "each say what to validate on" in refusal([*other, *validation, "--hold-out", 0.2])
+    assert "names 2 folders for 3 annotation files" in refusal(
+        [*other, "--annotations", squares, discs, held]
+    )
+    assert "belongs to --validation" in refusal([*other, *validation[2:]])
+
+
+@pytest.mark.usefixtures("tiny")
+def test_boxes_alone_train_a_detector_and_say_so(tmp_path, capsys):
+    annotations, _ = write_squares(tmp_path / "data")
+    document = json.loads(annotations.read_text())
+    for annotation in document["annotations"]:
+        del annotation["segmentation"]
+    annotations.write_text(json.dumps(document))
+    record = tmp_path / "record.json"
+    assert main([*map(str, [*train_arguments(tmp_path, epochs=1), "--json", record])]) == 0
+    assert "trains a detector of boxes" in capsys.readouterr().out
+    assert all(step["losses"]["loss_mask"] == 0 for step in steps(tmp_path / "run"))
+    assert set(json.loads(record.read_text())["validation"]) == {"bbox"}
+    assert (tmp_path / "run" / "best.safetensors").exists()

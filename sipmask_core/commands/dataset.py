@@ -1,4 +1,4 @@
-"""Make a data set of recorded images, annotated by a model, to correct and to train on.
+"""Make a data set to train on: of recorded images, or with what another model finds added.
 
 examples:
   sipmask dataset from-bag drive.mcap --output drive/ --rate 1
@@ -6,6 +6,7 @@ examples:
   sipmask evaluate coco --annotations drive/annotations.json --images drive/images
   sipmask train --annotations drive/annotations.json --images drive/images --output run/ \\
       --checkpoint best.safetensors --hold-out 20
+  sipmask dataset pseudo --annotations people.json --found detections.json --output all.json
   sipmask dataset from-bag --help
 """
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from sipmask_core.data.annotation_writer import Recorded
     from sipmask_core.data.video import Frame, Frames
 
-SUMMARY = "make a data set of a bag or video, annotated by a model, to correct and train on"
+SUMMARY = "make a data set of a bag or video, or add what another model finds, to train on"
 
 _FORMS = """\
 Into the new folder --output go images/ and annotations.json, as `sipmask train`, `sipmask evaluate
@@ -70,6 +71,27 @@ examples:
   sipmask dataset from-video /dev/video0 --output desk/ --rate 0.5 --limit 200 --skip-similar
 """
 
+_PSEUDO = """\
+Add to annotations what another model, a teacher, finds in the same images, for training on classes
+that nobody has annotated there.
+
+A box that scores --use becomes an object known by its box alone, which teaches class and box but no
+mask. One that scores --unsure is written as a crowd without a mask: within it, training learns
+neither that there is an object of that class nor that there is none. Lower scores, and boxes that
+overlap a true object of their class by three tenths of the smaller one, are left out. The file then
+counts as annotated for all classes that the teacher knows: where it finds nothing is background.
+
+--found is COCO's results format, as detectors write it (a list of objects with image_id,
+category_id, bbox and score); or one object with "categories" as in a COCO file and "boxes", which
+maps each file name without suffix to lists [category_id, x, y, width, height, score].
+
+examples:
+  sipmask dataset pseudo --annotations people.json --found detections.json --output all.json
+  sipmask dataset pseudo --annotations images.json --found boxes.json --use 0.45 --unsure 0.3 \\
+      --output boxes_alone.json
+  sipmask train --annotations masks.json all.json --images photos/ --output run/ ...
+"""
+
 _SIMILAR = 8.0  # grey levels
 
 
@@ -91,6 +113,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "input", metavar="INPUT", help="video, folder of frames, camera (/dev/video0) or stream"
     )
     _add_options(video)
+    _add_pseudo(kinds)
+
+
+def _add_pseudo(kinds: Any) -> None:
+    pseudo = _add_kind(
+        kinds, "pseudo", "annotations, and the boxes that another model finds", _PSEUDO, _pseudo
+    )
+    add = pseudo.add_argument
+    add("--annotations", required=True, type=Path, metavar="FILE", help="COCO instances JSON")
+    add("--found", required=True, type=Path, metavar="FILE", help="what the other model finds")
+    add("--output", required=True, type=Path, metavar="FILE", help="COCO instances JSON to write")
+    add("--use", type=float, default=0.5, metavar="S", help="score of an object (default: 0.5)")
+    add(
+        "--unsure",
+        type=float,
+        default=0.3,
+        metavar="S",
+        help="score from which there may be an object (default: 0.3)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -147,6 +188,25 @@ def _add_options(kind: argparse.ArgumentParser) -> None:
         help="lowest score of an object to be annotated (default: 0.3)",
     )
     add_model_arguments(kind)
+
+
+def _pseudo(args: argparse.Namespace) -> int:
+    from sipmask_core.data.pseudo import add_pseudo_labels
+    from sipmask_core.files import require_writable, write_json
+    from sipmask_core.provenance import provenance
+
+    require_writable(args.output)
+    document, counts = add_pseudo_labels(args.annotations, args.found, args.use, args.unsure)
+    info = document.get("info")
+    record = provenance([args.annotations, args.found])
+    document["info"] = {**(info if isinstance(info, dict) else {}), "pseudo_labels": record}
+    write_json(args.output, document)
+    print(
+        f"{counts['used']} boxes used, {counts['unsure']} uncertain; left out"
+        f" {counts['overlapping']} on true objects and {counts['low']} of low score."
+        f" Written: {args.output}"
+    )
+    return 0
 
 
 def _from_bag(args: argparse.Namespace) -> int:

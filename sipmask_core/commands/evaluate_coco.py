@@ -18,6 +18,7 @@ from sipmask_core.commands.data_set_run import (
     telling_what_is_kept,
 )
 from sipmask_core.commands.model_arguments import add_model_arguments, model_files
+from sipmask_core.commands.training_data import count_or_share
 from sipmask_core.errors import InputError
 
 if TYPE_CHECKING:
@@ -70,9 +71,9 @@ def add_arguments(kinds: Any) -> None:
     )
     coco.add_argument(
         "--hold-out",
-        type=int,
+        type=count_or_share,
         metavar="N",
-        help="only the N images that `sipmask train --hold-out N` keeps for validation",
+        help="only the images that `sipmask train --hold-out N` keeps for validation",
     )
     coco.add_argument(
         "--output", type=Path, metavar="DIR", help="folder for report, results and pictures"
@@ -143,8 +144,8 @@ def _check_usage(args: argparse.Namespace) -> None:
     if args.results is None and args.images is None:
         raise InputError("Give --images, to run a model, or --results, to score a file.")
     check_run_arguments(args)
-    if args.hold_out is not None and args.hold_out < 1:
-        raise InputError(f"--hold-out is {args.hold_out}; it must be 1 or more.")
+    if args.hold_out == 0:
+        raise InputError("--hold-out is 0; it must be 1 or more, or a share of the images below 1.")
     if args.restart and not (args.output or args.save_results or args.submission):
         raise InputError(
             "--restart is of use with --output, --save-results or --submission only: nothing else"

@@ -96,8 +96,10 @@ class Journal:
         rate.set(ylabel="learning rate")
         for kind, style in (("segm", "-"), ("bbox", "--")):
             for metric, colour in (("AP", "C0"), ("AP50", "C1")):
-                y = [line["validation"][kind][metric] for line in validations]
-                x = np.array([line["step"] for line in validations])
+                # Without any mask in the data, masks have no figures.
+                with_kind = [line for line in validations if kind in line["validation"]]
+                y = [line["validation"][kind][metric] for line in with_kind]
+                x = np.array([line["step"] for line in with_kind])
                 scores.plot(x, y, colour + style, marker=".", label=f"{kind} {metric}")
         scores.set(ylabel="validation", xlabel="step", ylim=(0, None))
         scores.legend()
