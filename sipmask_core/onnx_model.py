@@ -156,7 +156,7 @@ class OnnxModel:
     def _rescoring_head(self, metadata: dict[str, str]) -> SipMaskHead:
         """A head that can do nothing but `score_masks`, and that only with mask re-scoring."""
         with torch.device("meta"):
-            head = SipMaskHead(self.preset, len(self.class_names))
+            head = SipMaskHead(self.preset, len(self.class_names), fine_channels=1)
         if not self.preset.mask_rescoring:
             return head
         try:

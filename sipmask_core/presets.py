@@ -62,8 +62,9 @@ class Preset:
     """Everything that fixes a network, its input and its post-processing.
 
     Network
-        backbone: ResNet depth, `stage_widths` the base width of its four stages. `deformable` puts
-            deformable convolutions in stages 2 to 4 (SipMask++).
+        backbone: a ResNet, `stage_widths` the base width of its four stages, `deformable` puts
+            deformable convolutions in stages 2 to 4 (SipMask++); or EfficientNet-Lite0, which these
+            two do not change.
         channels: width of FPN and head.
         tower_convs: 3x3 convolutions of the box tower; the class tower has one less, feature
             alignment takes its place. `group_norm` normalises them; `bias_with_norm` keeps the
@@ -71,6 +72,8 @@ class Preset:
         sub_regions: the box is cut into sub_regions x sub_regions cells, each with its own
             coefficients (paper, section 3.1). `num_bases` is the number of basis maps.
         basis_channels: width of the 1x1 convolution before the basis maps.
+        detail_channels: width of the branch that adds what the backbone sees at stride 4 to the
+            basis maps, whose own features have stride 8; 0, as in the paper: none.
         mask_rescoring: predict the IoU of each mask (SipMask++).
         feature_alignment: False replaces the deformable convolution of feature alignment by a plain
             one of the same size.
@@ -113,6 +116,7 @@ class Preset:
     sub_regions: int = 2
     num_bases: int = 32
     basis_channels: int = 512
+    detail_channels: int = 0
     mask_rescoring: bool = False
     feature_alignment: bool = True
     embedding_channels: int = 0
@@ -151,10 +155,9 @@ class Preset:
             raise InputError(f"nms is {self.nms!r}; it must be per_class, fast or pairs.")
         if self.box_loss not in ("iou", "giou"):
             raise InputError(f"box_loss is {self.box_loss!r}; it must be iou or giou.")
-        if self.embedding_channels < 0:
-            raise InputError(
-                f"embedding_channels is {self.embedding_channels}; it must be 0 or more."
-            )
+        for name in ("embedding_channels", "detail_channels"):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name} is {getattr(self, name)}; it must be 0 or more.")
         for name in ("tower_convs", "track_convs"):
             if not 0 <= getattr(self, name) <= MOST_CONVS:
                 raise InputError(

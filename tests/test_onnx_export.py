@@ -18,7 +18,7 @@ from safetensors import safe_open
 
 import sipmask_core as sm
 from sipmask_core import cli, onnx_export
-from sipmask_core.model import backbone
+from sipmask_core.model import resnet
 from sipmask_core.onnx_model import OnnxNetwork, flat
 from sipmask_core.presets import KeepRatio, Letterbox, Preset, Stretch
 
@@ -38,7 +38,7 @@ class Exported(NamedTuple):
 
 def _shallow(preset: Preset, monkeypatch: pytest.MonkeyPatch) -> sm.SipMask:
     """A model with random weights, one block a stage, that finds objects everywhere."""
-    monkeypatch.setitem(backbone.LAYERS, preset.backbone, (1, 1, 1, 1))
+    monkeypatch.setitem(resnet.LAYERS, preset.backbone, (1, 1, 1, 1))
     torch.manual_seed(0)
     narrow = replace(preset, stage_widths=(64, 32, 32, 32), channels=64, tower_convs=1)
     model = sm.build_model(narrow, num_classes=3)

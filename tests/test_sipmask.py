@@ -176,3 +176,24 @@ def test_without_alignment_the_class_branch_ignores_the_boxes() -> None:
     assert torch.equal(before.class_logits[0], after.class_logits[0])
     for precision in ("fp32", "bf16"):
         sm.Predictor(model, device="cpu", precision=precision)(np.zeros((64, 64, 3), np.uint8))
+
+
+def test_a_fresh_detail_branch_changes_nothing_and_learns_from_stride_four() -> None:
+    preset = replace(
+        sm.get_preset("sipmask_r18_lite"), stage_widths=(16, 16, 16, 16), channels=64, num_bases=4
+    )
+    torch.manual_seed(0)
+    plain = sm.build_model(preset, num_classes=2)
+    detailed = sm.build_model(replace(preset, detail_channels=8), num_classes=2)
+    missing, _ = detailed.load_state_dict(plain.state_dict(), strict=False)
+    assert {key.split(".")[1] for key in missing} == {"detail_conv", "detail_basis"}
+    image = torch.randn(1, 3, 64, 96)
+    before, after = plain(image), detailed(image)
+    assert after.basis.shape == before.basis.shape == (1, 4, 32, 48)
+    # Twice by two is not quite once by four between the maps' own pixels.
+    torch.testing.assert_close(
+        after.basis, before.basis, atol=0.1 * float(before.basis.max()), rtol=0
+    )
+    assert torch.equal(after.coefficients[0], before.coefficients[0])
+    after.basis.sum().backward()
+    assert detailed.bbox_head.detail_basis.weight.grad.any()

@@ -124,9 +124,12 @@ def mask_scoring_convs() -> nn.ModuleList:
 
 
 class SipMaskHead(nn.Module):
-    """FPN features -> `HeadOutputs`. Towers and predictions are shared over the levels."""
+    """FPN features -> `HeadOutputs`. Towers and predictions are shared over the levels.
 
-    def __init__(self, preset: Preset, num_classes: int) -> None:
+    `fine_channels`: width of the features at stride 4, for presets with a detail branch.
+    """
+
+    def __init__(self, preset: Preset, num_classes: int, fine_channels: int) -> None:
         super().__init__()
         c = preset.channels
         groups = NORM_GROUPS if preset.group_norm else 0
@@ -151,6 +154,10 @@ class SipMaskHead(nn.Module):
         self.sip_cof = nn.Conv2d(c, cells * preset.num_bases, 3, padding=1)
         self.sip_mask_lat = nn.Conv2d(preset.basis_channels, preset.num_bases, 3, padding=1)
         self.sip_mask_lat0 = nn.Conv2d(3 * c, preset.basis_channels, 1)
+        self.has_detail_branch = preset.detail_channels > 0
+        if self.has_detail_branch:
+            self.detail_conv = nn.Conv2d(fine_channels, preset.detail_channels, 3, padding=1)
+            self.detail_basis = nn.Conv2d(preset.detail_channels, preset.num_bases, 3, padding=1)
         if preset.mask_rescoring:
             self.convs_scoring = mask_scoring_convs()
             self.mask_scoring = nn.Conv2d(128, num_classes, 1)
@@ -170,11 +177,15 @@ class SipMaskHead(nn.Module):
         nn.init.constant_(self.fcos_cls.bias, -math.log(1 / CLASS_PRIOR - 1))  # type: ignore[arg-type]
         if self.feat_align.align:
             nn.init.zeros_(self.feat_align.conv_offset.weight)
+        if self.has_detail_branch:
+            # A fresh branch changes nothing, so that it can be added to a trained model.
+            nn.init.kaiming_normal_(self.detail_conv.weight, mode="fan_out", nonlinearity="relu")
+            nn.init.zeros_(self.detail_basis.weight)
         if not zero_distances:
             nn.init.constant_(self.fcos_reg.bias, INITIAL_DISTANCE)  # type: ignore[arg-type]
 
-    def forward(self, features: list[Tensor]) -> HeadOutputs:
-        """P3 to P7, each (N, C, H_l, W_l)."""
+    def forward(self, features: list[Tensor], fine: Tensor) -> HeadOutputs:
+        """features: P3 to P7, each (N, C, H_l, W_l); fine: the backbone's C2, (N, C2, H/4, W/4)."""
         outputs = HeadOutputs([], [], [], [], basis=features[0])
         box_features = []
         for x, scale, stride in zip(features, self.scales, STRIDES, strict=True):
@@ -193,17 +204,22 @@ class SipMaskHead(nn.Module):
             outputs.centerness.append(self.fcos_centerness(reg))
             outputs.coefficients.append(self.sip_cof(cls))
             box_features.append(reg)
+        p3, p4, p5 = box_features[:3]
         return outputs._replace(
-            basis=self.basis_maps(*box_features[:3]),
+            basis=self.basis_maps(p3, p4, p5, fine),
             track_features=self.track_features(*features[:3]) if self.has_track_branch else None,
         )
 
-    def basis_maps(self, p3: Tensor, p4: Tensor, p5: Tensor) -> Tensor:
-        """Box-tower features at strides 8, 16, 32 -> (N, num_bases, H / 2, W / 2)."""
+    def basis_maps(self, p3: Tensor, p4: Tensor, p5: Tensor, fine: Tensor) -> Tensor:
+        """Box-tower features at strides 8, 16, 32, and C2 -> (N, num_bases, H / 2, W / 2)."""
         x = self.sip_mask_lat0(_stack(p3, p4, p5))  # (N, basis_channels, H/8, W/8)
         x = self.sip_mask_lat(F.relu(x, inplace=True))
         x = F.relu(x, inplace=True)  # (N, num_bases, H/8, W/8)
-        return F.interpolate(x, scale_factor=4, mode="bilinear", align_corners=False)
+        if not self.has_detail_branch:
+            return _upsample(x, 4)
+        x = _upsample(x, 2, fine.shape[-2:])  # (N, num_bases, H/4, W/4)
+        x = x + self.detail_basis(F.relu(self.detail_conv(fine), inplace=True))
+        return _upsample(F.relu(x, inplace=True), 2)
 
     def track_features(self, p3: Tensor, p4: Tensor, p5: Tensor) -> Tensor:
         """FPN at strides 8, 16, 32 -> (N, embedding_channels, H / 8, W / 8). SipMask-VIS only."""
@@ -227,6 +243,6 @@ def _stack(p3: Tensor, p4: Tensor, p5: Tensor) -> Tensor:
     return torch.cat((p3, _upsample(p4, 2, size), _upsample(p5, 4, size)), dim=1)
 
 
-def _upsample(x: Tensor, factor: int, size: torch.Size) -> Tensor:
+def _upsample(x: Tensor, factor: int, size: torch.Size | None = None) -> Tensor:
     x = F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
-    return x[..., : size[0], : size[1]]
+    return x if size is None else x[..., : size[0], : size[1]]

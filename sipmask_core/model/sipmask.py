@@ -32,14 +32,14 @@ class SipMask(nn.Module):
         self.preset = preset
         self.class_names = tuple(class_names)
         self.backbone = _backbone(preset)
-        _, c3, c4, c5 = self.backbone.out_channels
+        c2, c3, c4, c5 = self.backbone.out_channels
         self.neck = FPN((c3, c4, c5), preset.channels)
-        self.bbox_head = SipMaskHead(preset, len(self.class_names))
+        self.bbox_head = SipMaskHead(preset, len(self.class_names), c2)
 
     def forward(self, images: Tensor) -> HeadOutputs:
         """images: (N, 3, H, W) float, normalised as the preset says."""
-        _, c3, c4, c5 = self.backbone(images)
-        return self.bbox_head(self.neck(c3, c4, c5))
+        c2, c3, c4, c5 = self.backbone(images)
+        return self.bbox_head(self.neck(c3, c4, c5), c2)
 
     def track_features(self, images: Tensor) -> Tensor:
         """Only the `track_features` of `forward`; for presets with a track branch."""
