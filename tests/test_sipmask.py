@@ -191,9 +191,7 @@ def test_a_fresh_detail_branch_changes_nothing_and_learns_from_stride_four() -> 
     before, after = plain(image), detailed(image)
     assert after.basis.shape == before.basis.shape == (1, 4, 32, 48)
     # Twice by two is not quite once by four between the maps' own pixels.
-    torch.testing.assert_close(
-        after.basis, before.basis, atol=0.1 * float(before.basis.max()), rtol=0
-    )
+    assert (after.basis - before.basis).abs().mean() < 0.03 * before.basis.mean()
     assert torch.equal(after.coefficients[0], before.coefficients[0])
     after.basis.sum().backward()
     assert detailed.bbox_head.detail_basis.weight.grad.any()
