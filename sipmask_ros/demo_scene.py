@@ -1,8 +1,9 @@
-"""A virtual camera that moves over photographs of people, so that a demo needs no camera.
+"""A virtual camera that moves over photographs, so that a demo needs no camera.
 
 The photographs come with scikit-image and matplotlib; nothing is downloaded. Each act shows one of
-them, slowly panned and zoomed, while people cut out of the others walk across it, in
-front of each other, at several sizes, some of them mirrored.
+them, slowly panned and zoomed: a motorcycle in a garage, a cat, a cup on a table, people. People
+cut out of their own photographs walk across most of the others, in front of each other, at several
+sizes, some of them mirrored.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from sipmask_core.errors import InputError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-ACT_SECONDS = 7.5
+ACT_SECONDS = 5.0
 _FEATHER = 1.5  # pixels of the photograph over which a cut-out's edge fades
 
 # Outlines of the three people, drawn by hand in pixels of their photographs. Each leaves the
@@ -94,6 +95,7 @@ _ACTS = (
             _Walker("astronaut", 0.85, 0.1, 1.0, mirrored=True),
         ),
     ),
+    _Act("cat", _View(0.5, 0.35, 1.0), _View(0.5, 0.5, 1.2), ()),
     _Act(
         "cameraman",
         _View(0.55, 0.5, 1.0),
@@ -103,6 +105,7 @@ _ACTS = (
             _Walker("astronaut", 0.65, 1.15, 0.3),
         ),
     ),
+    _Act("coffee", _View(0.5, 0.5, 1.3), _View(0.5, 0.5, 1.0), ()),
     _Act(
         "astronaut",
         _View(0.5, 0.35, 1.35),
@@ -215,6 +218,8 @@ def _photographs() -> dict[str, NDArray[np.uint8]]:
         in_rgb: dict[str, NDArray[np.uint8]] = {
             "astronaut": data.astronaut(),
             "cameraman": np.dstack([data.camera()] * 3),
+            "cat": data.cat(),
+            "coffee": data.coffee(),
             "garage": data.stereo_motorcycle()[0],
             "officer": image.imread(hopper),
         }
