@@ -30,7 +30,7 @@ env: $(BUILT) ## build the environment: .venv, ROS 2 wheels, messages
 
 .PHONY: demo
 demo: $(BUILT) ## camera and node as two processes for half a minute, then numbers and a video
-	@$(IN_ENV) python -m sipmask_ros.demo
+	@$(IN_ENV) python -m sipmask_ros.trials.demo
 
 .PHONY: test
 test: lint ## lint, then every test on real ROS 2
@@ -42,18 +42,18 @@ fuzz: $(BUILT) ## 10,000 and more wrong inputs, other ones each time; CASES= of 
 	@$(IN_ENV) SIPMASK_FUZZ_CASES=$(CASES) python -m pytest tests/fuzz --hypothesis-seed=$(SEED)
 
 .PHONY: lint
-lint: $(BUILT) ## ruff and mypy
-	@$(IN_ENV) ruff check . && ruff format --check . && mypy
+lint: $(BUILT) ## ruff, mypy, and who may import whom
+	@$(IN_ENV) ruff check . && ruff format --check . && mypy && lint-imports --no-logo --no-cache
 
 .PHONY: bench
 bench: $(BUILT) ## time models and node on this machine, stage by stage: JSON and charts in bench
 	@$(IN_ENV) sipmask benchmark --json bench/models.json --plot bench/models.png
-	@$(IN_ENV) python -m sipmask_ros.benchmark --compare-transport --json bench/node.json \
+	@$(IN_ENV) python -m sipmask_ros.trials.benchmark --compare-transport --json bench/node.json \
 	    --plot bench/node.png
 
 .PHONY: soak
 soak: $(BUILT) ## 100,000 frames of three cameras through the node: what grows, drawn in soak
-	@$(IN_ENV) python -m sipmask_ros.soak --json soak/soak.json --plot soak/soak.png
+	@$(IN_ENV) python -m sipmask_ros.trials.soak --json soak/soak.json --plot soak/soak.png
 
 .PHONY: parameters
 parameters: $(BUILT) ## write config/*.yaml and the README's tables from the tables in code

@@ -23,16 +23,16 @@ import rclpy
 from rclpy.time import Time
 from sipmask_ros.msg import InstanceArray
 
-from sipmask_core.stopwatch import distribution
-from sipmask_ros.model_loader import load_predictor
-from sipmask_ros.processes import START_TIMEOUT, isolate, spin
-from sipmask_ros.segmentation_node import main as run_node
+from sipmask_core.runtime.stopwatch import distribution
+from sipmask_ros.node.model_loader import load_predictor
+from sipmask_ros.node.segmentation_node import main as run_node
+from sipmask_ros.trials.processes import START_TIMEOUT, isolate, spin
 
 if TYPE_CHECKING:
     from rclpy.node import Node
 
-    from sipmask_core.predictor import Predictor
-    from sipmask_ros.parameters import Parameters
+    from sipmask_core.inference.predictor import Predictor
+    from sipmask_ros.node.parameters import Parameters
 
 WIDTH, HEIGHT = 1280, 720
 PRELOADED = 30  # images in each camera's memory
@@ -81,7 +81,7 @@ def measure(cameras: int, rate: float, seconds: float) -> str:
         settings = [word for key, value in sizes.items() for word in ("-p", f"{key}:={value}")]
         for topic in topics:
             remap = ("-r", f"__ns:=/{topic.removesuffix('/image')}")
-            start(stack, "-m", "sipmask_ros.camera_source", ROS, *remap, *settings)
+            start(stack, "-m", "sipmask_ros.camera.camera_source", ROS, *remap, *settings)
 
         spin(listener, START_TIMEOUT, lambda: min(map(len, latencies)) >= WARM_UP)
         for into in latencies:

@@ -30,11 +30,11 @@ from scipy.optimize import linear_sum_assignment
 import sipmask_core as sm
 from sipmask_core.data.document import merged_rle
 from sipmask_core.data.youtube_vis import read_videos
-from sipmask_core.evaluation.tracking import TrackedFrame, count_tracks
+from sipmask_core.evaluation.track_metrics import TrackedFrame, count_tracks
+from sipmask_core.inference.predictor import PRETRAINED
 from sipmask_core.instances import UNTRACKED
-from sipmask_core.online_tracker import OnlineTracker, TrackerSettings
-from sipmask_core.postprocess import embeddings_at
-from sipmask_core.predictor import PRETRAINED
+from sipmask_core.model.outputs import embeddings_at
+from sipmask_core.tracking.online import OnlineTracker, TrackerSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

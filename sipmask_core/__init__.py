@@ -9,43 +9,44 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sipmask_core.checkpoints import (
+    from sipmask_core.errors import InputError, PredictionError
+    from sipmask_core.inference.onnx_export import export_onnx
+    from sipmask_core.inference.onnx_model import OnnxModel
+    from sipmask_core.inference.predictor import Predictor
+    from sipmask_core.instances import Instances
+    from sipmask_core.mask_crop import MaskCrop
+    from sipmask_core.model.checkpoints import (
         convert_checkpoint,
         load_backbone,
         load_checkpoint,
         load_model,
         save_checkpoint,
     )
-    from sipmask_core.errors import InputError, PredictionError
-    from sipmask_core.instances import Instances, MaskCrop
+    from sipmask_core.model.presets import Preset, get_preset, preset_names
     from sipmask_core.model.sipmask import SipMask, build_model
-    from sipmask_core.online_tracker import TrackerSettings
-    from sipmask_core.onnx_export import export_onnx
-    from sipmask_core.onnx_model import OnnxModel
-    from sipmask_core.predictor import Predictor
-    from sipmask_core.presets import Preset, get_preset, preset_names
-    from sipmask_core.tracking import Tracker
+    from sipmask_core.tracking.online import TrackerSettings
+    from sipmask_core.tracking.tracker import Tracker
 
 _HOME = {
     "InputError": "errors",
     "Instances": "instances",
-    "MaskCrop": "instances",
-    "OnnxModel": "onnx_model",
+    "MaskCrop": "mask_crop",
+    "OnnxModel": "inference.onnx_model",
     "PredictionError": "errors",
-    "Predictor": "predictor",
-    "Preset": "presets",
+    "Predictor": "inference.predictor",
+    "Preset": "model.presets",
     "SipMask": "model.sipmask",
-    "Tracker": "tracking",
-    "TrackerSettings": "online_tracker",
+    "Tracker": "tracking.tracker",
+    "TrackerSettings": "tracking.online",
     "build_model": "model.sipmask",
-    "convert_checkpoint": "checkpoints",
-    "export_onnx": "onnx_export",
-    "get_preset": "presets",
-    "load_backbone": "checkpoints",
-    "load_checkpoint": "checkpoints",
-    "load_model": "checkpoints",
-    "preset_names": "presets",
-    "save_checkpoint": "checkpoints",
+    "convert_checkpoint": "model.checkpoints",
+    "export_onnx": "inference.onnx_export",
+    "get_preset": "model.presets",
+    "load_backbone": "model.checkpoints",
+    "load_checkpoint": "model.checkpoints",
+    "load_model": "model.checkpoints",
+    "preset_names": "model.presets",
+    "save_checkpoint": "model.checkpoints",
 }
 
 __all__ = [

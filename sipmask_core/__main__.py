@@ -2,7 +2,7 @@
 
 import sys
 
-from sipmask_core.cli import main
+from sipmask_core.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

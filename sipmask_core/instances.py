@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sipmask_core import run_lengths
+from sipmask_core.mask_crop import MaskCrop, encode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,18 +26,6 @@ class TrackState(IntEnum):
     NEW = 1
     CONFIRMED = 2
     LOST = 3
-
-
-class MaskCrop(NamedTuple):
-    """One mask, stored only where it can be non-zero.
-
-    `bitmap` is (h, w) bool; its top-left pixel is pixel (x, y) of the image. Everything outside
-    the crop is background. An empty mask has a bitmap of shape (0, 0) at (0, 0).
-    """
-
-    x: int
-    y: int
-    bitmap: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -139,5 +127,5 @@ class Instances:
     def to_rle(self) -> list[dict[str, Any]]:
         """Each mask as a COCO compressed RLE: {"size": [H, W], "counts": str}."""
         size = list(self.image_size)
-        counts = run_lengths.encode(self.mask_crops, self.image_size)
+        counts = encode(self.mask_crops, self.image_size)
         return [{"size": size.copy(), "counts": text} for text in counts]

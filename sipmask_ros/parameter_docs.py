@@ -7,10 +7,10 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sipmask_core.files import atomic_path
-from sipmask_ros.camera_source import Settings
+from sipmask_core.runtime.files import atomic_path
+from sipmask_ros.camera.camera_source import Settings
+from sipmask_ros.node.parameters import Parameters
 from sipmask_ros.parameter_table import Effect, rows
-from sipmask_ros.parameters import Parameters
 
 if TYPE_CHECKING:
     from sipmask_ros.parameter_table import ParameterTable

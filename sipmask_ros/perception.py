@@ -10,18 +10,20 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from sipmask_core.drawing import GREY, draw_instances
 from sipmask_core.errors import InputError
-from sipmask_core.stopwatch import stage
-from sipmask_ros.conversions import array_to_image, instances_to_message, label_image, to_bgr
-from sipmask_ros.vision import instances_to_detections
+from sipmask_core.runtime.stopwatch import stage
+from sipmask_ros.conversions.detections import instances_to_detections
+from sipmask_ros.conversions.headers import stamp_seconds
+from sipmask_ros.conversions.images import array_to_image, to_bgr
+from sipmask_ros.conversions.instances import instances_to_message, label_image
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from sipmask_core.inference.predictor import Predictor
     from sipmask_core.instances import Instances
-    from sipmask_core.online_tracker import OnlineTracker
-    from sipmask_core.predictor import Predictor
+    from sipmask_core.tracking.online import OnlineTracker
     from sipmask_ros.msg import InstanceArray
 
 ImageMessage: TypeAlias = Image | CompressedImage
@@ -121,13 +123,3 @@ class Perception:
         return instances_to_detections(
             percept.instances, percept.header, self.predictor.class_names
         )
-
-
-def stamp_nanoseconds(header: Any) -> int:
-    """The header's stamp; 0 where the camera left it empty."""
-    return int(header.stamp.sec) * 1_000_000_000 + int(header.stamp.nanosec)
-
-
-def stamp_seconds(header: Any) -> float | None:
-    """The header's stamp in seconds; None where the camera left it empty."""
-    return stamp_nanoseconds(header) * 1e-9 or None

@@ -11,14 +11,20 @@ if TYPE_CHECKING:
     from types import FrameType
 
 
+MODULES = {
+    "camera_source": "sipmask_ros.camera.camera_source",
+    "segmentation_node": "sipmask_ros.node.segmentation_node",
+}
+
+
 def start(node: str) -> int:
-    """Run the `main` of a node, a module of this package.
+    """Run the `main` of a node, one of MODULES.
 
     A signal that comes while it is imported, which takes seconds, ends the process in silence.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _end)
-    return int(import_module(f"sipmask_ros.{node}").main())
+    return int(import_module(MODULES[node]).main())
 
 
 def _end(number: int, frame: FrameType | None) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 import sipmask_core as sm
-from sipmask_core.data.video import VideoWriter
+from sipmask_core.video import VideoWriter
 
 
 class BrightSpotPredictor:

@@ -8,7 +8,8 @@ from coco_squares import tiny_preset
 from pycocotools import mask as coco_mask
 
 from sipmask_core.data.coco import read_annotations
-from sipmask_core.instances import Instances, MaskCrop
+from sipmask_core.instances import Instances
+from sipmask_core.mask_crop import MaskCrop
 
 SIZE = (100, 100)
 FIRST, SECOND = (10, 10, 60, 60), (20, 30, 70, 80)  # boxes x0, y0, x1, y1

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 
 import sipmask_core as sm
+from sipmask_core.model.presets import Letterbox, Preset
 from sipmask_core.model.sipmask import SipMask
-from sipmask_core.presets import Letterbox, Preset
 from sipmask_core.training.recipe import Recipe
 
 

@@ -6,9 +6,9 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
+from sipmask_core.inference.masks_cpu import trim
 from sipmask_core.instances import Instances
-from sipmask_core.lens import Lens
-from sipmask_core.mask_crops import trim
+from sipmask_core.positions import Lens
 
 SIZE = HEIGHT, WIDTH = 480, 640
 LENS = Lens(focal=(525.0, 520.0), centre=(322.0, 236.0))

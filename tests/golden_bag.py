@@ -25,14 +25,14 @@ from scripted_node import crop
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 
-from sipmask_core.cli import main as sipmask
+from sipmask_core.cli.main import main as sipmask
 from sipmask_core.data.coco import CocoImage
 from sipmask_core.data.document import merged_rle
 from sipmask_core.data.youtube_vis import read_videos
-from sipmask_core.files import write_json
+from sipmask_core.inference.predictor import PRETRAINED
 from sipmask_core.instances import Instances
-from sipmask_core.predictor import PRETRAINED
-from sipmask_core.provenance import sha256, sha256_of_all
+from sipmask_core.runtime.files import write_json
+from sipmask_core.runtime.provenance import sha256, sha256_of_all
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("SIPMASK_DATA_DIR", ROOT.parent / "shared" / "data"))
@@ -59,8 +59,9 @@ def write_bag(path: Path) -> None:
     """The same messages on every machine."""
     from rclpy.serialization import serialize_message
 
-    from sipmask_ros.bag_writer import typestore
-    from sipmask_ros.conversions import instances_to_message, type_name
+    from sipmask_ros.bags.writer import typestore
+    from sipmask_ros.conversions.images import type_name
+    from sipmask_ros.conversions.instances import instances_to_message
 
     annotations = read_videos(VIDEO / "ytvis_schoolgirls.json").frames()
     known = annotations.class_names.index(CLASSES[0])

@@ -16,7 +16,8 @@ from sipmask_ros.msg import InstanceArray
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
-from sipmask_ros.conversions import array_to_image, message_to_instances
+from sipmask_ros.conversions.images import array_to_image
+from sipmask_ros.conversions.instances import message_to_instances
 
 SCRIPTED = ROOT / "tests" / "scripted_node.py"
 # Of the node; in this order a manager makes its clients.

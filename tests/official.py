@@ -18,7 +18,7 @@ import pytest
 import torch
 
 import sipmask_core as sm
-from sipmask_core.benchmark_keys import to_benchmark_key
+from sipmask_core.model.maskrcnn_benchmark_keys import to_benchmark_key
 
 ROOT = Path(__file__).resolve().parents[1]
 OFFICIAL = Path(os.environ.get("SIPMASK_OFFICIAL_DIR", ROOT.parent / "shared" / "official"))

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from sipmask_core.model.head import HeadOutputs
-    from sipmask_core.preprocess import NetworkInput
+    from sipmask_core.model.inputs import NetworkInput
+    from sipmask_core.model.outputs import HeadOutputs
 
 HEAD_TENSORS = {
     "cls": "class_logits",

@@ -11,8 +11,9 @@ from scripted_node import expected
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 
-from sipmask_ros.bag_writer import typestore
-from sipmask_ros.conversions import array_to_image, instances_to_message, type_name
+from sipmask_ros.bags.writer import typestore
+from sipmask_ros.conversions.images import array_to_image, type_name
+from sipmask_ros.conversions.instances import instances_to_message
 
 CAMERA = "/camera/image_raw"
 START = 1_700_000_000_000_000_000  # ns

@@ -11,7 +11,7 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
-from sipmask_ros.processes import isolate as isolate_discovery
+from sipmask_ros.trials.processes import isolate as isolate_discovery
 
 ROOT = Path(__file__).parents[1]
 # Far more than anything takes: when it passes, something hangs.

@@ -3,7 +3,7 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from sipmask_core.data.target import Target
+from sipmask_core.training.augmentation.target import Target
 
 
 def make_target(boxes, masks, labels=None, ignore=None) -> Target:

@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sipmask_core.instances import Instances, MaskCrop
-from sipmask_core.stopwatch import stage
+from sipmask_core.instances import Instances
+from sipmask_core.mask_crop import MaskCrop
+from sipmask_core.runtime.stopwatch import stage
 
 CLASS_NAMES = ("person", "dog")
 SCORES = (0.9, 0.6)
@@ -99,8 +100,8 @@ def draw(image, *arguments, **options):
 if __name__ == "__main__":
     from sipmask_core.drawing import draw_instances
     from sipmask_ros import perception
-    from sipmask_ros.model_loader import load_predictor
-    from sipmask_ros.segmentation_node import main
+    from sipmask_ros.node.model_loader import load_predictor
+    from sipmask_ros.node.segmentation_node import main
 
     perception.draw_instances = draw
     raise SystemExit(main(load=load))

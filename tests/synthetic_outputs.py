@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sipmask_core.model.head import BASIS_STRIDE, STRIDES, HeadOutputs
-from sipmask_core.preprocess import NetworkInput, prepare
-from sipmask_core.presets import Preset
+from sipmask_core.model.inputs import NetworkInput, prepare
+from sipmask_core.model.outputs import BASIS_STRIDE, STRIDES, HeadOutputs
+from sipmask_core.model.presets import Preset
 
 
 def synthetic_outputs(

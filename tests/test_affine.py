@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scenes import assert_whole, make_target, scenes
 
-from sipmask_core.data.affine import (
+from sipmask_core.training.augmentation.affine import (
     Augmentation,
     paste,
     random_colour_table,
@@ -14,7 +14,7 @@ from sipmask_core.data.affine import (
     seen_again,
     warp,
 )
-from sipmask_core.data.target import MIN_AREA, MIN_SIDE, Canvas, mask_bounds
+from sipmask_core.training.augmentation.target import MIN_AREA, MIN_SIDE, Canvas, mask_bounds
 
 INPUT = (96, 64)
 FILL = (1, 2, 3)

@@ -42,21 +42,17 @@ from sipmask_ros.msg import InstanceArray, InstancePosition, InstancePositionArr
 from std_msgs.msg import Header, String
 
 import sipmask_core as sm
-from sipmask_core.cli import main
+from sipmask_core.cli.main import main
 from sipmask_core.errors import InputError
-from sipmask_ros.bag import Task, evaluate, format_report
-from sipmask_ros.bag_reader import Bag
-from sipmask_ros.bag_writer import BagWriter, typestore
-from sipmask_ros.channel import Channel
-from sipmask_ros.conversions import (
-    array_to_image,
-    instances_to_message,
-    message_to_instances,
-    type_name,
-)
-from sipmask_ros.parameters import Parameters
+from sipmask_ros.bags.evaluation import Task, evaluate, format_report
+from sipmask_ros.bags.reader import Bag
+from sipmask_ros.bags.writer import BagWriter, typestore
+from sipmask_ros.conversions.images import array_to_image, type_name
+from sipmask_ros.conversions.instances import instances_to_message, message_to_instances
+from sipmask_ros.node.channel import Channel
+from sipmask_ros.node.parameters import Parameters
+from sipmask_ros.node.segmenter import Segmenter
 from sipmask_ros.perception import Perception
-from sipmask_ros.segmenter import Segmenter
 
 
 def look(recording, output, predictor=True, **options):
@@ -585,7 +581,7 @@ def test_options_of_a_model_are_refused_beside_results(recording, capsys, option
 
 
 def test_without_rosbags_one_sentence_says_what_is_missing(monkeypatch, recording, capsys):
-    monkeypatch.setitem(sys.modules, "sipmask_ros.bag", None)
+    monkeypatch.setitem(sys.modules, "sipmask_ros.bags.evaluation", None)
     assert main(["evaluate", "bag", str(recording)]) == 2
     assert (
         "Bags need ROS 2, the built sipmask_ros and `pip install rosbags`"

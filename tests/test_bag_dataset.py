@@ -14,10 +14,10 @@ from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 
 import sipmask_core as sm
-from sipmask_core.cli import main
+from sipmask_core.cli.main import main
 from sipmask_core.data.coco import read_annotations
 from sipmask_core.data.youtube_vis import read_videos
-from sipmask_ros.conversions import array_to_image
+from sipmask_ros.conversions.images import array_to_image
 
 LEFT, RIGHT = "/left/image_raw", "/right/image_raw/compressed"
 

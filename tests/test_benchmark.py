@@ -11,14 +11,14 @@ import pytest
 import torch
 
 import sipmask_core as sm
-from sipmask_core import cli
 from sipmask_core.benchmark import models, peak
 from sipmask_core.benchmark.contenders import MaskRCNN, Plain, Shipped, reporting, untrained
 from sipmask_core.benchmark.images import images_at, sha256_of_pixels, standard_images
 from sipmask_core.benchmark.measure import Run, summary
 from sipmask_core.benchmark.memory import peak_memory
-from sipmask_core.predictor import PRETRAINED
-from sipmask_core.stopwatch import Stopwatch
+from sipmask_core.cli import main as cli
+from sipmask_core.inference.predictor import PRETRAINED
+from sipmask_core.runtime.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from pathlib import Path

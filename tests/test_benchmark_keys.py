@@ -10,7 +10,7 @@ import torch
 from official import golden_files
 
 import sipmask_core as sm
-from sipmask_core.benchmark_keys import (
+from sipmask_core.model.maskrcnn_benchmark_keys import (
     from_benchmark_keys,
     to_benchmark_key,
     uses_benchmark_keys,

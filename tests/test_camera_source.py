@@ -16,12 +16,12 @@ from rclpy.time import Time
 from ros_harness import Client, NodeProcess
 from sensor_msgs.msg import CompressedImage, Image
 
-from sipmask_core.data.video import VideoWriter
 from sipmask_core.errors import InputError
-from sipmask_ros import camera_source
-from sipmask_ros.camera_source import CameraSource, Settings, open_source
-from sipmask_ros.conversions import compressed_to_bgr, image_to_bgr
-from sipmask_ros.demo_scene import DemoScene
+from sipmask_core.video import VideoWriter
+from sipmask_ros.camera import camera_source
+from sipmask_ros.camera.camera_source import CameraSource, Settings, open_source
+from sipmask_ros.camera.demo_scene import DemoScene
+from sipmask_ros.conversions.images import compressed_to_bgr, image_to_bgr
 
 RELIABLE = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
 
@@ -47,7 +47,9 @@ def start(tmp_path):
         arguments = [f"{name}:={json.dumps(value)}" for name, value in parameters.items()]
         options = [part for argument in arguments for part in ("-p", argument)]
         started.append(
-            NodeProcess(tmp_path / "log", "-m", "sipmask_ros.camera_source", "--ros-args", *options)
+            NodeProcess(
+                tmp_path / "log", "-m", "sipmask_ros.camera.camera_source", "--ros-args", *options
+            )
         )
         return started[-1]
 

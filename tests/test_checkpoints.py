@@ -14,10 +14,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import sipmask_core as sm
-from sipmask_core import checkpoints
-from sipmask_core.benchmark_keys import to_benchmark_key
-from sipmask_core.checkpoints import checkpoint_preset, transfer_weights
-from sipmask_core.presets import preset_to_json
+from sipmask_core.model import checkpoints
+from sipmask_core.model.checkpoints import checkpoint_preset, transfer_weights
+from sipmask_core.model.maskrcnn_benchmark_keys import to_benchmark_key
+from sipmask_core.model.presets import preset_to_json
 
 OFFICIAL_NAME = "sipmask_r50_caffe_fpn_ssd_6x"
 BENCHMARK_NAME = "benchmark_sipmask_R_50_FPN_1x"
@@ -222,7 +222,7 @@ def test_a_file_that_the_system_cannot_read_is_one_sentence(tmp_path: Path, suff
 def test_a_file_that_goes_away_once_it_was_seen_is_one_sentence(
     tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sipmask_core.checkpoints.require_file", lambda *_: None)
+    monkeypatch.setattr("sipmask_core.model.checkpoints.require_file", lambda *_: None)
     with pytest.raises(
         sm.InputError, match=f"m{suffix}' cannot be read: No such file or directory"
     ):

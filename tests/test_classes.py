@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sipmask_core.classes import (
+from sipmask_core.data.classes import (
     COCO_CLASSES,
     YOUTUBE_VIS_2019_CLASSES,
     YOUTUBE_VIS_2021_CLASSES,

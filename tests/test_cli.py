@@ -7,12 +7,12 @@ import sys
 import pytest
 
 import sipmask_core as sm
-from sipmask_core import cli
+from sipmask_core.cli import main as cli
 
 
 def test_help_imports_neither_torch_nor_cv2():
     script = (
-        "import sys; from sipmask_core.cli import main\n"
+        "import sys; from sipmask_core.cli.main import main\n"
         "try: main(['--help'])\n"
         "except SystemExit: pass\n"
         "print({'torch', 'cv2'} & set(sys.modules), file=sys.stderr)"
@@ -108,6 +108,6 @@ def test_what_cannot_be_computed_here_is_one_sentence(monkeypatch, capsys, error
     def run(args):
         raise error
 
-    monkeypatch.setattr("sipmask_core.commands.presets.run", run)
+    monkeypatch.setattr("sipmask_core.cli.presets.run", run)
     assert cli.main(["presets"]) == 1
     assert capsys.readouterr().err == sentence + "\n"

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from coco_cases import FIRST, SECOND, SIZE, entry, ground_truth, result
 
+from sipmask_core.data.coco_results import ResultsFile, read_results, write_submission
 from sipmask_core.errors import InputError
 from sipmask_core.evaluation.coco import score
-from sipmask_core.evaluation.coco_results import read_results, write_submission
-from sipmask_core.instances import Instances, MaskCrop
-from sipmask_core.results import ResultsFile
+from sipmask_core.instances import Instances
+from sipmask_core.mask_crop import MaskCrop
 
 
 def test_the_results_of_predict_rank_boxes_and_masks_each_by_their_score(tmp_path):

@@ -11,7 +11,7 @@ from bright_spot import BrightSpotPredictor, spot_image, write_hiding_spot
 from coco_squares import tiny_model, write_squares
 
 import sipmask_core as sm
-from sipmask_core.cli import main
+from sipmask_core.cli.main import main
 from sipmask_core.data.coco import read_annotations
 from sipmask_core.data.youtube_vis import read_videos
 
@@ -127,7 +127,7 @@ def test_wrong_usage_is_one_sentence(clip, tmp_path, capsys, options, sentence):
 
 
 def test_without_ros_one_sentence_says_what_is_missing(monkeypatch, tmp_path, capsys):
-    monkeypatch.setitem(__import__("sys").modules, "sipmask_ros.bag", None)
+    monkeypatch.setitem(__import__("sys").modules, "sipmask_ros.bags.evaluation", None)
     command = ["dataset", "from-bag", "drive.mcap", "--output", str(tmp_path / "out")]
     assert main(command) == 2
     assert "Bags need ROS 2" in capsys.readouterr().err

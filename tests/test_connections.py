@@ -27,7 +27,7 @@ from rclpy.qos import (
 from ros_harness import PATIENCE
 from sensor_msgs.msg import CompressedImage, Image, PointCloud2
 
-from sipmask_ros.connections import NAMELESS_CHECKS, ConnectionWatch, Difference, differences
+from sipmask_ros.node.connections import NAMELESS_CHECKS, ConnectionWatch, Difference, differences
 
 RELIABLE = QoSProfile(depth=1)
 BEST_EFFORT = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)

@@ -15,13 +15,16 @@ from sensor_msgs.msg import CompressedImage, Image, RegionOfInterest
 from std_msgs.msg import Header
 
 from sipmask_core.errors import InputError
-from sipmask_core.instances import Instances, MaskCrop
+from sipmask_core.instances import Instances
+from sipmask_core.mask_crop import MaskCrop
 from sipmask_ros import conversions
-from sipmask_ros.conversions import (
+from sipmask_ros.conversions.images import (
     ENCODINGS,
     array_to_image,
     compressed_to_bgr,
     image_to_bgr,
+)
+from sipmask_ros.conversions.instances import (
     instances_to_message,
     label_image,
     message_to_instances,

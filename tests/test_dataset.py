@@ -6,8 +6,8 @@ from pycocotools import mask as coco_mask
 from test_data_coco import SQUARE, document, read
 
 from sipmask_core.data.coco import read_annotations
-from sipmask_core.data.dataset import CocoDataset
 from sipmask_core.errors import InputError
+from sipmask_core.training.dataset import CocoDataset
 
 
 def dataset(folder, content, **options):

@@ -16,8 +16,9 @@ pytest.importorskip("skimage", reason="the demo scene's photographs are not inst
 from ros_harness import PATIENCE, NodeProcess, isolate_discovery
 
 import sipmask_core as sm
-from sipmask_core.data.video import Frames
-from sipmask_ros import demo
+from sipmask_core.video import Frames
+from sipmask_ros.start import MODULES
+from sipmask_ros.trials import demo
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def start(tmp_path, model):
     started = []
 
     def start(*options):
-        command = ("-m", "sipmask_ros.demo", "--size", "320x180", "--rate", "5")
+        command = ("-m", "sipmask_ros.trials.demo", "--size", "320x180", "--rate", "5")
         output = ("--model", model, "--output", tmp_path / "demo")
         started.append(NodeProcess(tmp_path / "log", *command, *output, *options))
         return started[-1]
@@ -96,9 +97,7 @@ def test_a_node_that_dies_is_named_and_what_was_recorded_is_kept(name, start, tm
     process = start("--seconds", "300")
     wait_for(process, "Recording")
     (pid,) = (
-        pid
-        for pid, line in processes_with(f"sipmask_ros.{name}").items()
-        if parent_of(pid) == process.pid
+        pid for pid, line in processes_with(MODULES[name]).items() if parent_of(pid) == process.pid
     )
     os.kill(pid, signal.SIGKILL)
     assert process.wait() == 1
@@ -132,7 +131,7 @@ def test_nodes_that_stay_silent_have_a_sentence_of_their_own(monkeypatch, tmp_pa
 def test_without_a_model_named_the_shipped_one_is_hashed(monkeypatch, tmp_path):
     shipped = tmp_path / "shipped.safetensors"
     shipped.write_bytes(b"weights")
-    monkeypatch.setattr("sipmask_core.predictor.PRETRAINED", shipped)
+    monkeypatch.setattr("sipmask_core.inference.predictor.PRETRAINED", shipped)
     record = demo._record(argparse.Namespace(model="", source="demo"))
     assert record["inputs"] == {str(shipped): hashlib.sha256(b"weights").hexdigest()}
 
@@ -153,7 +152,9 @@ def test_the_nodes_end_with_a_demo_that_is_killed(start, model):
     process = start("--seconds", "300")
     wait_for(process, "Recording")
     nodes = [
-        pid for pid in processes_with("-m sipmask_ros.tether") if parent_of(pid) == process.pid
+        pid
+        for pid in processes_with("-m sipmask_ros.trials.tether")
+        if parent_of(pid) == process.pid
     ]
     assert len(nodes) == 2
     process.end()

@@ -5,8 +5,8 @@ import pytest
 pytest.importorskip("skimage", reason="the demo scene's photographs are not installed")
 
 from sipmask_core.errors import InputError
-from sipmask_ros import demo_scene
-from sipmask_ros.demo_scene import ACT_SECONDS, DemoScene
+from sipmask_ros.camera import demo_scene
+from sipmask_ros.camera.demo_scene import ACT_SECONDS, DemoScene
 
 
 @pytest.fixture(scope="module")

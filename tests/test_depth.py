@@ -13,7 +13,7 @@ from std_msgs.msg import Header
 
 from sipmask_core.errors import InputError
 from sipmask_core.positions import Positions, locate
-from sipmask_ros.depth import (
+from sipmask_ros.conversions.depth import (
     DEPTH_ENCODINGS,
     positions_to_message,
     read_depth,

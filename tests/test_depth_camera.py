@@ -17,8 +17,8 @@ from sensor_msgs.msg import CameraInfo, Image, RegionOfInterest
 from std_msgs.msg import Header
 
 from sipmask_core.instances import Instances
-from sipmask_ros.conversions import array_to_image
-from sipmask_ros.depth_camera import KEPT_IMAGES, WARNING_PERIOD, DepthCamera
+from sipmask_ros.conversions.images import array_to_image
+from sipmask_ros.node.depth_camera import KEPT_IMAGES, WARNING_PERIOD, DepthCamera
 
 FRAME = "camera_optical"
 NAMES = ["thing"]
@@ -150,7 +150,7 @@ def test_without_any_depth_image_that_is_said():
 
 def test_a_warning_comes_again_when_the_fault_lasts(monkeypatch):
     now = [100.0]
-    monkeypatch.setattr("sipmask_ros.depth_camera.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("sipmask_ros.node.depth_camera.time.monotonic", lambda: now[0])
     made = camera()
     ask(made, 1)
     now[0] += WARNING_PERIOD - 1

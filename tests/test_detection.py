@@ -11,7 +11,7 @@ from coco_squares import write_squares
 from sipmask_core.data.coco import read_annotations
 from sipmask_core.errors import InputError
 from sipmask_core.evaluation.coco import score
-from sipmask_core.evaluation.detection import ahead, detect
+from sipmask_core.evaluation.run_images import ahead, detect
 
 
 def detections(predictor, annotations, images, workers=2):

@@ -5,7 +5,7 @@ pytest.importorskip("diagnostic_msgs", reason="no ROS 2 in this environment")
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.time import Time
 
-from sipmask_ros.diagnostics import INACTIVE, LATENCY_WINDOW, Outcome, Reporter, Statistics
+from sipmask_ros.node.diagnostics import INACTIVE, LATENCY_WINDOW, Outcome, Reporter, Statistics
 
 FACTS = {"model": "tiny", "device": "cpu", "precision": "fp32"}
 

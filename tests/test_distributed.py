@@ -11,9 +11,9 @@ from coco_squares import write_squares
 from two_processes import PRESET, make_trainer, make_validation
 
 import sipmask_core as sm
-from sipmask_core.cli import main
-from sipmask_core.distributed import gathered, process_group
+from sipmask_core.cli.main import main
 from sipmask_core.errors import InputError
+from sipmask_core.runtime.distributed import gathered, process_group
 
 TOLERANCE = 1e-4  # of `difference`: sums have another order; 1e-6 is usual
 

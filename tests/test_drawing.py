@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from sipmask_core.drawing import GREY, colour, contact_sheet, draw_instances
-from sipmask_core.instances import Instances, MaskCrop
+from sipmask_core.instances import Instances
+from sipmask_core.mask_crop import MaskCrop
 
 NAMES = ("person", "dog")
 

@@ -7,9 +7,9 @@ import pytest
 from coco_cases import FIRST, SECOND, FakePredictor, entry, ground_truth, result
 from coco_squares import write_squares
 
-from sipmask_core import distributed
-from sipmask_core.cli import main
-from sipmask_core.commands import data_set_run
+from sipmask_core.cli import evaluation_run as data_set_run
+from sipmask_core.cli.main import main
+from sipmask_core.runtime import distributed
 
 
 def evaluate(*arguments):

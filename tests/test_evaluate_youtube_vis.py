@@ -13,11 +13,11 @@ from moving_squares import SIZE, SquareSpotter, write_videos
 from official import OFFICIAL
 
 import sipmask_core as sm
-from sipmask_core import distributed
-from sipmask_core.cli import main
-from sipmask_core.commands import data_set_run
+from sipmask_core.cli import evaluation_run as data_set_run
+from sipmask_core.cli.main import main
 from sipmask_core.data.youtube_vis import read_videos
-from sipmask_core.evaluation.video_results import read_results
+from sipmask_core.data.youtube_vis_results import read_results
+from sipmask_core.runtime import distributed
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from sipmask_core.errors import InputError
-from sipmask_core.evaluation.tracking import METRICS, TrackedFrame, count_tracks
+from sipmask_core.evaluation.track_metrics import METRICS, TrackedFrame, count_tracks
 
 A, B, C = 0, 20, 40  # where objects of 10 x 10 pixels stand, apart from each other
 

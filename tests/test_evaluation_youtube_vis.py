@@ -12,7 +12,7 @@ from pycocotools.cocoeval import COCOeval
 
 from sipmask_core.data.document import Shape
 from sipmask_core.data.youtube_vis import Track, Video, VideoAnnotations, read_videos
-from sipmask_core.evaluation.video_results import read_results
+from sipmask_core.data.youtube_vis_results import read_results
 from sipmask_core.evaluation.youtube_vis import METRICS, format_scores, score, track_ious
 
 SIZE = (280, 300)  # large enough for a mask above 256 x 256 pixels

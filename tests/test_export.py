@@ -4,9 +4,9 @@ from functools import partial
 import pytest
 from bright_spot import BrightSpotPredictor, spot_image
 
+from sipmask_core.cli.dataset_run import Selection, export
 from sipmask_core.data.annotation_writer import AnnotationWriter, Recorded
 from sipmask_core.data.coco import read_annotations
-from sipmask_core.data.export import Selection, export
 from sipmask_core.errors import InputError
 
 

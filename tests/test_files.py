@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sipmask_core.errors import InputError
-from sipmask_core.files import (
+from sipmask_core.runtime.files import (
     atomic_path,
     pending_path,
     require_writable,

@@ -11,14 +11,14 @@ import torch
 from synthetic_outputs import synthetic_outputs
 
 import sipmask_core as sm
-from sipmask_core.finite import require_finite
-from sipmask_core.presets import KeepRatio
-from sipmask_core.reference import plain_postprocess
+from sipmask_core.benchmark.plain import plain_postprocess
+from sipmask_core.model.presets import KeepRatio
+from sipmask_core.runtime.devices import require_finite
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sipmask_core.model.head import HeadOutputs
+    from sipmask_core.model.outputs import HeadOutputs
 
 KINDS = (
     "sipmask_r18_lite",

@@ -18,20 +18,19 @@ import sipmask_core as sm
 from sipmask_core.benchmark import report as benchmark_report
 from sipmask_core.data.annotation_writer import AnnotationWriter, Recorded
 from sipmask_core.data.coco import read_annotations
-from sipmask_core.data.dataset import CocoDataset
-from sipmask_core.data.samples import AugmentedSamples
-from sipmask_core.data.video import VideoWriter
+from sipmask_core.data.coco_results import ResultsFile, write_submission
+from sipmask_core.data.youtube_vis_results import write_results
 from sipmask_core.evaluation.average_precision import curves, summarise
-from sipmask_core.evaluation.coco_results import write_submission
 from sipmask_core.evaluation.partial_results import PartialResults
 from sipmask_core.evaluation.precision_recall import draw_precision_recall
-from sipmask_core.evaluation.video_results import write_results
-from sipmask_core.files import write_image, write_json, write_zip
-from sipmask_core.results import ResultsFile
-from sipmask_core.track_history import TrackHistory
+from sipmask_core.runtime.files import write_image, write_json, write_zip
+from sipmask_core.tracking.history import TrackHistory
+from sipmask_core.training.dataset import CocoDataset
 from sipmask_core.training.journal import Journal
 from sipmask_core.training.loop import Trainer
 from sipmask_core.training.run_checkpoint import write_run
+from sipmask_core.training.samples import AugmentedSamples
+from sipmask_core.video import VideoWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable

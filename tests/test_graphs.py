@@ -11,9 +11,13 @@ import torch
 from synthetic_outputs import synthetic_outputs
 
 import sipmask_core as sm
-from sipmask_core.graphs import MAX_GRAPHS, MAX_SIZES_REMEMBERED, GraphedNetwork, copied
-from sipmask_core.model.head import HeadOutputs
-from sipmask_core.postprocess import Candidates
+from sipmask_core.inference.cuda_graphs import (
+    MAX_GRAPHS,
+    MAX_SIZES_REMEMBERED,
+    GraphedNetwork,
+    copied,
+)
+from sipmask_core.model.outputs import Candidates, HeadOutputs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from sipmask_ros.image_header import declared_size
+from sipmask_ros.conversions.images import declared_size
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (37, 53, 3), np.uint8)
 PROGRESSIVE = (cv2.IMWRITE_JPEG_PROGRESSIVE, 1)

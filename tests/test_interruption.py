@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from sipmask_core.interruption import Interruption
+from sipmask_core.runtime.interruption import Interruption
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -10,7 +10,7 @@ from rclpy.wait_for_message import wait_for_message
 from ros_harness import PATIENCE, start_ros
 from sipmask_ros.msg import LabelInfo
 
-from sipmask_ros.label_info import LATCHED, label_info_message
+from sipmask_ros.conversions.label_info import LATCHED, label_info_message
 
 NAMES = ("person", "dog", "cat")
 NOW = Time(sec=12, nanosec=34)

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from sipmask_core.lens import Lens
+from sipmask_core.positions import Lens
 
 FOCAL, CENTRE = (500.0, 510.0), (322.0, 236.0)
 MATRIX = np.array([[500, 0, 322], [0, 510, 236], [0, 0, 1.0]])

@@ -12,9 +12,9 @@ from official import OFFICIAL, Reference, golden_files, read_reference, referenc
 from torchvision.ops import generalized_box_iou, sigmoid_focal_loss
 
 import sipmask_core as sm
-from sipmask_core.benchmark_keys import to_benchmark_key
-from sipmask_core.masks import mask_logits
-from sipmask_core.presets import override
+from sipmask_core.model.maskrcnn_benchmark_keys import to_benchmark_key
+from sipmask_core.model.masks import mask_logits
+from sipmask_core.model.presets import override
 from sipmask_core.training import losses as losses_module
 from sipmask_core.training.losses import (
     aligned_iou,
@@ -22,6 +22,7 @@ from sipmask_core.training.losses import (
     giou_of_distances,
     half_size_masks,
 )
+from sipmask_core.training.objective import named_losses
 from sipmask_core.training.targets import assign, known_places, make_points, without_crowds
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def test_losses_and_gradients_equal_the_authors(file: Path) -> None:
     reference = read_reference(file)
     record = reference.record
     model = reference_model(record["config"], record["seed"], record["cls_bias"]).train()
-    losses = model.losses(*_batch(record["config"]))
+    losses = named_losses(model, *_batch(record["config"]))
     assert set(losses) == set(record["losses"]) - {"match_acc"}  # a measure, not a loss
     for name, value in losses.items():
         assert value.item() == pytest.approx(record["losses"][name], rel=1e-5), name
@@ -91,7 +92,7 @@ def test_losses_and_gradients_equal_the_authors_maskrcnn_benchmark(file: Path) -
     reference = read_reference(file)
     record = reference.record
     model = reference_model(record["config"], record["seed"], record["cls_bias"]).train()
-    losses = model.losses(*_batch(record["config"]))
+    losses = named_losses(model, *_batch(record["config"]))
     expected = {name.replace("reg", "bbox"): value for name, value in record["losses"].items()}
     assert set(losses) == set(expected)
     for name, value in losses.items():
@@ -148,7 +149,7 @@ def _no_objects(height: int, width: int) -> dict[str, torch.Tensor]:
 def test_an_image_without_objects_trains_our_own_presets(
     small_model: sm.SipMask,
 ) -> None:
-    losses = small_model.losses(torch.randn(1, 3, 160, 160), [_no_objects(160, 160)])
+    losses = named_losses(small_model, torch.randn(1, 3, 160, 160), [_no_objects(160, 160)])
     assert losses["loss_cls"] > 0
     assert losses["loss_bbox"] == losses["loss_centerness"] == losses["loss_mask"] == 0
     torch.stack(list(losses.values())).sum().backward()
@@ -159,7 +160,7 @@ def test_an_image_without_objects_is_refused_by_the_authors_presets() -> None:
     preset = replace(sm.get_preset("sipmask_r50_caffe_fpn_ssd_6x"), channels=32, basis_channels=32)
     model = sm.build_model(preset, num_classes=2)
     with pytest.raises(sm.InputError, match="undefined for an image without objects"):
-        model.losses(torch.randn(1, 3, 64, 64), [_no_objects(64, 64)])
+        named_losses(model, torch.randn(1, 3, 64, 64), [_no_objects(64, 64)])
 
 
 @pytest.mark.parametrize("sub_regions", [1, 2, 3, 4, 5])
@@ -180,7 +181,7 @@ def test_a_few_steps_on_one_image_lower_every_loss(sub_regions: int) -> None:
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], 1e-3)
     history = []
     for _ in range(12):
-        losses = model.losses(image, [target])
+        losses = named_losses(model, image, [target])
         history.append({name: value.item() for name, value in losses.items()})
         optimizer.zero_grad()
         torch.stack(list(losses.values())).sum().backward()
@@ -219,7 +220,7 @@ def test_matching_objects_between_frames_is_learnt(
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], 1e-3)
     history = []
     for _ in range(8):
-        loss = model.losses(image, [video_target])["loss_match"]
+        loss = named_losses(model, image, [video_target])["loss_match"]
         history.append(loss.item())
         optimizer.zero_grad()
         loss.backward()
@@ -234,7 +235,7 @@ def test_objects_of_other_references_are_told_apart_unless_they_are_the_same(
 
     def loss(model: sm.SipMask, **ids: torch.Tensor) -> float:
         with torch.no_grad():
-            return model.losses(images, [{**video_target, **ids}] * 2)["loss_match"].item()
+            return named_losses(model, images, [{**video_target, **ids}] * 2)["loss_match"].item()
 
     alone = loss(small_video_model)
     ids, one = torch.tensor([7, 8]), torch.tensor([8])
@@ -254,7 +255,9 @@ def test_a_reference_without_objects_leaves_nothing_to_match(
         "reference_boxes": torch.zeros(0, 4),
         "reference_match": torch.zeros(2, dtype=torch.long),
     }
-    losses = small_video_model.losses(torch.randn(1, 3, 128, 128), [{**video_target, **nothing}])
+    losses = named_losses(
+        small_video_model, torch.randn(1, 3, 128, 128), [{**video_target, **nothing}]
+    )
     assert losses["loss_match"] == 0
     torch.stack(list(losses.values())).sum().backward()
     assert all(p.grad is not None for p in small_video_model.parameters() if p.requires_grad)
@@ -265,7 +268,7 @@ def test_a_video_target_without_its_reference_is_refused(
 ) -> None:
     del video_target["reference_boxes"], video_target["reference_match"]
     with pytest.raises(sm.InputError, match="lack reference_boxes, reference_match"):
-        small_video_model.losses(torch.randn(1, 3, 128, 128), [video_target])
+        named_losses(small_video_model, torch.randn(1, 3, 128, 128), [video_target])
 
 
 def _one_object(mask_value: int = 1) -> tuple[torch.Tensor, list[dict[str, torch.Tensor]]]:
@@ -289,11 +292,11 @@ def test_the_class_loss_can_leave_the_number_of_images_out() -> None:
     )
     positives = len(assign(points, targets[0]["boxes"], targets[0]["labels"], False).positives)
     with_images, without = (
-        _model(images_in_class_loss=counted).losses(image, targets)["loss_cls"]
+        named_losses(_model(images_in_class_loss=counted), image, targets)["loss_cls"]
         for counted in (True, False)
     )
     assert (without / with_images).item() == pytest.approx((positives + 1) / positives)
-    nothing = _model(images_in_class_loss=False).losses(image, [_no_objects(160, 160)])
+    nothing = named_losses(_model(images_in_class_loss=False), image, [_no_objects(160, 160)])
     assert nothing["loss_cls"].isfinite()
 
 
@@ -308,7 +311,7 @@ def test_the_mask_loss_takes_near_duplicates_once(
         return mask_logits(basis, coefficients, *others)  # type: ignore[arg-type]
 
     monkeypatch.setattr(losses_module, "mask_logits", counting)
-    losses = _model(duplicate_iou=duplicate_iou).losses(*_one_object())
+    losses = named_losses(_model(duplicate_iou=duplicate_iou), *_one_object())
     assert losses["loss_mask"] > 0
     assert (counts == [1]) == (taken == "one")
 
@@ -320,7 +323,7 @@ def test_a_mask_loss_above_one_can_count_half(bias: float, factor: float) -> Non
         model = _model(halve_high_mask_loss=halve)
         torch.nn.init.constant_(model.bbox_head.sip_mask_lat.bias, 1)
         torch.nn.init.constant_(model.bbox_head.sip_cof.bias, bias)  # 32 x bias: object everywhere
-        loss = model.losses(*_one_object(mask_value=0))["loss_mask"]
+        loss = named_losses(model, *_one_object(mask_value=0))["loss_mask"]
         loss.backward()
         values.append(loss.item())
         gradients.append(model.bbox_head.sip_cof.bias.grad.norm().item())
@@ -353,7 +356,10 @@ def test_weighting_trusts_locations_with_confident_well_placed_boxes_more() -> N
         "masks": masks,
     }
     image = torch.randn(1, 3, 160, 160)
-    losses, unweighted = weighted.losses(image, [target]), alike.losses(image, [target])
+    losses, unweighted = (
+        named_losses(weighted, image, [target]),
+        named_losses(alike, image, [target]),
+    )
     assert losses["loss_mask"] != unweighted["loss_mask"]
     assert all(losses[name] == unweighted[name] for name in losses if name != "loss_mask")
     # Untrained masks are all near one half, so any weights of mean one give about ln 2 per pixel.
@@ -396,8 +402,8 @@ def test_a_crowd_lowers_no_score_around_it(small_model: sm.SipMask) -> None:
     image = torch.randn(1, 3, 128, 128)
     target = _no_objects(128, 128)
     everywhere = {**target, "ignore": torch.ones(128, 128, dtype=torch.uint8)}
-    assert small_model.losses(image, [target])["loss_cls"] > 0
-    assert small_model.losses(image, [everywhere])["loss_cls"] == 0
+    assert named_losses(small_model, image, [target])["loss_cls"] > 0
+    assert named_losses(small_model, image, [everywhere])["loss_cls"] == 0
 
 
 def _two_objects() -> dict[str, torch.Tensor]:
@@ -412,16 +418,16 @@ def test_an_object_without_a_mask_teaches_all_but_the_mask(small_model: sm.SipMa
     torch.manual_seed(0)
     images = torch.randn(2, 3, 160, 160)
     target = _two_objects()
-    full = small_model.losses(images, [target, target])
+    full = named_losses(small_model, images, [target, target])
     boxes_alone = {**target, "has_mask": torch.tensor([False, False])}
     nonsense = {**boxes_alone, "masks": 1 - target["masks"]}
-    without = small_model.losses(images, [boxes_alone, boxes_alone])
+    without = named_losses(small_model, images, [boxes_alone, boxes_alone])
     assert without["loss_mask"] == 0
     for name in ("loss_cls", "loss_bbox", "loss_centerness"):
         assert without[name] == full[name]
     # Beside it, an image with masks teaches as much as alone; those that are not there do nothing.
-    mixed = small_model.losses(images, [target, nonsense])
-    alone = small_model.losses(images[:1], [target])
+    mixed = named_losses(small_model, images, [target, nonsense])
+    alone = named_losses(small_model, images[:1], [target])
     torch.testing.assert_close(mixed["loss_mask"], alone["loss_mask"])
 
 
@@ -433,9 +439,11 @@ def test_of_an_image_that_mixes_both_the_masks_that_exist_are_learnt(
     target = _two_objects()
     mixed = {**target, "has_mask": torch.tensor([True, False])}
     first = {name: values[:1] for name, values in target.items()}
-    losses = small_model.losses(image, [mixed])
-    torch.testing.assert_close(losses["loss_mask"], small_model.losses(image, [first])["loss_mask"])
-    assert losses["loss_bbox"] == small_model.losses(image, [target])["loss_bbox"]
+    losses = named_losses(small_model, image, [mixed])
+    torch.testing.assert_close(
+        losses["loss_mask"], named_losses(small_model, image, [first])["loss_mask"]
+    )
+    assert losses["loss_bbox"] == named_losses(small_model, image, [target])["loss_bbox"]
 
 
 def test_a_class_that_is_not_known_is_no_background() -> None:
@@ -461,7 +469,7 @@ def test_unknown_classes_get_no_gradient(small_model: sm.SipMask) -> None:
     classes = len(small_model.class_names)
     known = torch.arange(classes) < 1
     small_model.zero_grad()
-    small_model.losses(image, [{**_no_objects(160, 160), "known_classes": known}])[
+    named_losses(small_model, image, [{**_no_objects(160, 160), "known_classes": known}])[
         "loss_cls"
     ].backward()
     gradient = small_model.bbox_head.fcos_cls.weight.grad

@@ -1,6 +1,6 @@
 import threading
 
-from sipmask_ros.mailbox import Mailbox
+from sipmask_ros.node.mailbox import Mailbox
 
 
 def test_a_newer_item_replaces_one_that_nobody_took():

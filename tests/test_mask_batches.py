@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from sipmask_core.mask_batches import BATCH_PIXELS, _like_sizes, cut_masks
-from sipmask_core.mask_crops import MaskGrid, assemble, resize
+from sipmask_core.inference.masks_cpu import MaskGrid, assemble, resize
+from sipmask_core.inference.masks_gpu import BATCH_PIXELS, _like_sizes, cut_masks
 
 DEVICES = ("cpu", pytest.param("cuda", marks=pytest.mark.cuda))
 GRIDS = (

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sipmask_core.mask_crops import BAND, MaskGrid, SoftCrop, assemble, on_canvas, resize
-from sipmask_core.masks import soft_masks
+from sipmask_core.inference.masks_cpu import BAND, MaskGrid, SoftCrop, assemble, on_canvas, resize
+from sipmask_core.model.masks import soft_masks
 
 H, W, BASES = 24, 30, 4
 

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sipmask_core.masks import cell_bounds, mask_logits, soft_masks, split_cells
+from sipmask_core.model.masks import cell_bounds, mask_logits, soft_masks, split_cells
 
 H, W, BASES = 24, 30, 4
 

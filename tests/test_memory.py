@@ -11,8 +11,8 @@ import pytest
 import torch
 
 import sipmask_core as sm
-from sipmask_core.graphs import GraphedNetwork
-from sipmask_core.memory import with_second_try
+from sipmask_core.inference.cuda_graphs import GraphedNetwork
+from sipmask_core.runtime.memory import with_second_try
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,8 +14,8 @@ from ros_harness import PATIENCE
 from scripted_node import ScriptedPredictor
 
 from sipmask_core.errors import InputError
-from sipmask_ros.model_loader import ModelLoader, load_predictor
-from sipmask_ros.parameters import Parameters
+from sipmask_ros.node.model_loader import ModelLoader, load_predictor
+from sipmask_ros.node.parameters import Parameters
 
 
 def test_who_gets_the_model_can_ask_for_the_next_and_nobody_can_before():

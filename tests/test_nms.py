@@ -9,7 +9,7 @@ import pytest
 import torch
 from torchvision.ops import box_iou
 
-from sipmask_core.nms import FAST_NMS_PER_CLASS, FIRST_BLOCK, suppress
+from sipmask_core.inference.nms import FAST_NMS_PER_CLASS, FIRST_BLOCK, suppress
 
 
 def _boxes(number: int, objects: int, classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -9,8 +9,8 @@ pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
 pytest.importorskip("sipmask_ros.msg", reason="the messages are not built")
 pytest.importorskip("skimage", reason="the demo scene's photographs are not installed")
 
-from sipmask_ros import benchmark
-from sipmask_ros.benchmark import _figures, _search
+from sipmask_ros.trials import benchmark
+from sipmask_ros.trials.benchmark import _figures, _search
 
 STAGES = {"receive", "wait", "decode", "preprocess", "nms", "track", "message", "publish", "other"}
 

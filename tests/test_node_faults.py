@@ -17,9 +17,9 @@ from ros_harness import ROOT
 from scripted_node import GREEN
 from sensor_msgs.msg import Image
 
-from sipmask_core.predictor import PRETRAINED
-from sipmask_ros.conversions import array_to_image, image_to_bgr
-from sipmask_ros.diagnostics import INACTIVE, Outcome
+from sipmask_core.inference.predictor import PRETRAINED
+from sipmask_ros.conversions.images import array_to_image, image_to_bgr
+from sipmask_ros.node.diagnostics import INACTIVE, Outcome
 
 SECOND = 10**9
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
@@ -141,7 +141,7 @@ def test_a_camera_killed_at_work_is_replaced_by_the_next(start):
     for _ in range(2):
         camera.received.clear()
         source = start.run(
-            *("-m", "sipmask_ros.camera_source", "--ros-args"),
+            *("-m", "sipmask_ros.camera.camera_source", "--ros-args"),
             *("-r", f"__ns:={camera.get_namespace()}"),
             *("-p", "width:=64", "-p", "height:=48", "-p", "rate:=20.0"),
         )

@@ -11,8 +11,8 @@ from scripted_node import CLASS_NAMES, expected
 from sensor_msgs.msg import CameraInfo, Image
 from sipmask_ros.msg import InstancePositionArray, LabelInfo
 
-from sipmask_ros.conversions import array_to_image
-from sipmask_ros.label_info import LATCHED
+from sipmask_ros.conversions.images import array_to_image
+from sipmask_ros.conversions.label_info import LATCHED
 
 FOCAL = 50.0
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import sipmask_core as sm
 from sipmask_core.instances import TrackState
-from sipmask_core.online_tracker import FRAME_SECONDS, OnlineTracker, TrackerSettings
+from sipmask_core.tracking.online import FRAME_SECONDS, OnlineTracker, TrackerSettings
 
 SIZE = (240, 320)
 

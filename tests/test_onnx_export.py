@@ -17,10 +17,11 @@ import torch
 from safetensors import safe_open
 
 import sipmask_core as sm
-from sipmask_core import cli, onnx_export
+from sipmask_core.cli import main as cli
+from sipmask_core.inference import onnx_export
+from sipmask_core.inference.onnx_model import OnnxNetwork, flat
 from sipmask_core.model import resnet
-from sipmask_core.onnx_model import OnnxNetwork, flat
-from sipmask_core.presets import KeepRatio, Letterbox, Preset, Stretch
+from sipmask_core.model.presets import KeepRatio, Letterbox, Preset, Stretch
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 import sipmask_core as sm
-from sipmask_core.checkpoints import describe_model
-from sipmask_core.onnx_model import execution_providers, output_channels
-from sipmask_core.presets import Letterbox, preset_to_json
+from sipmask_core.inference.onnx_model import execution_providers, output_channels
+from sipmask_core.model.checkpoints import describe_model
+from sipmask_core.model.presets import Letterbox, preset_to_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -166,7 +166,7 @@ def test_what_is_no_file_or_cannot_be_read_is_one_sentence(tmp_path: Path) -> No
 def test_a_file_that_goes_away_once_it_was_seen_is_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sipmask_core.onnx_model.require_file", lambda *_: None)
+    monkeypatch.setattr("sipmask_core.inference.onnx_model.require_file", lambda *_: None)
     with pytest.raises(sm.InputError, match=r"m\.onnx' cannot be read: No such file or directory"):
         sm.OnnxModel(tmp_path / "m.onnx")
 

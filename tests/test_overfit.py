@@ -10,8 +10,9 @@ import torch
 from coco_squares import tiny_preset
 
 import sipmask_core as sm
-from sipmask_core.preprocess import Normalise
-from sipmask_core.presets import Letterbox
+from sipmask_core.model.inputs import Normalise
+from sipmask_core.model.presets import Letterbox
+from sipmask_core.training.objective import named_losses
 
 SIZE = 128
 IMAGES = 8
@@ -97,7 +98,7 @@ def learn_by_heart(model, images, targets):
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], 3e-3)
     reached = {}
     for step in range(1, MOST_STEPS + 1):
-        losses = model.train().losses(batch, targets)
+        losses = named_losses(model.train(), batch, targets)
         optimizer.zero_grad()
         torch.stack(list(losses.values())).sum().backward()
         optimizer.step()

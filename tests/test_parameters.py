@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from rclpy.validate_topic_name import validate_topic_name
 
 from sipmask_core.errors import InputError
-from sipmask_core.online_tracker import TrackerSettings
+from sipmask_core.tracking.online import TrackerSettings
+from sipmask_ros.node.parameters import Parameters
 from sipmask_ros.parameter_table import Effect, rows
-from sipmask_ros.parameters import Parameters
 
 ROWS = {row.name: row for row in rows(Parameters)}
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from sipmask_core import positions
-from sipmask_core.instances import Instances, MaskCrop
-from sipmask_core.lens import Lens
-from sipmask_core.positions import locate, nearest_layer
+from sipmask_core.instances import Instances
+from sipmask_core.mask_crop import MaskCrop
+from sipmask_core.positions import Lens, locate, nearest_layer
 
 MILLIMETRE = 1e-3
 

@@ -8,16 +8,8 @@ import pytest
 import torch
 
 import sipmask_core as sm
-from sipmask_core.model.head import STRIDES, HeadOutputs
-from sipmask_core.postprocess import (
-    Candidates,
-    Detections,
-    detect,
-    detect_pairs,
-    embeddings_at,
-    locations,
-    select_candidates,
-)
+from sipmask_core.inference.detections import Detections, detect, detect_pairs, select_candidates
+from sipmask_core.model.outputs import STRIDES, Candidates, HeadOutputs, embeddings_at, locations
 
 LITE = sm.get_preset("sipmask_r18_lite")
 AUTHORS = sm.get_preset("sipmask_r50_caffe_fpn_gn_1x")

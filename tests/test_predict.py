@@ -10,8 +10,8 @@ from bright_spot import BrightSpotPredictor, spot_image
 from pycocotools.coco import COCO
 
 import sipmask_core as sm
-from sipmask_core.cli import main
-from sipmask_core.data.video import Frames, VideoWriter
+from sipmask_core.cli.main import main
+from sipmask_core.video import Frames, VideoWriter
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,7 @@ from pycocotools import mask as coco_mask
 from torchvision.ops import box_iou
 
 import sipmask_core as sm
-from sipmask_core.presets import KeepRatio
+from sipmask_core.model.presets import KeepRatio
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

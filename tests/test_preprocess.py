@@ -11,8 +11,8 @@ import torch
 from official import OFFICIAL, golden_files, read_reference
 
 import sipmask_core as sm
-from sipmask_core.preprocess import Normalise, prepare, resized_size
-from sipmask_core.presets import AntialiasedKeepRatio, KeepRatio, Letterbox, Stretch
+from sipmask_core.model.inputs import Normalise, prepare, resized_size
+from sipmask_core.model.presets import AntialiasedKeepRatio, KeepRatio, Letterbox, Stretch
 
 if TYPE_CHECKING:
     from pathlib import Path

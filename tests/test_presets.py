@@ -7,7 +7,7 @@ import json
 import pytest
 
 import sipmask_core as sm
-from sipmask_core.presets import override, preset_from_json, preset_to_json
+from sipmask_core.model.presets import override, preset_from_json, preset_to_json
 
 
 def test_the_official_configurations_are_presets() -> None:

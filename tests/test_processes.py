@@ -8,7 +8,7 @@ pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
 
 import rclpy
 
-from sipmask_ros import processes
+from sipmask_ros.trials import processes
 
 
 @pytest.fixture(autouse=True)

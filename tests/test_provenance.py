@@ -5,7 +5,7 @@ import sys
 
 import torch
 
-from sipmask_core.provenance import provenance, sha256, sha256_of_all
+from sipmask_core.runtime.provenance import provenance, sha256, sha256_of_all
 
 
 def test_a_file_is_hashed_by_its_content(tmp_path):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sipmask_ros.rate_limit import RateLimit
+from sipmask_ros.node.rate_limit import RateLimit
 
 
 def passed(limit, times):

@@ -5,8 +5,8 @@ import pytest
 from coco_squares import tiny_preset, tiny_recipe
 
 import sipmask_core as sm
-from sipmask_core.data.ssd import SsdAugmentation
 from sipmask_core.errors import InputError
+from sipmask_core.training.augmentation.ssd import SsdAugmentation
 from sipmask_core.training.recipe import RECIPES, recipe_for
 
 

@@ -12,10 +12,10 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from ros_harness import isolate_discovery
 from sipmask_ros.msg import InstanceArray
 
-from sipmask_core.data.video import Frames, VideoWriter
 from sipmask_core.errors import InputError
-from sipmask_ros.diagnostics import INACTIVE
-from sipmask_ros.recorder import OVERLAY_QUEUE, WATCHED, Film, Recorder
+from sipmask_core.video import Frames, VideoWriter
+from sipmask_ros.node.diagnostics import INACTIVE
+from sipmask_ros.trials.recorder import OVERLAY_QUEUE, WATCHED, Film, Recorder
 
 
 def film_frames(path, stamps, **options):
@@ -59,7 +59,7 @@ def test_a_video_that_cannot_be_written_is_one_error_at_the_end(tmp_path):
 
 
 def test_who_watches_a_node_does_not_wait_for_torch():
-    program = "import sys, sipmask_ros.demo; assert 'torch' not in sys.modules"
+    program = "import sys, sipmask_ros.trials.demo; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", program], check=True)
 
 

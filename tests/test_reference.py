@@ -10,8 +10,8 @@ import torch
 from synthetic_outputs import synthetic_outputs
 
 import sipmask_core as sm
-from sipmask_core.presets import KeepRatio
-from sipmask_core.reference import plain_postprocess, plain_rle
+from sipmask_core.benchmark.plain import plain_postprocess, plain_rle
+from sipmask_core.model.presets import KeepRatio
 
 KINDS = (
     "sipmask_r18_lite",

@@ -8,11 +8,11 @@ from scenes import assert_whole, make_target, scenes
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from sipmask_core.data.resize import ResizeAugmentation, nearest, resized
-from sipmask_core.data.target import Canvas, mask_bounds
 from sipmask_core.errors import InputError
-from sipmask_core.preprocess import prepare
-from sipmask_core.presets import get_preset
+from sipmask_core.model.inputs import prepare
+from sipmask_core.model.presets import get_preset
+from sipmask_core.training.augmentation.resize import ResizeAugmentation, nearest, resized
+from sipmask_core.training.augmentation.target import Canvas, mask_bounds
 
 SMALL = ResizeAugmentation(long=(100, 180), short=(96, 130))
 OURS = Canvas(None, (0, 0, 0), inclusive=False)

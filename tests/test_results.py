@@ -3,8 +3,10 @@ import json
 import numpy as np
 import pytest
 
-from sipmask_core.instances import Instances, MaskCrop
-from sipmask_core.results import ResultsFile, coco_results, youtube_vis_results
+from sipmask_core.data.coco_results import ResultsFile, coco_results
+from sipmask_core.data.youtube_vis_results import youtube_vis_results
+from sipmask_core.instances import Instances
+from sipmask_core.mask_crop import MaskCrop
 
 
 def make_instances(score, mask_score):

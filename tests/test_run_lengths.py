@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
-from sipmask_core.instances import MaskCrop
-from sipmask_core.run_lengths import encode, run_lengths
+from sipmask_core.mask_crop import MaskCrop, encode, run_lengths
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

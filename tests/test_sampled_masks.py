@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import sipmask_core as sm
-from sipmask_core.sampled_masks import sample_masks, sampled_iou
+from sipmask_core.tracking.mask_overlap import sample_masks, sampled_iou
 
 SIZE = (240, 320)
 

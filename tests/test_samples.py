@@ -9,12 +9,17 @@ from coco_squares import tiny_preset, tiny_recipe, write_squares
 from moving_squares import write_videos
 
 import sipmask_core as sm
-from sipmask_core.data.affine import Augmentation
 from sipmask_core.data.coco import read_annotations
-from sipmask_core.data.dataset import CocoDataset
 from sipmask_core.data.merge import merged
-from sipmask_core.data.resize import ResizeAugmentation
-from sipmask_core.data.samples import (
+from sipmask_core.data.youtube_vis import read_videos
+from sipmask_core.errors import InputError
+from sipmask_core.model.inputs import Normalise
+from sipmask_core.training.augmentation.affine import Augmentation
+from sipmask_core.training.augmentation.resize import ResizeAugmentation
+from sipmask_core.training.augmentation.ssd import SsdAugmentation
+from sipmask_core.training.dataset import CocoDataset, VideoDataset
+from sipmask_core.training.objective import named_losses
+from sipmask_core.training.samples import (
     REFERENCE_JITTER,
     AugmentedSamples,
     EpochBatches,
@@ -22,10 +27,6 @@ from sipmask_core.data.samples import (
     jittered,
     normalised,
 )
-from sipmask_core.data.ssd import SsdAugmentation
-from sipmask_core.data.youtube_vis import VideoDataset, read_videos
-from sipmask_core.errors import InputError
-from sipmask_core.preprocess import Normalise
 
 RESIZING = dataclasses.replace(
     tiny_recipe(),
@@ -259,7 +260,7 @@ def test_a_batch_of_frames_is_what_the_loss_of_a_video_model_takes(videos):
     samples = AugmentedSamples(videos, RESIZING, preset)
     pixels, targets = normalised(Normalise(preset), *collate([samples[0, i] for i in (0, 1, 9)]))
     assert all(target["reference_image"].shape == pixels.shape[1:] for target in targets)
-    losses = model.losses(pixels, targets)
+    losses = named_losses(model, pixels, targets)
     assert losses["loss_match"] > 0
     assert torch.stack(list(losses.values())).isfinite().all()
 

@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 from coco_squares import tiny_recipe
 
-from sipmask_core.training.schedule import lr_factor
+from sipmask_core.training.optimizer import lr_factor
 
 COSINE = dataclasses.replace(tiny_recipe(), epochs=10, warmup_steps=20, warmup_factor=0.1)
 STEP = dataclasses.replace(COSINE, schedule="step", milestones=(4, 8))

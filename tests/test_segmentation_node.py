@@ -19,16 +19,12 @@ from sipmask_ros.msg import Instance
 from std_msgs.msg import Header
 
 import sipmask_core as sm
-import sipmask_core.predictor
-from sipmask_ros.conversions import (
-    ENCODINGS,
-    array_to_image,
-    image_to_bgr,
-    message_to_instances,
-)
+import sipmask_core.inference.predictor
+from sipmask_ros.conversions.images import ENCODINGS, array_to_image, image_to_bgr
+from sipmask_ros.conversions.instances import message_to_instances
 
 DATA = Path(os.environ.get("SIPMASK_DATA_DIR", ROOT.parent / "shared" / "data"))
-REAL = ("-m", "sipmask_ros.segmentation_node")
+REAL = ("-m", "sipmask_ros.node.segmentation_node")
 
 pytestmark = pytest.mark.usefixtures("ros")
 

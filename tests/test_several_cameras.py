@@ -10,8 +10,8 @@ from node_harness import Starter, assert_instances, picture
 from scripted_node import GREEN
 from sensor_msgs.msg import Image
 
-from sipmask_ros.conversions import array_to_image, image_to_bgr
-from sipmask_ros.diagnostics import Outcome
+from sipmask_ros.conversions.images import array_to_image, image_to_bgr
+from sipmask_ros.node.diagnostics import Outcome
 
 TOPICS = ("front/image_raw", "left", "right")
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from official import golden_files
 
 import sipmask_core as sm
-from sipmask_core.presets import override
+from sipmask_core.model.presets import override
 
 if TYPE_CHECKING:
     from pathlib import Path

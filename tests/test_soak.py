@@ -8,7 +8,7 @@ pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
 pytest.importorskip("sipmask_ros.msg", reason="the messages are not built")
 pytest.importorskip("skimage", reason="the demo scene's photographs are not installed")
 
-from sipmask_ros import soak
+from sipmask_ros.trials import soak
 
 SAMPLE = {
     "frames": 100,

@@ -14,9 +14,9 @@ from sensor_msgs.msg import Image
 from sipmask_ros.msg import Instance, InstanceArray
 
 from sipmask_core.errors import InputError
-from sipmask_ros import soak_cameras
-from sipmask_ros.conversions import image_to_bgr
-from sipmask_ros.soak_cameras import CLOCKS, ENCODINGS, Camera
+from sipmask_ros.conversions.images import image_to_bgr
+from sipmask_ros.trials import soak_cameras
+from sipmask_ros.trials.soak_cameras import CLOCKS, ENCODINGS, Camera
 
 PICTURE = np.full((12, 16, 3), (10, 120, 240), np.uint8)
 

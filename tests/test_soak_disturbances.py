@@ -5,7 +5,7 @@ import pytest
 pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
 pytest.importorskip("sipmask_ros.msg", reason="the messages are not built")
 
-from sipmask_ros.soak_disturbances import Disturbances
+from sipmask_ros.trials.soak_disturbances import Disturbances
 
 
 class Anything:

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from sipmask_ros.soak_report import draw, growth, judge
+from sipmask_ros.trials.soak_report import draw, growth, judge
 
 FRAMES = np.arange(100, 100_001, 100)
 LEVEL = 500e6  # bytes

@@ -8,7 +8,7 @@ from scenes import assert_whole, make_target, scenes
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from sipmask_core.data.ssd import (
+from sipmask_core.training.augmentation.ssd import (
     Colours,
     SsdAugmentation,
     Window,
@@ -18,7 +18,7 @@ from sipmask_core.data.ssd import (
     random_expansion,
     recolour,
 )
-from sipmask_core.data.target import Canvas, mask_bounds
+from sipmask_core.training.augmentation.target import Canvas, mask_bounds
 
 OURS = Canvas((96, 128), (9, 8, 7), inclusive=False)
 THEIRS = dataclasses.replace(OURS, inclusive=True)

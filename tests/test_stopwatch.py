@@ -7,8 +7,8 @@ from threading import Thread
 import pytest
 from torch import device, nn, zeros
 
-from sipmask_core import stopwatch
-from sipmask_core.stopwatch import Stopwatch, latencies, stage, time_module
+from sipmask_core.runtime import stopwatch
+from sipmask_core.runtime.stopwatch import Stopwatch, latencies, stage, time_module
 
 
 @pytest.fixture

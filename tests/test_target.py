@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scenes import assert_whole, make_target, scenes
 
-from sipmask_core.data.target import Canvas, chosen, finished, mirrored, visible
+from sipmask_core.training.augmentation.target import Canvas, chosen, finished, mirrored, visible
 
 
 @given(scenes(), st.booleans())

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from sipmask_core.training import journal as journal_module
-from sipmask_core.training.journal import Journal
-from sipmask_core.training.tensorboard import TensorBoard
+from sipmask_core.training.journal import Journal, TensorBoard
 
 
 def step_line(step, grad_norm=1.0):

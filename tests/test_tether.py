@@ -14,7 +14,7 @@ CHILD = "import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(600)\n"
 PARENT = """
 import subprocess, sys
 child = subprocess.Popen(
-    [sys.executable, "-m", "sipmask_ros.tether", *sys.argv[1:]], stdin=subprocess.PIPE
+    [sys.executable, "-m", "sipmask_ros.trials.tether", *sys.argv[1:]], stdin=subprocess.PIPE
 )
 child.wait()
 """
@@ -43,7 +43,7 @@ def test_it_runs_the_module_as_a_program_with_its_arguments_and_exit_code(tmp_pa
         "import sys\nif __name__ == '__main__':\n    print(sys.argv[1:])\n    sys.exit(7)\n"
     )
     program = _start(
-        ["-m", "sipmask_ros.tether", "teller", "--ros-args", "-p", "a:=1"],
+        ["-m", "sipmask_ros.trials.tether", "teller", "--ros-args", "-p", "a:=1"],
         tmp_path,
         stdin=subprocess.PIPE,
     )

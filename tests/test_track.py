@@ -11,9 +11,9 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 import sipmask_core as sm
-from sipmask_core.cli import main
-from sipmask_core.commands import track
-from sipmask_core.data.video import Frames
+from sipmask_core.cli import track
+from sipmask_core.cli.main import main
+from sipmask_core.video import Frames
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,7 @@ import pytest
 
 import sipmask_core as sm
 from sipmask_core.drawing import colour
-from sipmask_core.track_history import MOST_ROWS, TRAIL_SECONDS, TrackHistory
+from sipmask_core.tracking.history import MOST_ROWS, TRAIL_SECONDS, TrackHistory
 
 
 def frame(*tracks):

@@ -13,9 +13,9 @@ from parity import Frame, track_clips
 from pycocotools import mask as coco_mask
 
 import sipmask_core as sm
-from sipmask_core import youtube_vis_tracker
-from sipmask_core.online_tracker import TrackerSettings
-from sipmask_core.results import youtube_vis_results
+from sipmask_core.data.youtube_vis_results import youtube_vis_results
+from sipmask_core.tracking import youtube_vis as youtube_vis_tracker
+from sipmask_core.tracking.online import TrackerSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -18,17 +18,18 @@ from full_disk import SAYS, full_disk
 from moving_squares import write_videos
 
 import sipmask_core as sm
-from sipmask_core.cli import _parser, main
-from sipmask_core.commands import train as train_command
+from sipmask_core.cli import train as train_command
+from sipmask_core.cli.main import _parser, main
 from sipmask_core.data.coco import read_annotations
-from sipmask_core.data.dataset import CocoDataset
-from sipmask_core.data.samples import AugmentedSamples
 from sipmask_core.errors import InputError
 from sipmask_core.evaluation.coco import METRICS
-from sipmask_core.presets import PRESETS
+from sipmask_core.model.presets import PRESETS
+from sipmask_core.training.dataset import CocoDataset
 from sipmask_core.training.loop import DivergenceError, Trainer
+from sipmask_core.training.objective import named_losses
 from sipmask_core.training.optimizer import make_optimizer
 from sipmask_core.training.recipe import recipe_for
+from sipmask_core.training.samples import AugmentedSamples
 
 
 @pytest.fixture(autouse=True)
@@ -172,13 +173,13 @@ def test_the_parts_of_a_batch_give_the_mean_of_their_gradients(dataset, tmp_path
     torch.manual_seed(recipe.seed)
     model = tiny_model()
     for images, targets in batches[:3]:
-        (torch.stack(list(model.losses(images, targets).values())).sum() / 3).backward()
+        (torch.stack(list(named_losses(model, images, targets).values())).sum() / 3).backward()
     for name, parameter in model.named_parameters():
         if parameter.grad is not None:
             assert torch.allclose(applied[0][name], parameter.grad, rtol=1e-3, atol=1e-5), name
     assert steps(tmp_path)[0]["losses"] == pytest.approx(
         {
-            name: sum(model.losses(*batch)[name].item() for batch in batches[:3]) / 3
+            name: sum(named_losses(model, *batch)[name].item() for batch in batches[:3]) / 3
             for name in steps(tmp_path)[0]["losses"]
         },
         rel=1e-4,
@@ -534,10 +535,10 @@ SCRIPT = """
 import dataclasses, sys
 sys.path.insert(0, "tests")
 from coco_squares import tiny_preset
-from sipmask_core.presets import PRESETS
+from sipmask_core.model.presets import PRESETS
 PRESETS["tiny"] = dataclasses.replace(tiny_preset(), name="tiny")
-from sipmask_core.cli import _parser, main
-from sipmask_core.commands import train as train_command
+from sipmask_core.cli.main import _parser, main
+from sipmask_core.cli import train as train_command
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -661,7 +662,7 @@ def test_what_cannot_be_a_start_is_refused(tmp_path):
 
 @pytest.mark.usefixtures("tiny")
 def test_a_missing_tensorboard_is_told_and_no_obstacle(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("sipmask_core.training.tensorboard.has_tensorboard", lambda: False)
+    monkeypatch.setattr("sipmask_core.training.journal.has_tensorboard", lambda: False)
     monkeypatch.setattr(Trainer, "run", lambda _: None)
     write_squares(tmp_path / "data")
     assert train(*train_arguments(tmp_path, epochs=1)) == 0

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from sipmask_core.transfer import download, upload
+from sipmask_core.runtime.devices import download, upload
 
 
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])

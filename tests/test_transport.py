@@ -66,7 +66,7 @@ def test_free_memory_goes_back_to_the_system_when_asked():
     program = """
 import os
 from sipmask_ros.transport import prepare_for_images, release_free_memory
-from sipmask_ros.usage import usage_of
+from sipmask_ros.trials.usage import usage_of
 def allocated():
     return usage_of(os.getpid()).anonymous >> 20
 prepare_for_images()

@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from sipmask_ros.usage import usage_of
+from sipmask_ros.trials.usage import usage_of
 
 
 def test_what_is_allocated_opened_and_started_is_seen(tmp_path):

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from sipmask_core.data.video import Frames, VideoWriter
 from sipmask_core.errors import InputError
+from sipmask_core.video import Frames, VideoWriter
 
 
 def grey(value, size=(48, 64)):

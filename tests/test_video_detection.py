@@ -4,9 +4,9 @@ from moving_squares import SquareSpotter, write_videos
 
 import sipmask_core as sm
 from sipmask_core.data.youtube_vis import read_videos
+from sipmask_core.data.youtube_vis_results import youtube_vis_results
 from sipmask_core.errors import InputError
-from sipmask_core.evaluation.video_detection import detect_tracks
-from sipmask_core.results import youtube_vis_results
+from sipmask_core.evaluation.run_videos import detect_tracks
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
+from sipmask_core.data import youtube_vis_results as video_results
 from sipmask_core.data.youtube_vis import Video, VideoAnnotations
+from sipmask_core.data.youtube_vis_results import read_results, write_results
 from sipmask_core.errors import InputError
-from sipmask_core.evaluation import video_results
-from sipmask_core.evaluation.video_results import read_results, write_results
 
 SIZE = (6, 8)
 ANNOTATIONS = VideoAnnotations(

@@ -4,8 +4,8 @@ import pytest
 from moving_squares import SIZE, SquareSpotter, write_videos
 
 from sipmask_core.data.youtube_vis import read_videos
-from sipmask_core.evaluation.video_detection import detect_tracks
-from sipmask_core.evaluation.video_tracking import count_by_class, format_tracking, together
+from sipmask_core.evaluation.run_videos import detect_tracks
+from sipmask_core.evaluation.youtube_vis_tracks import count_by_class, format_tracking, together
 
 
 @pytest.fixture

@@ -12,8 +12,9 @@ pytest.importorskip("sipmask_ros.msg", reason="the messages are not built")
 from builtin_interfaces.msg import Time
 from std_msgs.msg import Header
 
-from sipmask_core.instances import Instances, MaskCrop
-from sipmask_ros import vision
+from sipmask_core.instances import Instances
+from sipmask_core.mask_crop import MaskCrop
+from sipmask_ros.conversions import detections as vision
 
 HEADER = Header(stamp=Time(sec=12, nanosec=34), frame_id="camera_optical")
 

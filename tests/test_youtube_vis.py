@@ -8,8 +8,9 @@ import pytest
 from moving_squares import write_videos
 from pycocotools import mask as coco_mask
 
-from sipmask_core.data.youtube_vis import VideoDataset, read_videos
+from sipmask_core.data.youtube_vis import read_videos
 from sipmask_core.errors import InputError
+from sipmask_core.training.dataset import VideoDataset
 
 DATA = Path(os.environ.get("SIPMASK_DATA_DIR", Path(__file__).parents[2] / "shared" / "data"))
 

@@ -12,11 +12,11 @@ from coco_squares import tiny_preset, tiny_recipe
 
 import sipmask_core as sm
 from sipmask_core.data.coco import read_annotations
-from sipmask_core.data.dataset import CocoDataset
-from sipmask_core.data.samples import AugmentedSamples
-from sipmask_core.distributed import any_process, from_main, is_main, process_group, rank
-from sipmask_core.presets import Letterbox
+from sipmask_core.model.presets import Letterbox
+from sipmask_core.runtime.distributed import any_process, from_main, is_main, process_group, rank
+from sipmask_core.training.dataset import CocoDataset
 from sipmask_core.training.loop import DivergenceError, Trainer
+from sipmask_core.training.samples import AugmentedSamples
 from sipmask_core.training.validation import Validation
 
 # SGD: AdamW's first steps are of equal size whatever the gradient, so rounding would show.

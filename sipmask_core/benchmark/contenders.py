@@ -12,19 +12,19 @@ import torch
 from pycocotools import mask as coco_mask
 from torch import Tensor, nn
 
+from sipmask_core.benchmark.plain import plain_postprocess, plain_rle
+from sipmask_core.inference.detections import find_objects
 from sipmask_core.model.head import INITIAL_DISTANCE
+from sipmask_core.model.inputs import Normalise, prepare
 from sipmask_core.model.sipmask import build_model
-from sipmask_core.postprocess import find_objects
-from sipmask_core.predictor import PRECISIONS
-from sipmask_core.preprocess import Normalise, prepare
-from sipmask_core.reference import plain_postprocess, plain_rle
-from sipmask_core.stopwatch import stage, time_module
+from sipmask_core.runtime.devices import PRECISIONS
+from sipmask_core.runtime.stopwatch import stage, time_module
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from sipmask_core.inference.predictor import Predictor
     from sipmask_core.model.sipmask import SipMask
-    from sipmask_core.predictor import Predictor
 
 RIVAL = "maskrcnn_resnet50_fpn"
 RIVAL_MASK_THRESHOLD = 0.5

@@ -9,14 +9,14 @@ import cv2
 import numpy as np
 import torch
 
-from sipmask_core.stopwatch import Stopwatch, distribution, stage, wait_for
+from sipmask_core.runtime.stopwatch import Stopwatch, distribution, stage, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from sipmask_core.benchmark.contenders import Contender
     from sipmask_core.benchmark.images import Photo
-    from sipmask_core.predictor import Predictor
+    from sipmask_core.inference.predictor import Predictor
 
 NETWORK = ("upload", "network", "backbone", "neck", "head")
 POSTPROCESS = ("nms", "masks", "rle")

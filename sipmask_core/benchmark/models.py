@@ -11,8 +11,9 @@ from sipmask_core.benchmark.contenders import RIVAL, MaskRCNN, Plain, Shipped, r
 from sipmask_core.benchmark.measure import batch_timing, measure, summary
 from sipmask_core.benchmark.memory import peak_memory
 from sipmask_core.benchmark.peak import measured_peak
+from sipmask_core.inference.predictor import Predictor
 from sipmask_core.model.cost import cost_of_model
-from sipmask_core.predictor import PRECISIONS, Predictor
+from sipmask_core.runtime.devices import PRECISIONS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 
-from sipmask_core.stopwatch import wait_for
+from sipmask_core.runtime.stopwatch import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import cv2
 from pycocotools import mask as coco_mask
 
-from sipmask_core.classes import category_ids
+from sipmask_core.data.classes import category_ids
 from sipmask_core.data.document import merged_rle
 from sipmask_core.data.polygons import mask_polygons
 from sipmask_core.errors import InputError
-from sipmask_core.files import PiecewiseWriter, atomic_path, make_folder
 from sipmask_core.instances import UNTRACKED
+from sipmask_core.runtime.files import PiecewiseWriter, atomic_path, make_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

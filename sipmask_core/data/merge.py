@@ -8,7 +8,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sipmask_core.classes import category_ids
+from sipmask_core.data.classes import category_ids
 from sipmask_core.data.coco import CocoAnnotations, CocoImage
 
 if TYPE_CHECKING:

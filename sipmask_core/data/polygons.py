@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sipmask_core.data.document import Polygons
-    from sipmask_core.instances import MaskCrop
+    from sipmask_core.mask_crop import MaskCrop
 
 # In pixels, coarse to exact: fewer corners are easier to correct.
 _TOLERANCES = (1.0, 0.5, 0.0)

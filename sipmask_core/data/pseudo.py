@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sipmask_core.classes import names_by_id
+from sipmask_core.data.classes import names_by_id
 from sipmask_core.data.coco import CocoAnnotations, read_annotations
 from sipmask_core.data.document import is_finite_number
 from sipmask_core.errors import InputError

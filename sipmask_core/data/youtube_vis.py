@@ -7,12 +7,11 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from sipmask_core.data.coco import CocoAnnotations, CocoImage, CocoObject, hold_out
-from sipmask_core.data.dataset import CACHE_BYTES, CocoDataset, learnable
 from sipmask_core.data.document import Document, Entry, Shape
 from sipmask_core.errors import InputError
 
 if TYPE_CHECKING:
-    import numpy as np
+    pass
 
 
 @dataclass(frozen=True)
@@ -174,34 +173,3 @@ def _track(document: Document, entry: Entry, video: Video, label: int) -> Track:
     # 0 would read as "unmatched" in the evaluation
     track_id = document.integer(entry, "id", "annotations", minimum=1)
     return Track(track_id, label, document.is_crowd(entry), tuple(shapes))
-
-
-class VideoDataset(CocoDataset):
-    """The frames of videos, each with a reference frame to learn from which objects stay the same.
-
-    `dataset[i]` is frame i of all videos with its `Target`, whose `ids` are the tracks'.
-    """
-
-    def __init__(
-        self,
-        annotations: VideoAnnotations,
-        image_dir: Path,
-        max_side: int | None = None,
-        cache_bytes: int = CACHE_BYTES,
-    ) -> None:
-        super().__init__(annotations.frames(), image_dir, max_side, cache_bytes)
-        self._candidates: list[list[int]] = []  # per frame: those of its video with objects
-        for video in annotations.videos:
-            first = len(self._candidates)
-            frames = range(first, first + len(video.file_names))
-            annotated = [i for i in frames if learnable(self.annotations.images[i])]
-            self._candidates += [annotated] * len(frames)
-
-    def reference(self, rng: np.random.Generator, index: int) -> int:
-        """Another frame of the same video with objects in it, each as likely as the others.
-
-        A frame that is the only one with objects is its own reference: all its objects are then
-        found again, at boxes that are jittered.
-        """
-        others = [i for i in self._candidates[index] if i != index]
-        return others[rng.integers(len(others))] if others else index

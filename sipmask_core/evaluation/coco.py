@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sipmask_core.data.coco import CocoAnnotations, CocoImage, CocoObject
-    from sipmask_core.results import Result
+    from sipmask_core.data.coco_results import Result
 
     # of the results and of the objects as pycocotools takes them, and the results' areas
     _Shapes = tuple[Any, Any, NDArray[np.float64]]

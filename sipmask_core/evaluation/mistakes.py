@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sipmask_core.data.coco import CocoAnnotations, CocoImage, CocoObject
+    from sipmask_core.data.coco_results import Result
     from sipmask_core.drawing import Colour
     from sipmask_core.evaluation.coco import Evaluation, ImageComparison
-    from sipmask_core.results import Result
 
 SHOWN = 12  # of each sort
 COLUMNS = 6

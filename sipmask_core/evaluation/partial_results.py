@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sipmask_core.errors import InputError
-from sipmask_core.files import PiecewiseWriter, make_folder, writing
+from sipmask_core.runtime.files import PiecewiseWriter, make_folder, writing
 
 if TYPE_CHECKING:
     from contextlib import ExitStack

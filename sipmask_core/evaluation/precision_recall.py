@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sipmask_core.evaluation.average_precision import RECALL_POINTS
-from sipmask_core.files import atomic_path
+from sipmask_core.runtime.files import atomic_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from sipmask_core.data.coco_results import Result
     from sipmask_core.data.youtube_vis import Track, Video, VideoAnnotations
-    from sipmask_core.results import Result
 
     Floats = NDArray[np.float64]
     Masks = Sequence[dict[str, Any] | None]  # of one object: an RLE per frame

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from sipmask_core.model.inputs import PAD_MULTIPLE
+from sipmask_core.model.presets import KeepRatio
 from sipmask_core.model.sipmask import build_model
-from sipmask_core.preprocess import PAD_MULTIPLE
-from sipmask_core.presets import KeepRatio
 
 if TYPE_CHECKING:
+    from sipmask_core.model.presets import Preset
     from sipmask_core.model.sipmask import SipMask
-    from sipmask_core.presets import Preset
 
 
 class Cost(NamedTuple):

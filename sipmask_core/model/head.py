@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -17,58 +17,16 @@ from torch import Tensor, nn
 
 from sipmask_core.model.deform import deformable_conv3x3
 from sipmask_core.model.fpn import ConvBlock
+from sipmask_core.model.outputs import STRIDES, HeadOutputs
 
 if TYPE_CHECKING:
-    from sipmask_core.postprocess import Candidates
-    from sipmask_core.presets import Preset
+    from sipmask_core.model.presets import Preset
 
-STRIDES = (8, 16, 32, 64, 128)
-BASIS_STRIDE = 2
-TRACK_STRIDE = 8
 NORM_GROUPS = 32
 ALIGN_GROUPS = 4
 CLASS_PRIOR = 0.01
 # First guess of a box side, in strides: boxes must overlap their objects for the IoU loss to learn.
 INITIAL_DISTANCE = 4.0
-
-
-class HeadOutputs(NamedTuple):
-    """Raw outputs of the network for a batch of N images; lists run over P3 to P7.
-
-    class_logits: (N, classes, H_l, W_l).
-    distances: (N, 4, H_l, W_l), left top right bottom from the location to the box, in pixels of
-        the network input; negative ones are possible unless the preset rectifies them.
-    centerness: (N, 1, H_l, W_l) logits.
-    coefficients: (N, cells * num_bases, H_l, W_l), cells in row-major order.
-    basis: (N, num_bases, H / 2, W / 2), non-negative.
-    track_features: (N, embedding_channels, H / 8, W / 8), an embedding of the object at each place;
-        None without a track branch.
-    candidates: of each image, where they have been selected already.
-    """
-
-    class_logits: list[Tensor]
-    distances: list[Tensor]
-    centerness: list[Tensor]
-    coefficients: list[Tensor]
-    basis: Tensor
-    track_features: Tensor | None = None
-    candidates: list[Candidates] | None = None
-
-    def image(self, index: int) -> HeadOutputs:
-        """Those of one image of the batch, as views."""
-        here = slice(index, index + 1)
-        class_logits, distances, centerness, coefficients = (
-            [level[here] for level in levels] for levels in self[:4]
-        )
-        return HeadOutputs(
-            class_logits,
-            distances,
-            centerness,
-            coefficients,
-            basis=self.basis[here],
-            track_features=None if self.track_features is None else self.track_features[here],
-            candidates=None if self.candidates is None else self.candidates[here],
-        )
 
 
 class Scale(nn.Module):

@@ -18,7 +18,7 @@ from sipmask_core.model.deform import deformable_conv3x3
 from sipmask_core.model.norm import FrozenBatchNorm2d
 
 if TYPE_CHECKING:
-    from sipmask_core.presets import ResNetDepth
+    from sipmask_core.model.presets import ResNetDepth
 
 DEFORMABLE_EVERY = 3
 LAYERS = {"resnet18": (2, 2, 2, 2), "resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}

@@ -6,18 +6,17 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from sipmask_core.classes import COCO_CLASSES, YOUTUBE_VIS_2019_CLASSES
+from sipmask_core.data.classes import COCO_CLASSES, YOUTUBE_VIS_2019_CLASSES
 from sipmask_core.errors import InputError
 from sipmask_core.model.efficientnet import EfficientNetLite
 from sipmask_core.model.fpn import FPN
-from sipmask_core.model.head import HeadOutputs, SipMaskHead
+from sipmask_core.model.head import SipMaskHead
+from sipmask_core.model.outputs import HeadOutputs
+from sipmask_core.model.presets import Preset, get_preset
 from sipmask_core.model.resnet import ResNet
-from sipmask_core.presets import Preset, get_preset
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from sipmask_core.training.normaliser import Normaliser
 
 
 class SipMask(nn.Module):
@@ -45,36 +44,6 @@ class SipMask(nn.Module):
         """Only the `track_features` of `forward`; for presets with a track branch."""
         _, c3, c4, c5 = self.backbone(images)
         return self.bbox_head.track_features(*self.neck(c3, c4, c5)[:3])
-
-    def losses(
-        self,
-        images: Tensor,
-        targets: Sequence[dict[str, Tensor]],
-        normalise: Normaliser | None = None,
-    ) -> dict[str, Tensor]:
-        """Named losses of a batch; their sum is what training minimises.
-
-        images: (N, 3, H, W) float, normalised. targets: per image a dict with `boxes` (n, 4)
-        x0 y0 x1 y1 in pixels, `labels` (n,) int64 0-based and `masks` (n, H, W) of 0 and 1. In a
-        batch of different sizes, H and W are those of the image without its padding.
-        What is not known may be told beside it: `ignore` (H, W), 1 where an image shows a crowd and
-        background is not to be learnt; `has_mask` (n,) bool: objects without a mask teach class,
-        box and centerness alone; `known_classes` (classes,) bool: of others it is not known whether
-        the image shows any; `unsure_boxes` (k, 4) and `unsure_labels` (k,): whether there is an
-        object of that class within that box.
-        Presets with a track branch also need another frame of the same video: `reference_image`
-        (3, H, W) float, normalised; `reference_boxes` (m, 4) of the objects in it; and
-        `reference_match` (n,) int64: 1 + the index in `reference_boxes` of the same object, 0 for
-        an object that the reference does not show. With `ids` (n,) and `reference_ids` (m,) int64,
-        our own presets learn to tell objects from those of the batch's other references as well.
-        normalise: what sums are divided by where several processes share a batch.
-        Raises InputError when an image of the authors' presets has no object: their loss is
-        undefined there, and when what a track branch needs is missing.
-        """
-        from sipmask_core.training.losses import sipmask_losses
-        from sipmask_core.training.normaliser import Normaliser
-
-        return sipmask_losses(self, self(images), targets, normalise or Normaliser())
 
 
 def _backbone(preset: Preset) -> ResNet | EfficientNetLite:

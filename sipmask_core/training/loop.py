@@ -16,20 +16,19 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from sipmask_core.checkpoints import save_checkpoint
-from sipmask_core.data.samples import AugmentedSamples, EpochBatches, collate, normalised
-from sipmask_core.distributed import any_process, is_main, rank, summed, world_size
 from sipmask_core.errors import InputError
-from sipmask_core.files import make_folder
-from sipmask_core.interruption import Interruption
-from sipmask_core.predictor import PRECISIONS
-from sipmask_core.preprocess import Normalise
-from sipmask_core.training.ema import WeightAverage
+from sipmask_core.model.checkpoints import save_checkpoint
+from sipmask_core.model.inputs import Normalise
+from sipmask_core.runtime.devices import PRECISIONS
+from sipmask_core.runtime.distributed import any_process, is_main, rank, summed, world_size
+from sipmask_core.runtime.files import make_folder
+from sipmask_core.runtime.interruption import Interruption
 from sipmask_core.training.journal import Journal
 from sipmask_core.training.normaliser import Normaliser
-from sipmask_core.training.optimizer import freeze_all_but, make_optimizer
+from sipmask_core.training.objective import Objective
+from sipmask_core.training.optimizer import WeightAverage, freeze_all_but, lr_factor, make_optimizer
 from sipmask_core.training.run_checkpoint import read_run, write_run
-from sipmask_core.training.schedule import lr_factor
+from sipmask_core.training.samples import AugmentedSamples, EpochBatches, collate, normalised
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -49,19 +48,6 @@ CHECKPOINT_STEPS = 500  # between checkpoints within an epoch; each epoch's end 
 
 class DivergenceError(RuntimeError):
     """A loss or gradient is no longer finite; the message says which, when and what was kept."""
-
-
-class _Objective(nn.Module):
-    """A model's losses as a forward pass: what DistributedDataParallel wraps."""
-
-    def __init__(self, model: SipMask, normalise: Normaliser) -> None:
-        super().__init__()
-        self.model = model
-        self.normalise = normalise
-
-    def forward(self, images: Tensor, targets: Targets) -> dict[str, Tensor]:
-        """Named losses, see `SipMask.losses`."""
-        return self.model.losses(images, targets, self.normalise)
 
 
 class Trainer:
@@ -126,7 +112,7 @@ class Trainer:
         self.best = -math.inf
         self.metrics: Metrics | None = None
         self._normalise = Normalise(model.preset).to(self.device)
-        objective: nn.Module = _Objective(self.model, Normaliser(recipe.normalise == "global"))
+        objective: nn.Module = Objective(self.model, Normaliser(recipe.normalise == "global"))
         if world_size() > 1:
             # A share of a batch may leave parameters unused, such as those that judge masks.
             objective = DistributedDataParallel(objective, find_unused_parameters=True)

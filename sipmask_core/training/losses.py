@@ -16,26 +16,20 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.ops import nms
 
-from sipmask_core.errors import InputError
-from sipmask_core.masks import mask_logits
-from sipmask_core.model.head import BASIS_STRIDE, HeadOutputs
-from sipmask_core.postprocess import distances_to_boxes, embeddings_at
+from sipmask_core.model.masks import mask_logits
+from sipmask_core.model.outputs import BASIS_STRIDE, distances_to_boxes, embeddings_at
 from sipmask_core.training.normaliser import Normaliser
 from sipmask_core.training.targets import (
     Assignment,
     Points,
-    assign,
     centerness,
-    known_places,
-    make_points,
-    without_crowds,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sipmask_core.model.presets import Preset
     from sipmask_core.model.sipmask import SipMask
-    from sipmask_core.presets import Preset
 
 FOCAL_ALPHA, FOCAL_GAMMA = 0.25, 2.0
 MIN_IOU = 1e-6
@@ -43,94 +37,6 @@ SCORING_WEIGHT = 10.0
 SCORING_MIN_AREA = 100
 SCORING_MIN_IOU = 0.1
 SCORING_THRESHOLD = 0.4
-
-
-def sipmask_losses(
-    model: SipMask,
-    outputs: HeadOutputs,
-    targets: Sequence[dict[str, Tensor]],
-    normalise: Normaliser,
-) -> dict[str, Tensor]:
-    """Named losses of a batch; see `SipMask.losses`."""
-    preset = model.preset
-    points = make_points([x.shape[-2:] for x in outputs.class_logits], outputs.basis.device)
-    assignments = [
-        assign(points, target["boxes"].float(), target["labels"], preset.authors)
-        for target in targets
-    ]
-    if preset.authors and any(len(target["boxes"]) == 0 for target in targets):
-        raise InputError(
-            f"The loss of {preset.name} is undefined for an image without objects; leave such "
-            "images out."
-        )
-    if outputs.track_features is not None:
-        _check_references(targets, preset)
-    logits = _flatten(outputs.class_logits)  # (N, L, classes)
-    distances = _flatten(outputs.distances)  # (N, L, 4)
-    center_logits = _flatten(outputs.centerness)[..., 0]  # (N, L)
-    coefficients = _flatten(outputs.coefficients)  # (N, L, cells * bases)
-
-    num_positives = sum(len(a.positives) for a in assignments)
-    num_images = len(targets) if preset.images_in_class_loss else 0
-    labels = torch.stack(
-        [
-            without_crowds(a.labels, points, target.get("ignore"))
-            for a, target in zip(assignments, targets, strict=True)
-        ]
-    )  # (N, L)
-    losses = {
-        "loss_cls": normalise(
-            focal_loss(logits, labels, known_places(points, targets, labels, logits.shape[-1])),
-            num_positives + num_images,
-            at_least=1,
-        ),
-        **_box_losses(points, assignments, distances, center_logits, preset, normalise),
-    }
-    mask_losses, scoring, seen = [], [], []
-    for image, (assignment, target) in enumerate(zip(assignments, targets, strict=True)):
-        kept, boxes = _predicted_boxes(points, assignment, distances[image], preset.authors)
-        positives, objects = assignment.positives[kept], assignment.objects[kept]
-        seen.append((boxes, objects))
-        if "has_mask" in target:
-            masked = target["has_mask"][objects]
-            positives, objects, boxes = positives[masked], objects[masked], boxes[masked]
-        loss, rated = _mask_losses(
-            model,
-            outputs.basis[image].float(),
-            boxes / BASIS_STRIDE,
-            objects,
-            logits[image, positives],
-            coefficients[image, positives],
-            target,
-        )
-        mask_losses.append(loss)
-        scoring.append(rated)
-    teaching = sum("has_mask" not in t or bool(t["has_mask"].any()) for t in targets)
-    loss_mask = normalise(torch.stack(mask_losses).sum(), teaching, at_least=1)
-    if preset.halve_high_mask_loss:  # in each process for itself
-        loss_mask = torch.where(loss_mask > 1, 0.5 * loss_mask, loss_mask)
-    losses["loss_mask"] = loss_mask
-    if preset.mask_rescoring:
-        losses["loss_iou"] = _scoring_loss(torch.cat(scoring), normalise)
-    if outputs.track_features is not None:
-        match_losses = _match_losses(model, outputs.track_features, seen, targets)
-        losses["loss_match"] = normalise(match_losses.sum(), len(targets))
-    return losses
-
-
-def _check_references(targets: Sequence[dict[str, Tensor]], preset: Preset) -> None:
-    needed = {"reference_image", "reference_boxes", "reference_match"}
-    missing = {key for target in targets for key in needed.difference(target)}
-    if missing:
-        raise InputError(
-            f"The loss of {preset.name} compares two frames of a video; the targets lack "
-            f"{', '.join(sorted(missing))}."
-        )
-
-
-def _flatten(levels: Sequence[Tensor]) -> Tensor:
-    """Per level (N, C, H_l, W_l) -> (N, L, C) float32, locations in the order of `Points`."""
-    return torch.cat([x.flatten(2).transpose(1, 2) for x in levels], dim=1).float()
 
 
 def focal_loss(logits: Tensor, labels: Tensor, known: Tensor | None = None) -> Tensor:
@@ -174,7 +80,7 @@ def giou_of_distances(a: Tensor, b: Tensor) -> Tensor:
     return (intersection + 1) / (union + 1) - (enclosing - union) / enclosing
 
 
-def _box_losses(
+def box_losses(
     points: Points,
     assignments: Sequence[Assignment],
     distances: Tensor,
@@ -182,6 +88,10 @@ def _box_losses(
     preset: Preset,
     normalise: Normaliser,
 ) -> dict[str, Tensor]:
+    """loss_bbox and loss_centerness of a batch.
+
+    distances: (N, L, 4) in pixels and center_logits: (N, L), of all locations.
+    """
     images = torch.cat(
         [torch.full_like(a.positives, i) for i, a in enumerate(assignments)]
     )  # (P,) over the batch
@@ -209,25 +119,7 @@ def _box_losses(
     }
 
 
-def _predicted_boxes(
-    points: Points, assignment: Assignment, distances: Tensor, authors: bool
-) -> tuple[Tensor, Tensor]:
-    """The positives of one image whose predicted box is large enough for a mask, and these boxes.
-
-    distances: (L, 4) of all locations. Returns (n,) indices into the positives, and (n, 4) in
-    network pixels, without gradient.
-    """
-    positives = assignment.positives
-    boxes = distances_to_boxes(points.xy[positives], distances[positives].detach())  # (P, 4)
-    size = (boxes[:, 2:] - boxes[:, :2]) / BASIS_STRIDE
-    large = size.prod(dim=1) > 1
-    if not authors:  # who take two negative sides, too
-        large &= (size > 0).all(dim=1)
-    kept = large.nonzero()[:, 0]
-    return kept, boxes[kept]
-
-
-def _mask_losses(
+def image_mask_loss(
     model: SipMask,
     basis: Tensor,
     boxes: Tensor,
@@ -274,7 +166,7 @@ def _mask_losses(
     return loss, torch.stack((rating, _scoring_targets(soft, truth[objects])), dim=1)
 
 
-def _match_losses(
+def matching_losses(
     model: SipMask,
     track_features: Tensor,
     seen: Sequence[tuple[Tensor, Tensor]],
@@ -350,7 +242,7 @@ def _scoring_targets(soft: Tensor, truth: Tensor) -> Tensor:
     return torch.where(learnt, iou, -1.0)
 
 
-def _scoring_loss(rated: Tensor, normalise: Normaliser) -> Tensor:
+def scoring_loss(rated: Tensor, normalise: Normaliser) -> Tensor:
     """(n, 2) predicted and true mask IoU of the batch -> loss."""
     rating, truth = rated.unbind(1)
     learnt = (truth >= 0).float()

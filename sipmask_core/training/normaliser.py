@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sipmask_core.distributed import summed, world_size
+from sipmask_core.runtime.distributed import summed, world_size
 
 SMALLEST = 1e-6  # divisor where there is nothing to divide: the total is zero then, too
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 import re
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,7 @@ from sipmask_core.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from sipmask_core.model.sipmask import SipMask
     from sipmask_core.training.recipe import Recipe
 
 # The authors know norms by these names; feature alignment's has another, so its bias is a bias.
@@ -70,3 +73,42 @@ def make_optimizer(
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=recipe.lr, momentum=0.9)
     return torch.optim.AdamW(groups, lr=recipe.lr)
+
+
+def lr_factor(step: int, steps_per_epoch: int, recipe: Recipe) -> float:
+    """What the recipe's learning rate is multiplied by at a step, counted from 0.
+
+    Warm-up, linear to 1 or constant, times either half a cosine that reaches 0 with the last step,
+    or a factor 0.1 for each milestone epoch that has begun.
+    """
+    warmup = 1.0
+    if step < recipe.warmup_steps and recipe.warmup == "constant":
+        warmup = recipe.warmup_factor
+    elif step < recipe.warmup_steps:
+        warmup += (recipe.warmup_factor - 1) * (1 - step / recipe.warmup_steps)
+    if recipe.schedule == "step":
+        return warmup * 0.1 ** sum(step >= m * steps_per_epoch for m in recipe.milestones)
+    return warmup * 0.5 * (1 + math.cos(math.pi * step / (recipe.epochs * steps_per_epoch)))
+
+
+class WeightAverage:
+    """`model`: a copy whose weights and buffers follow another model's.
+
+    Each update moves them by 1 - d towards the other's, d = min(decay, (1 + n) / (10 + n)) at the
+    n-th update, so that the first, random weights are soon forgotten.
+    """
+
+    def __init__(self, model: SipMask, decay: float) -> None:
+        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self.decay = decay
+
+    @torch.no_grad()
+    def update(self, model: SipMask, n: int) -> None:
+        """Follow `model` after its n-th step, counted from 0."""
+        weight = 1 - min(self.decay, (1 + n) / (10 + n))
+        current = model.state_dict()
+        for name, average in self.model.state_dict().items():
+            if average.is_floating_point():
+                average.lerp_(current[name], weight)
+            else:
+                average.copy_(current[name])

@@ -7,13 +7,13 @@ import math
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from sipmask_core.data.affine import Augmentation
-from sipmask_core.data.resize import ResizeAugmentation
-from sipmask_core.data.ssd import SsdAugmentation
 from sipmask_core.errors import InputError
+from sipmask_core.training.augmentation.affine import Augmentation
+from sipmask_core.training.augmentation.resize import ResizeAugmentation
+from sipmask_core.training.augmentation.ssd import SsdAugmentation
 
 if TYPE_CHECKING:
-    from sipmask_core.presets import Preset
+    from sipmask_core.model.presets import Preset
 
 # Below, P6 is a single pixel, and oneDNN 3 leaves part of the bfloat16 gradient of the stride-2
 # convolution after it uninitialised.

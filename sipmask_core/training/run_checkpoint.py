@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from sipmask_core.distributed import world_size
 from sipmask_core.errors import InputError
-from sipmask_core.files import atomic_path
-from sipmask_core.presets import Preset, preset_to_json
+from sipmask_core.model.presets import Preset, preset_to_json
+from sipmask_core.runtime.distributed import world_size
+from sipmask_core.runtime.files import atomic_path
 
 if TYPE_CHECKING:
     from pathlib import Path

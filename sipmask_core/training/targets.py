@@ -8,8 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sipmask_core.model.head import STRIDES
-from sipmask_core.postprocess import locations
+from sipmask_core.model.outputs import STRIDES, locations
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

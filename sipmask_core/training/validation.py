@@ -11,12 +11,13 @@ from tqdm import tqdm
 
 from sipmask_core.data.coco import read_annotated_image
 from sipmask_core.data.document import region
-from sipmask_core.distributed import from_main, gathered, is_main
 from sipmask_core.drawing import contact_sheet, draw_instances
 from sipmask_core.evaluation.coco import score
-from sipmask_core.evaluation.detection import detect, evaluation_threshold, own_share
-from sipmask_core.instances import Instances, MaskCrop
-from sipmask_core.predictor import Predictor
+from sipmask_core.evaluation.run_images import detect, evaluation_threshold, own_share
+from sipmask_core.inference.predictor import Predictor
+from sipmask_core.instances import Instances
+from sipmask_core.mask_crop import MaskCrop
+from sipmask_core.runtime.distributed import from_main, gathered, is_main
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,12 +8,14 @@ from fuzzing import damaged, fuzz, may_refuse, mutated
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
+from sipmask_core.data import coco_results
+from sipmask_core.data import youtube_vis_results as video_results
 from sipmask_core.data.coco import CocoAnnotations, read_annotations
 from sipmask_core.data.document import merged_rle
 from sipmask_core.data.youtube_vis import read_videos
-from sipmask_core.evaluation import coco, coco_results, video_results, youtube_vis
+from sipmask_core.evaluation import coco, youtube_vis
 from sipmask_core.evaluation.partial_results import PartialResults
-from sipmask_core.evaluation.video_tracking import count_by_class
+from sipmask_core.evaluation.youtube_vis_tracks import count_by_class
 
 HEIGHT, WIDTH = 12, 16
 MOST_PIXELS = 1 << 20  # of masks that are decoded here

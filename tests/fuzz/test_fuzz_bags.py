@@ -15,10 +15,10 @@ from rosbags.rosbag2 import CompressionMode
 from sensor_msgs.msg import Image
 from test_fuzz_tracker import some_instances
 
-from sipmask_ros.bag import Task, evaluate
-from sipmask_ros.bag_reader import Bag, deserialized
-from sipmask_ros.bag_salvage import Salvage
-from sipmask_ros.conversions import instances_to_message
+from sipmask_ros.bags.evaluation import Task, evaluate
+from sipmask_ros.bags.reader import Bag, deserialized
+from sipmask_ros.bags.salvage import Salvage
+from sipmask_ros.conversions.instances import instances_to_message
 
 COUNT = 4
 STORAGES = ("mcap", "sqlite3")

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 
 import sipmask_core as sm
-from sipmask_core import cli
-from sipmask_core.checkpoints import checkpoint_preset, describe_model, read_checkpoint
+from sipmask_core.cli import main as cli
+from sipmask_core.model.checkpoint_files import read_checkpoint
+from sipmask_core.model.checkpoints import checkpoint_preset, describe_model
 
 pytestmark = pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 MODEL = tiny_model()

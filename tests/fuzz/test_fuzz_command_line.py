@@ -12,7 +12,7 @@ from fuzzing import fuzz
 from hypothesis import strategies as st
 
 import sipmask_core as sm
-from sipmask_core import cli
+from sipmask_core.cli import main as cli
 from sipmask_core.errors import InputError
 
 # By verb. Of each option, values that may be right are among those below.
@@ -73,7 +73,7 @@ def folder(tmp_path_factory):
     (folder / "locked").write_text("")
     here, threads = Path.cwd(), torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patches:
-        patches.setattr("sipmask_core.predictor.PRETRAINED", folder / "model.safetensors")
+        patches.setattr("sipmask_core.inference.predictor.PRETRAINED", folder / "model.safetensors")
         for place in WORK:
             patches.setattr(place, enough)
         os.chdir(folder)

@@ -13,7 +13,7 @@ pytest.importorskip("sipmask_ros.msg", reason="the messages are not built")
 
 from sensor_msgs.msg import CompressedImage, Image
 
-from sipmask_ros.conversions import ENCODINGS, compressed_to_bgr, image_to_bgr
+from sipmask_ros.conversions.images import ENCODINGS, compressed_to_bgr, image_to_bgr
 
 ODD = ["", "8UC3", "32FC1", "jpeg", "bgr8 ", "BGR8", "\0", "é" * 50]
 sizes = st.one_of(st.integers(0, 40), st.sampled_from([2**16, 2**31 - 1, 2**31, 2**32 - 1]))

@@ -15,7 +15,11 @@ from sipmask_ros.msg import Instance, InstanceArray
 from std_msgs.msg import Header
 
 from sipmask_core.drawing import draw_instances
-from sipmask_ros.conversions import instances_to_message, label_image, message_to_instances
+from sipmask_ros.conversions.instances import (
+    instances_to_message,
+    label_image,
+    message_to_instances,
+)
 
 NAMES = ("person", "dog", "traffic light")
 
@@ -81,7 +85,7 @@ def messages(draw):
 
     def filling(height, width):
         """The RLE of a mask without a pixel, as pycocotools would have it."""
-        from sipmask_core.run_lengths import compress
+        from sipmask_core.mask_crop import compress
 
         return st.just(compress([np.array([height * width])])[0].encode())
 

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 pytest.importorskip("sipmask_ros.msg", reason="the messages are not built")
 
+from sipmask_ros.node.parameters import Parameters
 from sipmask_ros.parameter_table import rows
-from sipmask_ros.parameters import Parameters
 
 ROWS = rows(Parameters)
 # What a ROS parameter can be.

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from synthetic_outputs import synthetic_outputs
 
 import sipmask_core as sm
-from sipmask_core.presets import KeepRatio
+from sipmask_core.model.presets import KeepRatio
 
 
 def seeing(**changes):

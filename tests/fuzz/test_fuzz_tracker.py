@@ -7,7 +7,7 @@ from fuzzing import fuzz, may_refuse
 from hypothesis import strategies as st
 
 import sipmask_core as sm
-from sipmask_core.online_tracker import OnlineTracker, TrackerSettings
+from sipmask_core.tracking.online import OnlineTracker, TrackerSettings
 
 MOST_TRACKS = 5
 

@@ -1,0 +1,1 @@
+"""The `sipmask` command: a file for each verb."""

@@ -1,0 +1,143 @@
+"""From recorded images to a data set: which ones are taken, and what is found in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from sipmask_core.errors import InputError
+from sipmask_core.instances import Instances
+from sipmask_core.runtime.interruption import Interruption
+from sipmask_core.tracking.online import OnlineTracker, TrackerSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+    from sipmask_core.data.annotation_writer import AnnotationWriter, Recorded
+    from sipmask_core.inference.predictor import Predictor
+
+NAMED_REFUSALS = 10  # images left out of which it is said why
+_CELLS = 16  # to a side of an image, in which changes are looked for
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which images of each source are taken.
+
+    every: one of so many. rate: at most so many a second, by their times; None takes all.
+    limit: at most so many in all. min_change: grey levels, 0 to 255, by which the mean over some
+    cell of a 16 x 16 grid must differ from the image taken before; 0 takes all.
+    Raises InputError for values out of range.
+    """
+
+    every: int = 1
+    rate: float | None = None
+    limit: int | None = None
+    min_change: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, value in (("every", self.every), ("limit", self.limit)):
+            if value is not None and value < 1:
+                raise InputError(f"--{name} is {value}; it must be 1 or more.")
+        if self.rate is not None and not 0 < self.rate <= 1000:
+            raise InputError(f"--rate is {self.rate}; it must be above 0 and at most 1000.")
+        if not 0 <= self.min_change <= 255:
+            raise InputError(f"--skip-similar is {self.min_change}; it must be from 0 to 255.")
+
+
+class _Selector:
+    """Applies a Selection to the images of one source."""
+
+    def __init__(self, selection: Selection) -> None:
+        self._selection = selection
+        self._seen = 0
+        self._taken = 0
+        self._began: float | None = None
+        self._period: int | None = None
+        self._cells: NDArray[np.uint8] | None = None
+
+    @property
+    def is_full(self) -> bool:
+        limit = self._selection.limit
+        return limit is not None and self._taken >= limit
+
+    def is_due(self, seconds: float) -> bool:
+        """Whether the time for another image has come."""
+        number = self._seen
+        self._seen += 1
+        if self.is_full or number % self._selection.every:
+            return False
+        if self._selection.rate is None:
+            return True
+        if self._began is None:
+            self._began = seconds
+        # Stamps are not exact: one that is 1 % early belongs to the next period already.
+        period = int((seconds - self._began) * self._selection.rate + 0.01)
+        last, self._period = self._period, period
+        return period != last
+
+    def takes(self, image: NDArray[np.uint8]) -> bool:
+        """Whether the image differs enough from the one taken before."""
+        if self._selection.min_change:
+            grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+            cells = cv2.resize(grey, (_CELLS, _CELLS), interpolation=cv2.INTER_AREA)
+            if (
+                self._cells is not None
+                and cv2.absdiff(cells, self._cells).max() < self._selection.min_change
+            ):
+                return False
+            self._cells = np.asarray(cells, np.uint8)
+        self._taken += 1
+        return True
+
+
+def export(
+    images: Iterable[Recorded],
+    sources: Iterable[str],
+    writer: AnnotationWriter,
+    predictor: Predictor | None,
+    selection: Selection,
+) -> tuple[bool, list[str]]:
+    """Take images of these sources into a data set, with what a model finds in those taken.
+
+    predictor: None stores images only. Each source has a tracker of its own; it sees the images
+    that are taken, at their times.
+
+    Ctrl-C ends the work after an image. Returns whether it came, and a sentence for each image that
+    was left out because it is damaged.
+    """
+    selectors = {source: _Selector(selection) for source in sources}
+    trackers = {source: OnlineTracker(TrackerSettings()) for source in selectors}
+    names: set[str] = set()
+    failures: list[str] = []
+    refused = 0
+    with Interruption() as interruption:
+        for recorded in images:
+            if interruption.requested or all(s.is_full for s in selectors.values()):
+                break
+            selector = selectors[recorded.source]
+            # An image that was recorded twice is taken once.
+            if recorded.name not in names and selector.is_due(recorded.seconds):
+                names.add(recorded.name)
+                try:
+                    image = recorded.decode()
+                    writer.check(recorded.source, image)
+                except InputError as error:
+                    refused += 1
+                    if refused <= NAMED_REFUSALS:
+                        failures.append(f"Image {recorded.name} was left out. {error}")
+                    continue
+                if selector.takes(image):
+                    instances = Instances.empty((image.shape[0], image.shape[1]))
+                    if predictor is not None:
+                        tracker = trackers[recorded.source]
+                        instances = tracker.update(predictor(image), recorded.seconds)
+                    writer.add(recorded, image, instances)
+    if refused > NAMED_REFUSALS:
+        failures.append(f"{refused - NAMED_REFUSALS} more images were left out.")
+    return interruption.requested, failures

@@ -1,0 +1,268 @@
+"""`sipmask evaluate coco`: its options, and the way from images or results to figures."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sipmask_core.cli.evaluation_run import (
+    add_run_arguments,
+    check_run_arguments,
+    load_evaluated,
+    made_by,
+    rate,
+    run_model,
+    telling_what_is_kept,
+)
+from sipmask_core.cli.options import add_model_arguments, model_files
+from sipmask_core.cli.training_data import count_or_share
+from sipmask_core.errors import InputError
+
+if TYPE_CHECKING:
+    from sipmask_core.cli.evaluation_run import Share
+    from sipmask_core.data.coco import CocoAnnotations
+    from sipmask_core.data.coco_results import Result
+    from sipmask_core.evaluation.coco import Evaluation
+    from sipmask_core.evaluation.partial_results import PartialResults
+    from sipmask_core.inference.predictor import Predictor
+
+_DESCRIPTION = """\
+Box and mask AP and AR by COCO's rules, over all classes and for each; equal to pycocotools.
+
+With --images, the model runs over the images, and how long decoding, preparing, the network and
+postprocessing took is part of the report. With --results, existing results are scored and no model
+runs; --images then only shows where the pictures are.
+
+Into the folder --output go report.json, results.json (what the model found, in COCO's results
+format), precision_recall.png, and mistakes.jpg: the largest objects that were not found and the
+surest false alarms. While the model runs, finished images are kept beside the results, in a file
+whose name ends in .partial: after Ctrl-C, a damaged image or a crash, the same command goes on from
+there. Without --output, --save-results and --submission nothing is kept.
+
+Under torchrun the processes share the images, and the figures are those of one process; an
+interrupted run then starts anew.
+
+examples:
+  sipmask evaluate coco --annotations instances_val.json --images val/ --output evaluation/
+  sipmask evaluate coco --annotations instances_val.json --images val/ --checkpoint best.safetensors
+  sipmask evaluate coco --annotations instances_val.json --results results.json --json scores.json
+  sipmask evaluate coco --annotations image_info_test-dev2017.json --images test2017/ \\
+      --submission sipmask.json             for the server: sipmask.json and sipmask.zip
+"""
+
+
+def add_arguments(kinds: Any) -> None:
+    """Declare `coco` among the kinds of `sipmask evaluate`."""
+    coco = kinds.add_parser(
+        "coco",
+        help="COCO's box and mask AP",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    coco.add_argument(
+        "--annotations", required=True, type=Path, metavar="FILE", help="COCO instances JSON"
+    )
+    coco.add_argument("--images", type=Path, metavar="DIR", help="folder of its images")
+    coco.add_argument(
+        "--results", type=Path, metavar="FILE", help="score these COCO results; no model runs"
+    )
+    coco.add_argument(
+        "--hold-out",
+        type=count_or_share,
+        metavar="N",
+        help="only the images that `sipmask train --hold-out N` keeps for validation",
+    )
+    coco.add_argument(
+        "--output", type=Path, metavar="DIR", help="folder for report, results and pictures"
+    )
+    coco.add_argument(
+        "--submission",
+        type=Path,
+        metavar="FILE",
+        help="write what COCO's test-dev server takes: this .json, and beside it a .zip of it",
+    )
+    add_run_arguments(coco, "images")
+    add_model_arguments(coco)
+    coco.set_defaults(evaluate=_evaluate)
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    from sipmask_core.data.coco import read_annotations, require_images
+    from sipmask_core.data.coco_results import read_results
+    from sipmask_core.runtime.distributed import is_main
+    from sipmask_core.runtime.files import require_writable, write_json
+    from sipmask_core.runtime.provenance import provenance
+
+    _check_usage(args)
+    if args.results is not None and not is_main():
+        return 0
+    reports = _places(args.json, args.output, "report.json")
+    saved = [] if args.results else _places(args.save_results, args.output, "results.json")
+    everything = read_annotations(args.annotations, need_truth=not saved and not args.submission)
+    annotations = _chosen(everything, args)
+    if args.images is not None:
+        require_images(annotations, args.images)
+    for place in (*reports, *saved, *_submitted(args)):
+        require_writable(place)
+
+    report: dict[str, Any] = {"protocol": "coco", "images": len(annotations.images)}
+    inputs = [args.annotations]
+    device = None
+    folders = {}
+    if args.results is not None:
+        chosen = {image.id for image in annotations.images}
+        results = [r for r in read_results(args.results, everything) if r["image_id"] in chosen]
+        inputs.append(args.results)
+        _write_results(results, [], args.submission)
+    else:
+        predictor = load_evaluated(args, annotations.class_names)
+        results, run = _run_model(predictor, annotations, args, saved)
+        if not is_main():
+            return 0
+        report |= run
+        device = predictor.device
+        inputs += model_files(args)
+        folders[args.images] = annotations.files(args.images)
+    report["results"] = len(results)
+    print(f"{len(annotations.images)} images, {len(results)} results")
+    evaluations = _scored(annotations, results, report)
+    report["provenance"] = provenance(inputs, device, folders)
+    for place in reports:
+        write_json(place, report)
+    if args.output is not None and evaluations:
+        _draw(args, annotations, evaluations)
+    written = [place for place in (args.output, args.save_results, args.json) if place]
+    if written:
+        print(f"Written: {', '.join(map(str, written))}")
+    return 0
+
+
+def _check_usage(args: argparse.Namespace) -> None:
+    if args.results is None and args.images is None:
+        raise InputError("Give --images, to run a model, or --results, to score a file.")
+    check_run_arguments(args)
+    if args.hold_out == 0:
+        raise InputError("--hold-out is 0; it must be 1 or more, or a share of the images below 1.")
+    if args.restart and not (args.output or args.save_results or args.submission):
+        raise InputError(
+            "--restart is of use with --output, --save-results or --submission only: nothing else"
+            " is kept."
+        )
+    if args.submission is not None:
+        if args.submission.suffix != ".json":
+            raise InputError(f"--submission is {args.submission}; its name must end in .json.")
+        if args.hold_out is not None or args.limit is not None:
+            raise InputError("A --submission is about all images: leave out --hold-out, --limit.")
+
+
+def _places(file: Path | None, folder: Path | None = None, name: str = "") -> list[Path]:
+    """Where to write: what is asked for by itself and as a part of --output."""
+    return [*([file] if file else []), *([folder / name] if folder else [])]
+
+
+def _submitted(args: argparse.Namespace) -> list[Path]:
+    """The two files of --submission."""
+    return [args.submission, args.submission.with_suffix(".zip")] if args.submission else []
+
+
+def _chosen(annotations: CocoAnnotations, args: argparse.Namespace) -> CocoAnnotations:
+    """What --hold-out and --limit leave."""
+    if args.hold_out is not None:
+        annotations = annotations.split(args.hold_out)[1]
+    return replace(annotations, images=annotations.images[: args.limit])
+
+
+def _run_model(
+    predictor: Predictor, annotations: CocoAnnotations, args: argparse.Namespace, saved: list[Path]
+) -> tuple[list[Result], dict[str, Any]]:
+    """What the model finds, written where it is asked for; and what the report says of the run."""
+    from sipmask_core.evaluation.run_images import own_share
+
+    return run_model(
+        predictor,
+        lambda partial: _detect(predictor, own_share(annotations), args, partial),
+        lambda results: _write_results(results, saved, args.submission),
+        count=len(annotations.images),
+        unit="image",
+        places=[*saved, *_submitted(args)],
+        making=made_by(args, predictor, annotations.sha256) | {"hold_out": args.hold_out},
+        restart=args.restart,
+    )
+
+
+def _detect(
+    predictor: Predictor,
+    annotations: CocoAnnotations,
+    args: argparse.Namespace,
+    partial: PartialResults | None,
+) -> Share:
+    """Go through the images that are left."""
+    from tqdm import tqdm
+
+    from sipmask_core.evaluation.run_images import detect
+    from sipmask_core.runtime.distributed import is_main
+
+    found: dict[int, Any] = {} if partial is None else dict(partial.done)
+    total = len(annotations.images)
+    left = replace(annotations, images=tuple(i for i in annotations.images if i.id not in found))
+    ends = []
+    with (
+        telling_what_is_kept(partial, total, "images"),
+        tqdm(
+            total=total, initial=len(found), unit="image", disable=None if is_main() else True
+        ) as bar,
+    ):
+        for image in detect(predictor, left, args.images, args.workers):
+            found[image.image_id] = [image.results, [image.seconds]]
+            if partial is not None:
+                partial.add(image.image_id, found[image.image_id])
+            ends.append(time.perf_counter())
+            bar.update()
+    return [found[image.id] for image in annotations.images], rate(ends)
+
+
+def _write_results(results: list[Result], saved: list[Path], submission: Path | None) -> None:
+    from sipmask_core.data.coco_results import write_submission
+    from sipmask_core.runtime.files import write_json
+
+    for place in saved:
+        write_json(place, results)
+    if submission is not None:
+        archive = write_submission(submission, results)
+        print(f"Submission: {archive}")
+
+
+def _scored(
+    annotations: CocoAnnotations, results: list[Result], report: dict[str, Any]
+) -> dict[str, Evaluation]:
+    """The figures, printed and put into the report; none for images without annotations."""
+    from sipmask_core.evaluation.coco import evaluate, format_classes, format_scores
+
+    if not annotations.has_truth:
+        print(f"{annotations.path} has no annotations: nothing is scored.")
+        return {}
+    evaluations = evaluate(annotations, results)
+    overall = {kind: evaluation.scores.overall for kind, evaluation in evaluations.items()}
+    by_class = {kind: evaluation.scores.by_class for kind, evaluation in evaluations.items()}
+    report |= {**overall, "by_class": by_class}
+    print(f"{format_scores(overall)}\n\n{format_classes(by_class)}")
+    return evaluations
+
+
+def _draw(
+    args: argparse.Namespace, annotations: CocoAnnotations, evaluations: dict[str, Evaluation]
+) -> None:
+    """The pictures of --output."""
+    from sipmask_core.evaluation.mistakes import draw_mistakes
+    from sipmask_core.evaluation.precision_recall import draw_precision_recall
+    from sipmask_core.runtime.files import write_image
+
+    scores = {kind: evaluation.scores for kind, evaluation in evaluations.items()}
+    draw_precision_recall(args.output / "precision_recall.png", scores)
+    if args.images is not None:
+        evaluation = evaluations.get("segm") or evaluations["bbox"]
+        sheet = draw_mistakes(annotations, args.images, evaluation)
+        write_image(args.output / "mistakes.jpg", sheet)

@@ -1,0 +1,247 @@
+"""`sipmask evaluate youtube-vis`: model and tracker over a YouTube-VIS data set, and its scores."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sipmask_core.cli.evaluation_run import (
+    add_run_arguments,
+    check_run_arguments,
+    load_evaluated,
+    made_by,
+    rate,
+    run_model,
+    telling_what_is_kept,
+)
+from sipmask_core.cli.options import add_model_arguments, model_files
+from sipmask_core.errors import InputError
+
+if TYPE_CHECKING:
+    from sipmask_core.cli.evaluation_run import Share
+    from sipmask_core.data.coco_results import Result
+    from sipmask_core.data.youtube_vis import VideoAnnotations
+    from sipmask_core.evaluation.partial_results import PartialResults
+    from sipmask_core.inference.predictor import Predictor
+
+_DESCRIPTION = """\
+Tracks and their masks in videos: AP and AR by YouTube-VIS's rules, where the overlap of two tracks
+is that of their masks over the whole video, and HOTA, IDF1, MOTA and id switches on masks.
+
+--annotations is a file of YouTube-VIS 2019 or 2021, of OVIS, or one made alike; --images the folder
+that its file_names count from, as train/JPEGImages, which holds <video>/<frame>.jpg. Of a file
+without annotations, as that of a benchmark's server, only the results are written.
+
+--save-results writes the official results, one entry per track, as .zip the way the server takes
+them. While the model runs, finished videos are kept beside that file, with .partial added to its
+name: after Ctrl-C, a damaged frame or a crash, the same command goes on from there. With --results,
+existing results are scored and no model runs. Under torchrun the processes share the videos, and an
+interrupted run starts anew.
+
+AP wants many results, also doubtful ones, HOTA and MOTA only what is likely: for figures of a robot
+that reports from 0.3 on, add --score-threshold 0.3.
+
+examples:
+  sipmask evaluate youtube-vis --annotations train.json --images train/JPEGImages --limit 100
+  sipmask evaluate youtube-vis --annotations valid.json --images valid/JPEGImages \\
+      --checkpoint sipmask_vis.pth --save-results submission.zip
+  sipmask evaluate youtube-vis --annotations train.json --results results.json --json scores.json
+"""
+
+
+def add_arguments(kinds: Any) -> None:
+    """Declare `youtube-vis` among the kinds of `sipmask evaluate`."""
+    parser = kinds.add_parser(
+        "youtube-vis",
+        help="tracks in videos: YouTube-VIS's mask AP, HOTA, IDF1, MOTA",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--annotations", required=True, type=Path, metavar="FILE", help="YouTube-VIS JSON")
+    add("--images", type=Path, metavar="DIR", help="folder of its frames")
+    add(
+        "--results",
+        type=Path,
+        metavar="FILE",
+        help="score these YouTube-VIS results (.json or .zip); no model runs",
+    )
+    add(
+        "--mode",
+        choices=("online", "youtube-vis"),
+        help="how objects are followed; by default the authors' association for presets with a"
+        " track branch, the online tracker for others",
+    )
+    add(
+        "--fps",
+        type=float,
+        metavar="F",
+        help="frames per second of the annotated frames, for the online mode (default: 30;"
+        " YouTube-VIS has 6)",
+    )
+    add_run_arguments(parser, "videos", " (.json or .zip)")
+    add_model_arguments(parser)
+    parser.set_defaults(evaluate=_evaluate)
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    from sipmask_core.data.coco import require_images
+    from sipmask_core.data.youtube_vis import read_videos
+    from sipmask_core.data.youtube_vis_results import read_results
+    from sipmask_core.runtime.distributed import is_main
+    from sipmask_core.runtime.files import require_writable, write_json
+    from sipmask_core.runtime.provenance import provenance
+
+    _check_usage(args)
+    if args.results is not None and not is_main():
+        return 0
+    everything = read_videos(args.annotations)
+    if not everything.has_tracks and args.save_results is None:
+        raise InputError(
+            f"{args.annotations} has no tracks to compare with"
+            + ("." if args.results else "; give --save-results FILE to write what a model finds.")
+        )
+    annotations = replace(everything, videos=everything.videos[: args.limit])
+    if args.images is not None:
+        require_images(annotations.frames(), args.images)
+    written = [place for place in (args.save_results, args.json) if place]
+    for place in written:
+        require_writable(place)
+
+    report: dict[str, Any] = {
+        "protocol": "youtube-vis",
+        "videos": len(annotations.videos),
+        "frames": _frame_count(annotations),
+    }
+    inputs = [args.annotations]
+    device = None
+    folders = {}
+    if args.results is not None:
+        scored = {video.id for video in annotations.videos}
+        results = [r for r in read_results(args.results, everything) if r["video_id"] in scored]
+        inputs.append(args.results)
+    else:
+        predictor = load_evaluated(args, annotations.class_names)
+        results, run = _run_model(predictor, annotations, args)
+        if not is_main():
+            return 0
+        report |= run
+        device = predictor.device
+        inputs += model_files(args)
+        folders[args.images] = annotations.frames().files(args.images)
+    report["results"] = len(results)
+    print(f"{report['videos']} videos, {report['frames']} frames, {len(results)} results")
+    if everything.has_tracks:
+        _score(annotations, results, report)
+    else:
+        print(f"{args.annotations} has no tracks: the results are written, there is no score.")
+    if args.json is not None:
+        write_json(args.json, report | {"provenance": provenance(inputs, device, folders)})
+    if written:
+        print(f"Written: {', '.join(map(str, written))}")
+    return 0
+
+
+def _check_usage(args: argparse.Namespace) -> None:
+    if (args.results is None) == (args.images is None):
+        raise InputError("Give either --images, to run a model, or --results, to score a file.")
+    check_run_arguments(args, ("mode", "fps"))
+    if args.restart and args.save_results is None:
+        raise InputError("--restart is of use with --save-results only: nothing else is kept.")
+
+
+def _run_model(
+    predictor: Predictor, annotations: VideoAnnotations, args: argparse.Namespace
+) -> tuple[list[Result], dict[str, Any]]:
+    """What the model finds, written where it is asked for; and what the report says of the run."""
+    from sipmask_core.data.youtube_vis_results import write_results
+    from sipmask_core.runtime.distributed import rank, world_size
+
+    how = {"mode": args.mode or predictor.tracking_mode, "fps": args.fps}
+    own = replace(annotations, videos=annotations.videos[rank() :: world_size()])
+    places = [args.save_results] if args.save_results else []
+
+    def write(results: list[Result]) -> None:
+        for place in places:
+            write_results(place, results)
+
+    results, report = run_model(
+        predictor,
+        lambda partial: _detect(predictor, own, args, partial),
+        write,
+        count=len(annotations.videos),
+        unit="frame",
+        places=places,
+        making=made_by(args, predictor, annotations.sha256) | how,
+        restart=args.restart,
+    )
+    return results, report | how
+
+
+def _detect(
+    predictor: Predictor,
+    annotations: VideoAnnotations,
+    args: argparse.Namespace,
+    partial: PartialResults | None,
+) -> Share:
+    """Go through the videos that are left."""
+    from tqdm import tqdm
+
+    from sipmask_core.evaluation.run_videos import detect_tracks
+    from sipmask_core.runtime.distributed import is_main
+
+    found: dict[int, Any] = {} if partial is None else dict(partial.done)
+    left = replace(annotations, videos=tuple(v for v in annotations.videos if v.id not in found))
+    total = _frame_count(annotations)
+    ends: list[float] = []
+    with (
+        telling_what_is_kept(partial, len(annotations.videos), "videos"),
+        tqdm(
+            total=total,
+            initial=total - _frame_count(left),
+            unit="frame",
+            disable=None if is_main() else True,
+        ) as bar,
+    ):
+
+        def after_frame() -> None:
+            ends.append(time.perf_counter())
+            bar.update()
+
+        for video in detect_tracks(
+            predictor,
+            left,
+            args.images,
+            args.mode or predictor.tracking_mode,
+            fps=args.fps,
+            workers=args.workers,
+            after_frame=after_frame,
+        ):
+            found[video.video_id] = [video.results, video.seconds]
+            if partial is not None:
+                partial.add(video.video_id, found[video.video_id])
+    return [found[video.id] for video in annotations.videos], rate(ends)
+
+
+def _frame_count(annotations: VideoAnnotations) -> int:
+    return sum(len(video.file_names) for video in annotations.videos)
+
+
+def _score(annotations: VideoAnnotations, results: list[Result], report: dict[str, Any]) -> None:
+    """Print the figures and put them into the report."""
+    from sipmask_core.evaluation.youtube_vis import format_scores, score
+    from sipmask_core.evaluation.youtube_vis_tracks import count_by_class, format_tracking, together
+
+    scores = score(annotations, results)
+    counts = count_by_class(annotations, results)
+    report["segm"] = scores.overall
+    report["tracking"] = together(counts.values()).metrics()
+    report["by_class"] = {
+        name: {"segm": scores.by_class[name], "tracking": of_class.metrics()}
+        for name, of_class in counts.items()
+        if of_class.true_objects
+    }
+    print(f"{format_scores(scores)}\n\n{format_tracking(counts)}")

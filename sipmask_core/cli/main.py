@@ -1,0 +1,107 @@
+"""The `sipmask` command: a table of verbs, imported when they are asked for."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+from sipmask_core.errors import InputError, PredictionError
+from sipmask_core.runtime.memory import is_out_of_memory
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# A module of `sipmask_core.cli` each, with SUMMARY, add_arguments(parser) and run(args). They
+# import torch and cv2 inside run(), so that `sipmask --help` answers at once.
+_VERBS = (
+    "predict",
+    "track",
+    "dataset",
+    "train",
+    "evaluate",
+    "benchmark",
+    "export",
+    "convert",
+    "presets",
+)
+
+_EXAMPLES = """\
+examples:
+  sipmask predict photo.jpg street.mp4 --output seen/   segment with the model that ships inside
+  sipmask presets                                       the configurations that can be built
+  sipmask predict --help                                options and examples of one verb
+
+exit status: 0 done; 1 done, with failures that were named; 2 wrong usage or bad input;
+             130 interrupted
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; `arguments` without the program's name, by default those of this process.
+
+    Returns the exit status: 0 done, 1 done with failures that were named, 2 wrong usage or bad
+    input (one sentence on stderr), 130 interrupted.
+    """
+    # Decoders complain on stderr about files that we then name ourselves.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    try:
+        args = _parser().parse_args(arguments)
+        status: int = args.run(args)
+        return status
+    except InputError as error:
+        print(f"sipmask: {error}", file=sys.stderr)
+        return 2
+    except PredictionError as error:
+        print(f"sipmask: {error}", file=sys.stderr)
+        return 1
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        reason = str(error).partition("\n")[0]
+        print(f"sipmask: memory ran out. {reason}".rstrip(), file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("sipmask: interrupted.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader, such as `head`, has seen enough; keep the interpreter from flushing again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sipmask",
+        usage="sipmask [-h] [--version] VERB ...",
+        description="Instance segmentation with SipMask: masks, boxes, classes and scores.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"sipmask {_version()}")
+    verbs = parser.add_subparsers(
+        title="verbs", metavar="VERB --help", help="explain a verb, with examples", required=True
+    )
+    for name in _VERBS:
+        verb = importlib.import_module(f"sipmask_core.cli.{name}")
+        sub = verbs.add_parser(
+            name,
+            prog=f"sipmask {name}",
+            help=verb.SUMMARY,
+            description=verb.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        verb.add_arguments(sub)
+        sub.set_defaults(run=verb.run)
+    return parser
+
+
+def _version() -> str:
+    try:
+        return metadata.version("sipmask-core")
+    except metadata.PackageNotFoundError:
+        return "from a source tree"

@@ -1,0 +1,182 @@
+"""Segment images, folders of images, videos, cameras or streams.
+
+Writes a picture or video with the masks drawn in for each input, and with --json the results in
+COCO format. Files that cannot be read or segmented are named, skipped and counted, and the exit
+status is 1; of a video, the frames before the one that failed are kept.
+Ctrl-C stops after the current picture and keeps what is done.
+
+examples:
+  sipmask predict photo.jpg --output seen/
+  sipmask predict holiday/ street.mp4 --output seen/ --json seen/results.json
+  sipmask predict holiday/ --no-overlay --json results.json --score-threshold 0.5
+  sipmask predict photo.jpg --output seen/ --preset sipmask_r50_caffe_fpn_gn_1x \\
+      --checkpoint SipMask_r50.pth
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sipmask_core.cli.options import (
+    add_model_arguments,
+    load_predictor,
+    model_files,
+    ran_with,
+)
+from sipmask_core.errors import InputError, PredictionError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterator, Sequence
+
+    from sipmask_core.instances import Instances
+    from sipmask_core.video import Frame, Frames
+
+SUMMARY = "segment images, folders and videos"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `sipmask predict`."""
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="INPUT",
+        help="image, folder of images, video, camera (/dev/video0) or stream (rtsp://...)",
+    )
+    parser.add_argument("--output", type=Path, metavar="DIR", help="folder for the overlays")
+    parser.add_argument("--no-overlay", action="store_true", help="draw nothing; needs --json")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write COCO-format results there")
+    parser.add_argument(
+        "--score-threshold",
+        type=float,
+        metavar="S",
+        help="keep instances that score at least this, 0 to 1; by default the preset's",
+    )
+    add_model_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Segment every input in turn."""
+    _check_usage(args)
+
+    from tqdm import tqdm
+
+    from sipmask_core.data.coco_results import ResultsFile
+    from sipmask_core.runtime.interruption import Interruption
+    from sipmask_core.runtime.provenance import provenance
+    from sipmask_core.video import Frames, source_sha256
+
+    predictor = load_predictor(args, score_threshold=args.score_threshold)
+    overlays = None if args.no_overlay else _Overlays(args.output, predictor.class_names)
+    failures: list[str] = []
+    opened = images = found = 0
+    with ExitStack() as stack:
+        results = None
+        if args.json:
+            results = stack.enter_context(ResultsFile(args.json, predictor.class_names))
+            record = provenance(model_files(args), predictor.device)
+        interruption = stack.enter_context(Interruption())
+        # An input counts as one image until it is opened.
+        bar = stack.enter_context(tqdm(total=len(args.inputs), unit="image", disable=None))
+        for source in args.inputs:
+            try:
+                frames = Frames(source)
+            except InputError as error:
+                failures.append(str(error))
+                continue
+            opened += 1
+            if results:
+                record["inputs"][source] = source_sha256(source)
+            bar.total += 0 if frames.count is None else frames.count - 1
+            with frames, ExitStack() as output:
+                draw = output.enter_context(overlays.of(frames)) if overlays else None
+                for frame in frames:
+                    try:
+                        instances = predictor(frame.image)
+                    except PredictionError as error:
+                        failures.append(f"{frame.name}: {error}")
+                        bar.update()
+                        if frames.is_video:
+                            break  # its next frames are of the same size
+                        continue
+                    if results:
+                        results.add(frame.name, instances)
+                    if draw:
+                        draw(frame, instances)
+                    images += 1
+                    found += len(instances)
+                    bar.update()
+                    if interruption.requested:
+                        break
+            failures += frames.unreadable
+            if interruption.requested:
+                break
+        if results:
+            results.finish(record | ran_with(predictor))
+    for failure in failures:
+        print(f"sipmask: {failure}", file=sys.stderr)
+    written = [str(place) for place in (args.output if overlays else None, args.json) if place]
+    print(
+        f"{'Interrupted after' if interruption.requested else 'Segmented'} {images} images: "
+        f"{found} instances, {len(failures)} failures. Written: {', '.join(written)}"
+    )
+    if interruption.requested:
+        return 130
+    if not opened:
+        return 2
+    return 1 if failures else 0
+
+
+def _check_usage(args: argparse.Namespace) -> None:
+    if args.no_overlay and not args.json:
+        raise InputError("--no-overlay without --json FILE would write nothing.")
+    if not args.no_overlay and not args.output:
+        raise InputError("--output DIR is missing: overlays need a folder (or add --no-overlay).")
+    if args.output and args.output.exists() and not args.output.is_dir():
+        raise InputError(f"--output {args.output} is a file; it must be a folder.")
+    for source in map(Path, args.inputs if args.output else ()):
+        folder = source if source.is_dir() else source.parent
+        if folder.resolve() == args.output.resolve():
+            raise InputError(f"--output {args.output} is the folder of {source}; choose another.")
+
+
+class _Overlays:
+    """Saves each input's pictures under names that no other input uses."""
+
+    def __init__(self, folder: Path, class_names: Sequence[str]) -> None:
+        self._folder = folder
+        self._class_names = class_names
+        self._used: set[Path] = set()
+
+    @contextmanager
+    def of(self, frames: Frames) -> Iterator[Callable[[Frame, Instances], None]]:
+        """What draws and saves one frame of this source: a picture, or a frame of one video."""
+        from sipmask_core.drawing import draw_instances
+        from sipmask_core.runtime.files import write_image
+        from sipmask_core.video import FPS_WHERE_UNKNOWN, VideoWriter
+
+        if not frames.is_video:
+
+            def save(frame: Frame, instances: Instances) -> None:
+                path = self._unused(Path(frame.name))
+                write_image(path, draw_instances(frame.image, instances, self._class_names))
+
+            yield save
+            return
+        path = self._unused(Path(frames.name).with_suffix(".mp4"))
+        with VideoWriter(path, frames.fps or FPS_WHERE_UNKNOWN) as writer:
+            yield lambda frame, instances: writer.write(
+                draw_instances(frame.image, instances, self._class_names)
+            )
+
+    def _unused(self, name: Path) -> Path:
+        path = self._folder / name
+        number = 2
+        while path in self._used:
+            path = self._folder / f"{name.stem}_{number}{name.suffix}"
+            number += 1
+        self._used.add(path)
+        return path

@@ -1,0 +1,183 @@
+"""Follow the objects of a video, folder of frames, camera or stream: ids that stay.
+
+Writes into the output folder a video with masks in colours that stay with the id, each with the
+trail of where it was, and a plot of when each track was seen. Ctrl-C stops after the current frame
+and keeps what is done; so does a frame for which memory runs out, with exit status 1.
+
+--save-results has an entry per track, with a mask or null for each frame that could be read, as
+YouTube-VIS's server takes them; --coco one per object and frame, with track_id, in a file that
+pycocotools opens and whose image ids are frame numbers from 0 on.
+
+examples:
+  sipmask track street.mp4 --output tracked/
+  sipmask track frames/ --fps 30 --output tracked/ --save-results tracked/results.json
+  sipmask track street.mp4 --output tracked/ --coco tracked/instances.json
+  sipmask track /dev/video0 --output tracked/ --json tracked/report.json --lost-seconds 3
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from sipmask_core.cli.options import (
+    add_model_arguments,
+    load_predictor,
+    model_files,
+    ran_with,
+)
+from sipmask_core.errors import InputError, PredictionError
+
+if TYPE_CHECKING:
+    import argparse
+
+SUMMARY = "follow the objects of a video"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `sipmask track`."""
+    add = parser.add_argument
+    add("input", metavar="INPUT", help="video, folder of frames, camera (/dev/video0) or stream")
+    add("--output", type=Path, metavar="DIR", required=True, help="folder for video and plot")
+    add(
+        "--save-results",
+        type=Path,
+        metavar="FILE",
+        help="write the tracks in YouTube-VIS's results format there (.json or .zip)",
+    )
+    add(
+        "--coco",
+        type=Path,
+        metavar="FILE",
+        help="write each frame's objects in COCO's format there, with track ids",
+    )
+    add("--json", type=Path, metavar="FILE", help="write the report there")
+    add(
+        "--fps",
+        type=float,
+        metavar="F",
+        help="frames per second, where the input does not say; else 30",
+    )
+    add(
+        "--score-threshold",
+        type=float,
+        metavar="S",
+        help="lowest score of an object to be followed; by default the preset's",
+    )
+    add(
+        "--mode",
+        choices=("online", "youtube-vis"),
+        default="online",
+        help="online (default), or the authors' association for presets with a track branch",
+    )
+    add(
+        "--lost-seconds",
+        type=float,
+        metavar="T",
+        help="how long an object out of sight is looked for (online; default 1.5)",
+    )
+    add_model_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Track one input to its end."""
+    _check_usage(args)
+
+    from tqdm import tqdm
+
+    from sipmask_core.data.coco_results import ResultsFile
+    from sipmask_core.data.youtube_vis_results import write_results
+    from sipmask_core.drawing import GREY, draw_instances
+    from sipmask_core.runtime.files import require_writable, write_json
+    from sipmask_core.runtime.interruption import Interruption
+    from sipmask_core.runtime.provenance import provenance
+    from sipmask_core.tracking.history import TrackHistory
+    from sipmask_core.tracking.online import TrackerSettings
+    from sipmask_core.tracking.tracker import Tracker
+    from sipmask_core.video import FPS_WHERE_UNKNOWN, Frames, VideoWriter, source_sha256
+
+    settings = None
+    if args.lost_seconds is not None:
+        settings = TrackerSettings(max_lost_seconds=args.lost_seconds)
+    tracker = Tracker(args.mode, settings)
+    files = [path for path in (args.save_results, args.coco, args.json) if path]
+    for path in files:
+        require_writable(path)
+    predictor = load_predictor(args, score_threshold=args.score_threshold)
+    with ExitStack() as stack:
+        frames = stack.enter_context(Frames(args.input))
+        interruption = stack.enter_context(Interruption())
+        fps = args.fps or frames.fps or FPS_WHERE_UNKNOWN
+        name = Path(frames.name).stem or "tracks"
+        video = stack.enter_context(VideoWriter(args.output / f"{name}.mp4", fps))
+        history = TrackHistory(fps, keep_masks=args.save_results is not None)
+        coco = None
+        if args.coco:
+            coco = stack.enter_context(ResultsFile(args.coco, predictor.class_names))
+        bar = stack.enter_context(tqdm(total=frames.count, unit="frame", disable=None))
+        failures = []
+        for frame in frames:
+            # A camera does not wait for the model, whatever rate it says.
+            seconds = monotonic() if frames.is_live else frame.index / fps
+            try:
+                instances = tracker.update(predictor(frame.image), seconds)
+            except PredictionError as error:
+                failures.append(f"{frame.name}: {error}")
+                break
+            history.add(instances)
+            if coco:
+                coco.add(frame.name, instances, image_id=frame.index)
+            # In colour, one that is not followed would look like another's track.
+            picture = draw_instances(frame.image, instances, predictor.class_names, untracked=GREY)
+            history.draw_trails(picture)
+            video.write(picture)
+            bar.update()
+            if interruption.requested:
+                break
+        origin = provenance(model_files(args), predictor.device)
+        origin["inputs"][args.input] = source_sha256(args.input)
+        if coco:
+            coco.finish(origin)
+    timeline = args.output / f"{name}_timeline.png"
+    history.draw_timeline(timeline, predictor.class_names)
+    if args.save_results:
+        write_results(args.save_results, history.youtube_vis_results(predictor.class_names))
+    if args.json:
+        record = {
+            "frames": history.frame_count,
+            "fps": fps,
+            "instances": history.instance_count,
+            "tracks": history.tracks(predictor.class_names),
+            **ran_with(predictor),
+            "mode": args.mode,
+            "provenance": origin,
+        }
+        write_json(args.json, record)
+    failures += frames.unreadable
+    for failure in failures:
+        print(f"sipmask: {failure}", file=sys.stderr)
+    written = [video.path, timeline, *files]
+    print(
+        f"{'Interrupted after' if interruption.requested else 'Tracked'} {history.frame_count} "
+        f"frames: {len(history)} tracks, {len(failures)} failures. "
+        f"Written: {', '.join(map(str, written))}"
+    )
+    if interruption.requested:
+        return 130
+    return 1 if failures else 0
+
+
+def _check_usage(args: argparse.Namespace) -> None:
+    if args.output.exists() and not args.output.is_dir():
+        raise InputError(f"--output {args.output} is a file; it must be a folder.")
+    source = Path(args.input)
+    folder = source if source.is_dir() else source.parent
+    if folder.resolve() == args.output.resolve():
+        raise InputError(f"--output {args.output} is the folder of {source}; choose another.")
+    if args.fps is not None and not 0 < args.fps <= 1000:
+        raise InputError(f"--fps is {args.fps}; it must be above 0 and at most 1000.")
+    if args.mode != "online" and args.lost_seconds is not None:
+        raise InputError("--lost-seconds is of the online mode; youtube-vis never forgets.")

@@ -1,0 +1,223 @@
+"""COCO's results format: read, checked, and written as the benchmark's server takes it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sipmask_core.data.classes import category_ids
+from sipmask_core.data.document import is_finite_number
+from sipmask_core.data.rle import checked_rles
+from sipmask_core.errors import InputError
+from sipmask_core.instances import UNTRACKED
+from sipmask_core.runtime.files import (
+    PiecewiseWriter,
+    atomic_path,
+    pending_path,
+    write_zip,
+    writing,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from contextlib import ExitStack
+
+    from sipmask_core.data.coco import CocoAnnotations
+    from sipmask_core.instances import Instances
+
+SUBMITTED = ("image_id", "category_id", "segmentation", "score")
+
+Result = dict[str, Any]
+
+
+def read_results(path: Path, annotations: CocoAnnotations) -> list[Result]:
+    """COCO results from a JSON file: a list, or an object whose "annotations" are the results.
+
+    Raises InputError naming file, entry and field, also for an image or category that the
+    annotations lack.
+    """
+    try:
+        document = json.loads(Path(path).read_bytes())
+    except OSError as error:
+        raise InputError(f"Cannot read results {path}: {error.strerror}.") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"Results {path} are not valid JSON: {error}.") from error
+    entries = document.get("annotations") if isinstance(document, dict) else document
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise InputError(f"{path} is neither a list of results nor has a list 'annotations'.")
+    sizes = {image.id: (image.height, image.width) for image in annotations.images}
+    categories = set(annotations.category_ids)
+    results = [
+        _checked_result(entry, f"{path}: result {number}", sizes, categories)
+        for number, entry in enumerate(entries)
+    ]
+    masks = [number for number, result in enumerate(results) if "segmentation" in result]
+    rles = checked_rles(
+        [
+            (
+                results[number]["segmentation"],
+                sizes[results[number]["image_id"]],
+                f"{path}: result {number}.segmentation",
+            )
+            for number in masks
+        ]
+    )
+    for number, rle in zip(masks, rles, strict=True):
+        results[number]["segmentation"] = rle
+    return results
+
+
+def write_submission(path: Path, results: list[Result]) -> Path:
+    """Write results as the test-dev server takes them: `path`, and beside it a zip with that alone.
+
+    Returns the path of the zip. The file in it has the name that the server asks for,
+    detections_test-dev2017_<name>_results.json, where <name> is that of `path`; a name that begins
+    with "detections_" is taken as it is. The same results give the same bytes.
+    Raises InputError where a result has no mask or a file cannot be written.
+    """
+    entries = []
+    for result in results:
+        if "segmentation" not in result:
+            raise InputError("A submission is about masks, and a result has no 'segmentation'.")
+        entries.append({field: result[field] for field in SUBMITTED})
+    content = json.dumps(entries)
+    with atomic_path(path) as temporary:
+        temporary.write_text(content, encoding="utf-8")
+    name = path.stem
+    if not name.startswith("detections_"):
+        name = f"detections_test-dev2017_{name}_results"
+    archive = path.with_suffix(".zip")
+    write_zip(archive, f"{name}.json", content)
+    return archive
+
+
+def _checked_result(
+    entry: dict[str, Any],
+    where: str,
+    sizes: dict[int, tuple[int, int]],
+    categories: set[int],
+) -> Result:
+    """All but what the mask's run lengths say."""
+    for field, known in (("image_id", sizes), ("category_id", categories)):
+        if type(entry.get(field)) is not int or entry[field] not in known:
+            raise InputError(f"{where}.{field} is {entry.get(field)!r}, not in the annotations.")
+    result = {"image_id": entry["image_id"], "category_id": entry["category_id"]}
+    for field in ("score", "box_score"):
+        value: Any = entry.get(field)
+        if is_finite_number(value):
+            result[field] = float(value)
+        elif value is not None or field == "score":
+            raise InputError(f"{where}.{field} is {value!r}, expected a finite number.")
+    if "bbox" in entry:
+        box = entry["bbox"]
+        if not isinstance(box, list) or len(box) != 4 or not all(is_finite_number(v) for v in box):
+            raise InputError(f"{where}.bbox is {box!r}, expected x, y, width, height.")
+        result["bbox"] = [float(v) for v in box]
+    if "segmentation" in entry:
+        if not isinstance(entry["segmentation"], dict):
+            raise InputError(f"{where}.segmentation is not an RLE with 'size' and 'counts'.")
+        result["segmentation"] = entry["segmentation"]
+    if "bbox" not in result and "segmentation" not in result:
+        raise InputError(f"{where} has neither 'bbox' nor 'segmentation'.")
+    return result
+
+
+def coco_results(
+    instances: Instances, image_id: int, category_ids: Sequence[int | None]
+) -> list[Result]:
+    """The instances of one image as COCO results; label i has category id i, None leaves it out.
+
+    A result has image_id, category_id, bbox (x, y, width, height), segmentation (compressed RLE)
+    and score, by which masks are ranked. Where the model rates masks on their own (SipMask++),
+    box_score is the score of the detection, by which boxes are ranked. One that is tracked has
+    track_id.
+    """
+    results = []
+    for index, rle in enumerate(instances.to_rle()):
+        category_id = category_ids[instances.labels[index]]
+        if category_id is None:
+            continue
+        x0, y0, x1, y1 = (float(edge) for edge in instances.boxes[index])
+        score, mask_score = float(instances.scores[index]), float(instances.mask_scores[index])
+        result: Result = {
+            "image_id": image_id,
+            "category_id": category_id,
+            "bbox": [x0, y0, x1 - x0, y1 - y0],
+            "score": mask_score,
+            "segmentation": rle,
+        }
+        if score != mask_score:
+            result["box_score"] = score
+        if instances.track_ids[index] != UNTRACKED:
+            result["track_id"] = int(instances.track_ids[index])
+        results.append(result)
+    return results
+
+
+class ResultsFile(PiecewiseWriter):
+    """A COCO instances file with scores: annotations, images, categories and provenance.
+
+    `pycocotools.coco.COCO(path)` opens it, and its "annotations" are what `loadRes` takes: the
+    results of `coco_results` with an id and an area.
+    Categories have COCO's ids where all classes are COCO's and are counted from 1 otherwise;
+    likewise, an image whose file name is a number, as in COCO, has that number as its id.
+
+    Annotations go straight to disk, so that memory grows only by one short record per image. Use it
+    as a context manager and call `finish` last: the file appears under its name when the block ends
+    well. Raises InputError where the file cannot be written.
+    """
+
+    def __init__(self, path: Path | str, class_names: Sequence[str]) -> None:
+        self.path = Path(path)
+        self.images: list[dict[str, Any]] = []
+        self.annotation_count = 0
+        self._class_names = class_names
+        self._category_ids = category_ids(class_names)
+        self._image_ids: set[int] = set()
+        self._next_id = 1
+
+    def _open(self, stack: ExitStack) -> None:
+        temporary = stack.enter_context(pending_path(self.path))
+        self._file = stack.enter_context(temporary.open("w", encoding="utf-8"))
+        self._file.write('{"annotations": [')
+
+    def add(self, file_name: str, instances: Instances, image_id: int | None = None) -> None:
+        """Append the instances of one image; an id that is given must be new."""
+        if image_id is None:
+            image_id = self._new_image_id(file_name)
+        self._image_ids.add(image_id)
+        height, width = instances.image_size
+        self.images.append(
+            {"id": image_id, "file_name": file_name, "height": height, "width": width}
+        )
+        results = coco_results(instances, image_id, self._category_ids)
+        for result, mask in zip(results, instances.mask_crops, strict=True):
+            annotation = {
+                "id": self.annotation_count + 1,
+                **result,
+                "area": int(mask.bitmap.sum()),
+                "iscrowd": 0,
+            }
+            separator = ",\n" if self.annotation_count else "\n"
+            with writing(self.path):
+                self._file.write(separator + json.dumps(annotation))
+            self.annotation_count += 1
+
+    def finish(self, provenance: dict[str, Any]) -> None:
+        """Write what follows the annotations; the last call."""
+        categories = [
+            {"id": number, "name": name}
+            for number, name in zip(self._category_ids, self._class_names, strict=True)
+        ]
+        tail = {"images": self.images, "categories": categories, "provenance": provenance}
+        with writing(self.path):
+            self._file.write("\n],\n" + json.dumps(tail, indent=1)[1:].lstrip() + "\n")
+
+    def _new_image_id(self, file_name: str) -> int:
+        stem = Path(file_name).stem
+        image_id = int(stem) if stem.isascii() and stem.isdigit() else self._next_id
+        while image_id in self._image_ids:
+            image_id = self._next_id
+            self._next_id += 1
+        return image_id

@@ -1,0 +1,165 @@
+"""YouTube-VIS's results format: read, checked, and written as the benchmark's server takes it."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sipmask_core.data.coco_results import Result
+from sipmask_core.data.document import is_finite_number
+from sipmask_core.data.rle import checked_rles
+from sipmask_core.errors import InputError
+from sipmask_core.instances import UNTRACKED
+from sipmask_core.runtime.files import atomic_path, write_zip
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sipmask_core.data.coco_results import Result
+    from sipmask_core.data.youtube_vis import Video, VideoAnnotations
+    from sipmask_core.instances import Instances
+
+MEMBER = "results.json"  # of the zip
+MAX_UNPACKED = 4 << 30  # bytes: a small zip may hold anything
+
+
+def read_results(path: Path, annotations: VideoAnnotations) -> list[Result]:
+    """Results from a JSON file, or from results.json in a zip as the benchmark's server takes it.
+
+    Raises InputError naming file, entry and field, also for a video or category that the
+    annotations lack.
+    """
+    entries = _read_json(Path(path))
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise InputError(f"{path} is not a list of results.")
+    videos = {video.id: video for video in annotations.videos}
+    categories = set(annotations.category_ids)
+    return [
+        _checked_result(entry, f"{path}: result {number}", videos, categories)
+        for number, entry in enumerate(entries)
+    ]
+
+
+def write_results(path: Path, results: list[Result]) -> None:
+    """Write results as JSON, or, where the name ends in .zip, as the benchmark's server takes them.
+
+    The same results give the same bytes. Raises InputError when the file cannot be written.
+    """
+    content = json.dumps(results)
+    if Path(path).suffix == ".zip":
+        write_zip(path, MEMBER, content)
+        return
+    with atomic_path(path) as temporary:
+        temporary.write_text(content, encoding="utf-8")
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        content = _from_zip(path) if zipfile.is_zipfile(path) else path.read_bytes()
+    except OSError as error:
+        raise InputError(f"Cannot read results {path}: {error.strerror}.") from error
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"Results {path} are not valid JSON: {error}.") from error
+
+
+def _from_zip(path: Path) -> bytes:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            member = archive.getinfo(MEMBER)
+            if member.file_size > MAX_UNPACKED:
+                raise InputError(
+                    f"{path}: {MEMBER} unpacks to {member.file_size} bytes,"
+                    f" at most {MAX_UNPACKED} are read."
+                )
+            return archive.read(member)
+    except KeyError:
+        raise InputError(f"{path} is a zip without a file {MEMBER} in it.") from None
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+        raise InputError(f"{path} is a zip that cannot be unpacked: {error}.") from error
+
+
+def _checked_result(
+    entry: dict[str, Any], where: str, videos: dict[int, Video], categories: set[int]
+) -> Result:
+    for field, known in (("video_id", videos), ("category_id", categories)):
+        if type(entry.get(field)) is not int or entry[field] not in known:
+            raise InputError(f"{where}.{field} is {entry.get(field)!r}, not in the annotations.")
+    video = videos[entry["video_id"]]
+    confidence: Any = entry.get("score")
+    if not is_finite_number(confidence):
+        raise InputError(f"{where}.score is {confidence!r}, expected a finite number.")
+    masks, count = entry.get("segmentations"), len(video.file_names)
+    if not isinstance(masks, list) or len(masks) != count:
+        given = f"has {len(masks)} entries" if isinstance(masks, list) else "is not a list"
+        raise InputError(
+            f"{where}.segmentations {given}, expected one for each of the {count} frames of"
+            f" video {video.id}."
+        )
+    size = (video.height, video.width)
+    places = [f"{where}.segmentations[{frame}]" for frame in range(count)]
+    for mask, place in zip(masks, places, strict=True):
+        if mask is not None and not isinstance(mask, dict):
+            raise InputError(f"{place} is neither an RLE with 'size' and 'counts' nor null.")
+    seen = [frame for frame, mask in enumerate(masks) if mask is not None]
+    checked: list[dict[str, Any] | None] = [None] * count
+    rles = checked_rles([(masks[frame], size, places[frame]) for frame in seen])
+    for frame, rle in zip(seen, rles, strict=True):
+        checked[frame] = rle
+    return {
+        "video_id": video.id,
+        "category_id": entry["category_id"],
+        "score": float(confidence),
+        "segmentations": checked,
+    }
+
+
+def youtube_vis_results(
+    frames: Iterable[Instances], video_id: int, category_ids: Sequence[int | None]
+) -> list[Result]:
+    """The tracked instances of one video as YouTube-VIS results, one per track id.
+
+    frames: the instances of every frame, in order; untracked ones are left out, and the last one
+    counts where two of a frame share an id. Label i has category id i of `category_ids`; tracks
+    with None there are left out. A result has video_id, category_id (of the label that most frames
+    give, the lowest on a tie), score (mean over the frames that show the object) and segmentations:
+    per frame a compressed RLE, or None.
+    """
+    tracks: dict[int, dict[int, tuple[float, int, dict[str, Any]]]] = {}
+    number = 0
+    for frame, instances in enumerate(frames):
+        number = frame + 1
+        parts = zip(
+            instances.track_ids.tolist(),
+            instances.mask_scores.tolist(),
+            instances.labels.tolist(),
+            instances.to_rle(),
+            strict=True,
+        )
+        for track_id, score, label, rle in parts:
+            if track_id != UNTRACKED:
+                tracks.setdefault(track_id, {})[frame] = (score, label, rle)
+
+    results = []
+    for seen in tracks.values():
+        scores, labels, _ = zip(*seen.values(), strict=True)
+        category_id = category_ids[int(np.bincount(labels).argmax())]
+        if category_id is None:
+            continue
+        results.append(
+            {
+                "video_id": video_id,
+                "category_id": category_id,
+                "score": sum(scores) / len(scores),
+                "segmentations": [
+                    seen[frame][2] if frame in seen else None for frame in range(number)
+                ],
+            }
+        )
+    return results

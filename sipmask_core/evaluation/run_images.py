@@ -1,0 +1,122 @@
+"""A model over the images of a data set: results and latencies, one image after the other."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from sipmask_core.data.classes import corresponding_ids
+from sipmask_core.data.coco import read_annotated_image, require_images
+from sipmask_core.data.coco_results import coco_results
+from sipmask_core.runtime.distributed import rank, world_size
+from sipmask_core.runtime.stopwatch import Stopwatch, stage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from concurrent.futures import Future
+    from pathlib import Path
+
+    from sipmask_core.data.coco import CocoAnnotations, CocoImage
+    from sipmask_core.data.coco_results import Result
+    from sipmask_core.inference.predictor import Predictor
+    from sipmask_core.instances import Instances
+    from sipmask_core.model.inputs import NetworkInput
+    from sipmask_core.model.presets import Preset
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+SCORE_THRESHOLD = 0.05  # AP wants the uncertain detections too
+WORKERS = 4
+
+
+class Segmented(NamedTuple):
+    """The instances of one image; seconds: what each stage took."""
+
+    image: CocoImage
+    instances: Instances
+    seconds: dict[str, float]
+
+
+class Detected(NamedTuple):
+    """The results of one image; seconds: what each stage took."""
+
+    image_id: int
+    results: list[Result]
+    seconds: dict[str, float]
+
+
+def evaluation_threshold(preset: Preset) -> float | None:
+    """The score below which evaluation drops detections; None, their own rule, for the authors'."""
+    return None if preset.authors else SCORE_THRESHOLD
+
+
+def own_share(annotations: CocoAnnotations) -> CocoAnnotations:
+    """The images that this process is to look at: every n-th, with n processes."""
+    return dataclasses.replace(annotations, images=annotations.images[rank() :: world_size()])
+
+
+def detect(
+    predictor: Predictor, annotations: CocoAnnotations, image_dir: Path, workers: int = WORKERS
+) -> Iterator[Detected]:
+    """Run the predictor over the images of a COCO file, in order.
+
+    Results are those of `coco_results`. Classes correspond by name; those that the file lacks are
+    left out. Otherwise like `segment`. Raises InputError also when no class is in common or, before
+    the first one, an image is missing.
+    """
+    category_ids = corresponding_ids(predictor.class_names, annotations)
+    require_images(annotations, image_dir)
+    for image, instances, seconds in segment(predictor, annotations.images, image_dir, workers):
+        yield Detected(image.id, coco_results(instances, image.id, category_ids), seconds)
+
+
+def segment(
+    predictor: Predictor, images: Iterable[CocoImage], image_dir: Path, workers: int = WORKERS
+) -> Iterator[Segmented]:
+    """Run the predictor over images, in order.
+
+    So many workers decode and prepare images ahead; nothing else depends on their number. The first
+    image is also a warm-up: it is timed the second time. Raises InputError when the turn comes to
+    an image that is damaged or not of the annotated size.
+    """
+
+    def load(record: CocoImage) -> tuple[CocoImage, NetworkInput, Stopwatch]:
+        with Stopwatch().listening() as stopwatch:
+            with stage("decode"):
+                image = read_annotated_image(image_dir, record)
+            prepared = predictor.prepare(image)
+        return record, prepared, stopwatch
+
+    warm = False
+    for record, prepared, stopwatch in ahead(load, images, workers):
+        size = (record.height, record.width)
+        if not warm:
+            predictor.segment(prepared, size)
+            warm = True
+        with stopwatch.listening(predictor.device):
+            instances = predictor.segment(prepared, size)
+        yield Segmented(record, instances, stopwatch.seconds)
+
+
+def ahead(function: Callable[[T], U], items: Iterable[T], workers: int) -> Iterator[U]:
+    """function(item) for each item, in order, computed by threads, up to two per worker ahead."""
+    pool = ThreadPoolExecutor(workers)
+    waiting: deque[Future[U]] = deque()  # up to 2 * workers
+    try:
+        for item in items:
+            if len(waiting) == 2 * workers:
+                yield waiting.popleft().result()
+            waiting.append(pool.submit(function, item))
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def format_latencies(latency: dict[str, dict[str, float]]) -> str:
+    """A line for the terminal."""
+    parts = (f"{name} {v['p50']:.1f} / {v['p99']:.1f}" for name, v in latency.items())
+    return f"ms an image (p50 / p99): {', '.join(parts)}"

@@ -1,0 +1,1 @@
+"""An image in, instances out."""

@@ -1,0 +1,239 @@
+"""Networks in ONNX files, run by onnxruntime.
+
+The file holds the network from normalised pixels to raw head outputs; resize, NMS and masks stay in
+`Predictor`. Its metadata carry the preset and the class names, as those of a checkpoint do. Where
+the preset re-scores masks (SipMask++), they also carry the weights of that: it works on the masks
+that NMS leaves.
+"""
+
+from __future__ import annotations
+
+import base64
+import copy
+from itertools import chain, zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+
+from sipmask_core.errors import InputError
+from sipmask_core.model.checkpoints import FORMAT, metadata_class_names, misfits
+from sipmask_core.model.head import SipMaskHead
+from sipmask_core.model.outputs import STRIDES, HeadOutputs
+from sipmask_core.model.presets import KeepRatio, Preset, preset_from_json
+from sipmask_core.runtime.files import require_file
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+ONNX_SUFFIX = ".onnx"
+INPUT_NAME = "images"
+RESCORING_KEY = "mask_scoring"
+_RESCORING_PARTS = ("convs_scoring.", "mask_scoring.")
+_CPU, _CUDA, _TENSORRT = (f"{name}ExecutionProvider" for name in ("CPU", "CUDA", "Tensorrt"))
+_ONLY_ERRORS = 3  # of onnxruntime's log
+
+
+def output_channels(preset: Preset, num_classes: int) -> dict[str, int]:
+    """The outputs of the network in their order, and the channels of each.
+
+    They are those of `HeadOutputs`, its lists as class_logits_p3 to class_logits_p7 and so on.
+    """
+    lists = {
+        "class_logits": num_classes,
+        "distances": 4,
+        "centerness": 1,
+        "coefficients": preset.sub_regions**2 * preset.num_bases,
+    }
+    channels = {
+        f"{name}_p{level}": number
+        for name, number in lists.items()
+        for level, _ in enumerate(STRIDES, start=3)
+    }
+    channels["basis"] = preset.num_bases
+    if preset.embedding_channels:
+        channels["track_features"] = preset.embedding_channels
+    return channels
+
+
+def flat(outputs: HeadOutputs) -> tuple[Tensor, ...]:
+    """The tensors of `output_channels`."""
+    lists = (outputs.class_logits, outputs.distances, outputs.centerness, outputs.coefficients)
+    track = () if outputs.track_features is None else (outputs.track_features,)
+    return (*chain(*lists), outputs.basis, *track)
+
+
+def nested(tensors: Sequence[Tensor]) -> HeadOutputs:
+    """The inverse of `flat`."""
+    n = len(STRIDES)
+    logits, distances, centerness, coefficients = (
+        list(tensors[i * n : (i + 1) * n]) for i in range(4)
+    )
+    basis, *track = tensors[4 * n :]
+    return HeadOutputs(
+        logits, distances, centerness, coefficients, basis, track[0] if track else None
+    )
+
+
+def input_size(preset: Preset) -> tuple[int, int] | None:
+    """(H, W) of the network's input; None where it follows the image."""
+    rule = preset.resize
+    return None if isinstance(rule, KeepRatio) else (rule.height, rule.width)
+
+
+def rescoring_weights(head: SipMaskHead) -> dict[str, Tensor]:
+    """The part of the head's state that judges masks; empty without mask re-scoring."""
+    return {k: v for k, v in head.state_dict().items() if k.startswith(_RESCORING_PARTS)}
+
+
+class OnnxModel:
+    """An ONNX file that `export_onnx` wrote, ready to be given to a `Predictor`.
+
+    preset, class_names: as of a `SipMask`.
+    Raises InputError where onnxruntime is not installed, and for a file that is missing, cannot be
+    read or holds something else.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        require_file(self.path, "model")
+        try:
+            self._content = self.path.read_bytes()
+        except OSError as error:
+            raise InputError(f"{str(self.path)!r} cannot be read: {error.strerror}.") from None
+        session = self._read()
+        metadata: dict[str, str] = session.get_modelmeta().custom_metadata_map
+        if metadata.get("format") != FORMAT:
+            raise InputError(
+                f"{str(self.path)!r} was not written by `sipmask export`: it names no preset."
+            )
+        self.preset = preset_from_json(metadata.get("preset", ""), str(self.path))
+        self.class_names = metadata_class_names(metadata, str(self.path)) or ()
+        self._check_shapes(session)
+        self.bbox_head = self._rescoring_head(metadata)
+
+    def _read(self) -> Any:
+        """A session that only reads: preparing the network to run takes several times as long."""
+        onnxruntime = _import_onnxruntime()
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.add_session_config_entry("session.disable_prepacking", "1")
+        return self.session(options, [_CPU])
+
+    def session(self, options: Any, providers: Sequence[str | tuple[str, dict[str, int]]]) -> Any:
+        """An onnxruntime session for the network, whatever has become of the file since."""
+        options.log_severity_level = _ONLY_ERRORS
+        try:
+            return _import_onnxruntime().InferenceSession(
+                self._content, options, providers=providers
+            )
+        except Exception as error:  # onnxruntime's have no base of their own
+            reason = str(error).splitlines()[0].rstrip(".")
+            raise InputError(
+                f"{str(self.path)!r} is not a readable ONNX file ({reason})."
+            ) from None
+
+    def _check_shapes(self, session: Any) -> None:
+        """Refuse a file whose network is not the one that its metadata describe."""
+        inputs, outputs = session.get_inputs(), session.get_outputs()
+        found = [(value.name, *value.shape[1:2]) for value in (*inputs, *outputs)]
+        expected = [(INPUT_NAME, 3), *output_channels(self.preset, len(self.class_names)).items()]
+        found_size = tuple(side for value in inputs for side in value.shape[2:])
+        size = input_size(self.preset)
+        if found == expected and size in (None, found_size):
+            return
+        wrong = next((pair for pair in zip_longest(found, expected) if pair[0] != pair[1]), None)
+        has, wants = wrong or (found_size, size)
+        raise InputError(
+            f"The network in {str(self.path)!r} is not that of its preset {self.preset.name} with "
+            f"{len(self.class_names)} classes: it has {has} in place of {wants}."
+        )
+
+    def _rescoring_head(self, metadata: dict[str, str]) -> SipMaskHead:
+        """A head that can do nothing but `score_masks`, and that only with mask re-scoring."""
+        with torch.device("meta"):
+            head = SipMaskHead(self.preset, len(self.class_names), fine_channels=1)
+        if not self.preset.mask_rescoring:
+            return head
+        try:
+            content = base64.b64decode(metadata.get(RESCORING_KEY, ""), validate=True)
+            state = safetensors.torch.load(content)
+        except (ValueError, SafetensorError) as error:
+            raise InputError(
+                f"The weights that re-score masks in {str(self.path)!r} cannot be read: {error}."
+            ) from None
+        problems = misfits(rescoring_weights(head), state)
+        if problems:
+            raise InputError(
+                f"The weights that re-score masks in {str(self.path)!r} do not fit: {problems}."
+            )
+        head.load_state_dict(state, strict=False, assign=True)
+        return head
+
+
+class OnnxNetwork:
+    """The network of an `OnnxModel` on a device, called as a `SipMask` is.
+
+    It uses as many CPU threads as PyTorch does. bbox_head: only re-scores masks.
+    Raises InputError where the installed onnxruntime cannot use the device.
+    """
+
+    def __init__(self, model: OnnxModel, device: torch.device) -> None:
+        onnxruntime = _import_onnxruntime()
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        fixed_size = input_size(model.preset) is not None
+        providers = execution_providers(device, fixed_size, onnxruntime.get_available_providers())
+        self._session = model.session(options, providers)
+        # Where the libraries of a provider are missing, onnxruntime goes on without it.
+        if device.type == "cuda" and _CUDA not in self._session.get_providers():
+            raise InputError(
+                f"device is '{device}', but onnxruntime cannot use CUDA here; install "
+                "onnxruntime-gpu and the CUDA libraries of its version, or choose cpu."
+            )
+        self.bbox_head = copy.deepcopy(model.bbox_head)
+        if model.preset.mask_rescoring:
+            self.bbox_head.convs_scoring.to(device)
+            self.bbox_head.mask_scoring.to(device)
+
+    def __call__(self, images: Tensor) -> HeadOutputs:
+        """images: (N, 3, H, W) float32, normalised; the outputs are on the same device."""
+        arrays = self._session.run(None, {INPUT_NAME: images.contiguous().cpu().numpy()})
+        return nested([torch.from_numpy(array).to(images.device) for array in arrays])
+
+
+def default_device() -> str:
+    """ "cuda" where both PyTorch and the installed onnxruntime can use it, "cpu" otherwise."""
+    both = torch.cuda.is_available() and _CUDA in _import_onnxruntime().get_available_providers()
+    return "cuda" if both else "cpu"
+
+
+def execution_providers(
+    device: torch.device, fixed_size: bool, available: Sequence[str]
+) -> list[str | tuple[str, dict[str, int]]]:
+    """What onnxruntime shall use on a device, the fastest first.
+
+    TensorRT builds an engine for each input size, which takes minutes; it is left out unless the
+    network has only one.
+    """
+    if device.type == "cpu":
+        return [_CPU]
+    wanted = (_TENSORRT, _CUDA) if fixed_size else (_CUDA,)
+    options = {"device_id": device.index or 0}
+    return [*((name, options) for name in wanted if name in available), _CPU]
+
+
+def _import_onnxruntime() -> Any:
+    try:
+        import onnxruntime
+    except ImportError:
+        raise InputError(
+            "ONNX files are run by onnxruntime, which is not installed; pip install onnxruntime, "
+            "or onnxruntime-gpu for CUDA and TensorRT."
+        ) from None
+    return onnxruntime

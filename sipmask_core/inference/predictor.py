@@ -1,0 +1,337 @@
+"""Image in, instances out."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+import torch
+
+from sipmask_core.errors import InputError, PredictionError
+from sipmask_core.inference.cuda_graphs import GraphedNetwork
+from sipmask_core.inference.detections import as_instances, find_objects, with_candidates
+from sipmask_core.inference.masks import ImageMasks
+from sipmask_core.inference.onnx_model import ONNX_SUFFIX, OnnxModel, OnnxNetwork, default_device
+from sipmask_core.instances import Instances
+from sipmask_core.model.checkpoints import load_model
+from sipmask_core.model.head import SipMaskHead
+from sipmask_core.model.inputs import NetworkInput, Normalise, check_image, prepare
+from sipmask_core.model.outputs import HeadOutputs
+from sipmask_core.runtime.devices import (
+    MOST_THREADS,
+    PRECISIONS,
+    choose_device,
+    choose_precision,
+    upload,
+)
+from sipmask_core.runtime.memory import with_second_try
+from sipmask_core.runtime.stopwatch import stage
+from sipmask_core.tracking.tracker import Tracker
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from sipmask_core.inference.detections import Detections
+    from sipmask_core.model.sipmask import SipMask
+    from sipmask_core.tracking.tracker import Mode
+
+T = TypeVar("T")
+
+PRETRAINED = Path(__file__).parents[1] / "weights" / "sipmask_r18_lite_person.safetensors"
+
+
+class Predictor:
+    """Runs a model on images of any size.
+
+    model: a `SipMask`, or an `OnnxModel`, whose network onnxruntime runs in float32.
+    device: "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1", ...
+    precision: "fp32", "fp16", "bf16" or "auto": fp16 on CUDA; on a CPU bf16 where the processor
+        multiplies it natively, fp32 otherwise.
+    score_threshold: lowest score to report; where None, the preset's own rule, which for the
+        authors' accurate presets is on the class score alone, so that scores can be lower.
+    num_threads: CPU threads, for the whole process and whichever of its threads calls; what torch
+        has so far where None.
+    Raises InputError for a device or precision that cannot be used.
+
+    The model given is not changed: the predictor works on a copy with batch norm folded into the
+    convolutions.
+    """
+
+    def __init__(
+        self,
+        model: SipMask | OnnxModel,
+        device: str = "auto",
+        precision: str = "auto",
+        score_threshold: float | None = None,
+        num_threads: int | None = None,
+    ) -> None:
+        if num_threads is not None:
+            if not 1 <= num_threads <= MOST_THREADS:
+                raise InputError(
+                    f"num_threads is {num_threads}; it must be between 1 and {MOST_THREADS}."
+                )
+            torch.set_num_threads(num_threads)
+        self._num_threads = num_threads
+        if isinstance(model, OnnxModel):
+            self.device = choose_device(default_device() if device == "auto" else device)
+            self.precision = _onnx_precision(precision)
+            self._model: SipMask | OnnxNetwork = OnnxNetwork(model, self.device)
+        else:
+            self.device = choose_device(device)
+            self.precision = choose_precision(precision, self.device)
+            self._model = _for_inference(model, self.device, PRECISIONS[self.precision])
+        self.preset = model.preset
+        self.class_names = model.class_names
+        self.model_name = model.preset.name
+        self.score_threshold = score_threshold
+        self._dtype = PRECISIONS[self.precision]
+        self._normalise = Normalise(self.preset).to(self.device)
+        self._graphed = None
+        if self.device.type == "cuda" and not isinstance(model, OnnxModel):
+            self._graphed = GraphedNetwork(self._up_to_candidates, self.device)
+
+    @classmethod
+    def from_file(
+        cls,
+        path: str | os.PathLike[str],
+        device: str = "auto",
+        precision: str = "auto",
+        score_threshold: float | None = None,
+        num_threads: int | None = None,
+        preset: str | None = None,
+    ) -> Predictor:
+        """The model in a checkpoint (.safetensors, .pth) or, run by onnxruntime, in an .onnx file.
+
+        preset: as for `load_model`; an .onnx file has its own. Raises InputError for a file that
+        cannot be used.
+        """
+        if Path(path).suffix != ONNX_SUFFIX:
+            model: SipMask | OnnxModel = load_model(path, preset)
+        elif preset is None:
+            model = OnnxModel(path)
+        else:
+            raise InputError(f"{str(path)!r} has a preset of its own; {preset} cannot replace it.")
+        return cls(model, device, precision, score_threshold, num_threads)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        device: str = "auto",
+        precision: str = "auto",
+        score_threshold: float | None = None,
+        num_threads: int | None = None,
+    ) -> Predictor:
+        """The model that ships with the package: people, light enough for a CPU."""
+        return cls.from_file(PRETRAINED, device, precision, score_threshold, num_threads)
+
+    def __call__(self, image: NDArray[np.uint8]) -> Instances:
+        """image: (H, W, 3) uint8, BGR. Raises InputError for anything else.
+
+        Raises PredictionError where memory runs out, also once more after the recorded graphs are
+        let go, and where the network's outputs are not finite; the next image may be fine.
+        """
+        return self.segment(self.prepare(image), image.shape[:2])
+
+    def segment(self, prepared: NetworkInput, image_size: tuple[int, int]) -> Instances:
+        """The rest of a call, for an image of (H, W) pixels that is prepared already."""
+        return self._attempt(
+            lambda: self.postprocess(self.forward(prepared), prepared, image_size),
+            f"an image of {image_size[1]}x{image_size[0]} pixels",
+        )
+
+    def _attempt(self, work: Callable[[], T], what: str) -> T:
+        """work(), about `what`, with a second try and the errors of a call."""
+        where = f"on {self.device} with {self.model_name} in {self.precision}"
+        try:
+            return with_second_try(work, self._free_memory)
+        except MemoryError:
+            raise PredictionError(
+                f"There is too little memory for {what} {where}; choose a preset with a smaller "
+                "network or input, fewer bits (precision) or images at a time (max_batch), or end "
+                "what else uses the memory."
+            ) from None
+        except FloatingPointError:
+            cause = (
+                "they may be too large for fp16: choose precision fp32"
+                if self.precision == "fp16"
+                else "the weights may be damaged, or their training has diverged"
+            )
+            raise PredictionError(
+                f"The network's outputs for {what} are not finite {where}; {cause}."
+            ) from None
+
+    def _free_memory(self) -> None:
+        if self._graphed is not None:
+            self._graphed.clear()
+        torch.cuda.empty_cache()
+
+    def predict_batch(self, images: Sequence[NDArray[np.uint8]]) -> list[Instances]:
+        """The instances of each image, in less time than a call for each.
+
+        images: as for a call, of any sizes; those whose network inputs are of one size go through
+        the network together. Libraries compute a batch in another order than an image alone, so
+        the last bits can differ from those of a call. Raises as a call does, for all images where
+        one is at fault: each of them alone may be fine.
+        """
+        if len(images) == 1:
+            return [self(images[0])]
+        prepared = [self.prepare(image) for image in images]
+        sizes = [image.shape[:2] for image in images]
+        return self._attempt(
+            lambda: self._segment_batch(prepared, sizes), f"a batch of {len(images)} images"
+        )
+
+    @torch.inference_mode()
+    def _segment_batch(
+        self, prepared: Sequence[NetworkInput], image_sizes: Sequence[tuple[int, int]]
+    ) -> list[Instances]:
+        alike: dict[tuple[object, ...], list[int]] = {}
+        for index, given in enumerate(prepared):
+            alike.setdefault((given.pixels.shape, given.size), []).append(index)
+        found = [Instances.empty((0, 0))] * len(prepared)
+        for group in alike.values():
+            pixels = torch.from_numpy(np.stack([prepared[i].pixels for i in group]))
+            outputs = self.forward_batch(pixels, prepared[group[0]].size)
+            for row, i in enumerate(group):
+                found[i] = self.postprocess(outputs.image(row), prepared[i], image_sizes[i])
+        return found
+
+    @property
+    def score_threshold(self) -> float | None:
+        """As given, and changeable between calls."""
+        return self._score_threshold
+
+    @score_threshold.setter
+    def score_threshold(self, value: float | None) -> None:
+        if value is not None and not 0 <= value <= 1:
+            raise InputError(f"score_threshold is {value}; it must be between 0 and 1.")
+        self._score_threshold = value
+
+    @property
+    def model(self) -> SipMask:
+        """The copy that runs: folded, on the device, in the precision; TypeError for ONNX files."""
+        if isinstance(self._model, OnnxNetwork):
+            raise TypeError("The network of an ONNX file is no torch module.")
+        return self._model
+
+    @property
+    def tracking_mode(self) -> Mode:
+        """The authors' association for presets with a track branch, the online one for others."""
+        return "youtube-vis" if self.preset.embedding_channels else "online"
+
+    def track(self, frames: Iterable[NDArray[np.uint8]]) -> Iterator[Instances]:
+        """The instances of each frame of one video, with track ids; see `Tracker`.
+
+        frames: images as for a call, in order; they are taken one at a time. The mode is
+        `tracking_mode`, and the memory is fresh in each call.
+        """
+        tracker = Tracker(self.tracking_mode)
+        return (tracker.update(self(frame)) for frame in frames)
+
+    def prepare(self, image: NDArray[np.uint8]) -> NetworkInput:
+        """Resize and pad the image."""
+        with stage("preprocess"):
+            return prepare(check_image(image), self.preset)
+
+    def forward(self, prepared: NetworkInput) -> HeadOutputs:
+        """Upload, normalise and run the network."""
+        return self.forward_batch(torch.from_numpy(prepared.pixels)[None], prepared.size)
+
+    @torch.inference_mode()
+    def forward_batch(self, pixels: Tensor, size: tuple[int, int]) -> HeadOutputs:
+        """As `forward` for N prepared images of one size: (N, H, W, 3) uint8 on the CPU.
+
+        size: (h, w) of the images within, at the top left.
+        """
+        # A thread that has computed before keeps its number, whatever another sets.
+        if self._num_threads not in (None, torch.get_num_threads()):
+            torch.set_num_threads(self._num_threads)
+        with stage("network"):
+            if self._graphed is None:
+                return self._network(pixels.to(self.device), size)
+            return self._graphed(pixels, size)
+
+    def _network(self, pixels: Tensor, size: tuple[int, int]) -> HeadOutputs:
+        """pixels: on the device of the model. On a GPU, nothing in here waits for it."""
+        with stage("preprocess"):
+            x = self._normalise(pixels, size, self._dtype)  # (N, 3, H, W), channels-last
+        return self._model(x)
+
+    def _up_to_candidates(self, pixels: Tensor, size: tuple[int, int]) -> HeadOutputs:
+        """All of the work whose shapes follow from that of the input: what a graph can record."""
+        return with_candidates(self._network(pixels, size), size, self.preset)
+
+    @torch.inference_mode()
+    def postprocess(
+        self, outputs: HeadOutputs, prepared: NetworkInput, image_size: tuple[int, int]
+    ) -> Instances:
+        """Decode, NMS and masks at the size (H, W) of the original image."""
+        with stage("nms"):
+            found = find_objects(outputs, prepared, self.preset, self.score_threshold)
+        with stage("masks"):
+            return self._with_masks(found, outputs, prepared, image_size)
+
+    def _with_masks(
+        self,
+        found: Detections,
+        outputs: HeadOutputs,
+        prepared: NetworkInput,
+        image_size: tuple[int, int],
+    ) -> Instances:
+        preset = self.preset
+        if len(found.boxes) == 0:
+            return Instances.empty(image_size)
+
+        network_boxes = found.boxes * torch.tensor([*prepared.scale, *prepared.scale])
+        masks = ImageMasks(
+            outputs.basis[0],
+            found.coefficients,
+            network_boxes,
+            preset,
+            prepared.scale,
+            image_size,
+        )
+        mask_scores = found.scores
+        if preset.mask_rescoring:
+            mask_scores = mask_scores * self.rate_masks(masks.soft(), found.labels).cpu()
+        crops = masks.crops()
+        return as_instances(found, outputs, network_boxes, crops, mask_scores, image_size)
+
+    def rate_masks(self, soft: Tensor, labels: Tensor) -> Tensor:
+        """What SipMask++ expects the IoU of soft masks (N, H / 2, W / 2) to be: (N,) float32.
+
+        soft: on the device of the model. labels: (N,) on the CPU.
+        """
+        labels = upload(labels, soft.device)
+        return self._model.bbox_head.score_masks(soft.to(self._dtype), labels).float()
+
+
+def _onnx_precision(precision: str) -> str:
+    if precision not in ("auto", "fp32"):
+        raise InputError(
+            f"precision is {precision!r}, but ONNX files run in theirs; it must be auto or fp32."
+        )
+    return "fp32"
+
+
+def _for_inference(model: SipMask, device: torch.device, dtype: torch.dtype) -> SipMask:
+    """A copy of the model, ready to run: folded, on its device, in its precision.
+
+    Box regression and the offsets of feature alignment stay in float32: coordinates do not survive
+    fewer bits.
+    """
+    model = copy.deepcopy(model).eval().requires_grad_(False)
+    model.backbone.fold_batch_norm()
+    model = model.to(device, dtype).to(memory_format=torch.channels_last)
+    head: SipMaskHead = model.bbox_head
+    if head.feat_align.align:
+        head.feat_align.conv_offset.float()
+    head.fcos_reg.float()
+    head.scales.float()
+    return model

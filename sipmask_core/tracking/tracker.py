@@ -1,0 +1,52 @@
+"""Which objects of successive frames are the same: ids that last."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from sipmask_core.errors import InputError
+from sipmask_core.tracking.online import OnlineTracker, TrackerSettings
+from sipmask_core.tracking.youtube_vis import YoutubeVisTracker
+
+if TYPE_CHECKING:
+    from sipmask_core.instances import Instances
+
+Mode = Literal["online", "youtube-vis"]
+
+
+class Tracker:
+    """Gives the instances of successive frames ids that stay with their objects.
+
+    mode: "online" runs for days: it forgets what is gone, and no id comes twice; see
+        `OnlineTracker`. "youtube-vis" is the authors' association for short videos, which needs the
+        embeddings of a preset with a track branch and never forgets; see `YoutubeVisTracker`.
+    settings: of the online mode.
+
+    Raises InputError for an unknown mode, or settings with the mode that has none.
+    """
+
+    def __init__(self, mode: Mode = "online", settings: TrackerSettings | None = None) -> None:
+        self._tracker: OnlineTracker | YoutubeVisTracker
+        if mode == "online":
+            self._tracker = OnlineTracker(settings or TrackerSettings())
+        elif mode != "youtube-vis":
+            raise InputError(f"mode is {mode!r}; it must be online or youtube-vis.")
+        elif settings is not None:
+            raise InputError("The mode youtube-vis has no settings; online has.")
+        else:
+            self._tracker = YoutubeVisTracker()
+
+    def reset(self) -> None:
+        """Forget all objects; online, their ids are not used again."""
+        self._tracker.reset()
+
+    def update(self, instances: Instances, stamp: float | None = None) -> Instances:
+        """The same instances, in the same order, with track ids (-1: untracked).
+
+        stamp: of the frame, seconds, by which the online mode tells how much time has passed; where
+        None, frames are taken to come at 30 Hz. The online mode also gives states and ages. Raises
+        InputError where the mode needs embeddings and there are none.
+        """
+        if isinstance(self._tracker, OnlineTracker):
+            return self._tracker.update(instances, stamp)
+        return self._tracker.update(instances)

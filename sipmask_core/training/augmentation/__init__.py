@@ -1,0 +1,1 @@
+"""What a training image may look like: one module for each family of augmentation."""

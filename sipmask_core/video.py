@@ -1,0 +1,229 @@
+"""Frames from an image, a folder, a video file, a camera or a stream; and videos written."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from sipmask_core.errors import InputError
+from sipmask_core.runtime.files import PiecewiseWriter, pending_path
+from sipmask_core.runtime.provenance import sha256, sha256_of_all
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import ExitStack
+
+    from numpy.typing import NDArray
+
+IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+FPS_WHERE_UNKNOWN = 30.0  # folders, and videos whose header does not say
+# A video that ends before this share of the frames that its header announces was cut off. Headers
+# are estimates, so a few missing frames mean nothing.
+_COMPLETE_SHARE = 0.9
+_STREAM_TIMEOUT_MS = 5000
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture of a source.
+
+    name: the file's name for an image, `<video's name>:<index>` for a frame of a video.
+    index: 0-based position in the source; unreadable pictures keep theirs.
+    image: (H, W, 3) uint8 BGR.
+    """
+
+    name: str
+    index: int
+    image: NDArray[np.uint8]
+
+
+class Frames:
+    """Iterates over the frames of one source, once.
+
+    source: an image file, a folder of images (in natural order, not recursive), a video file, a
+        camera device ("/dev/video0") or a stream URL ("rtsp://...").
+    camera_size: (width, height) that a camera device is asked for; it may deliver another.
+
+    is_video: whether neighbouring frames follow each other in time.
+    is_live: whether it is a camera or a stream, which has no end of its own.
+    count: how many frames to expect; None for cameras and streams. A video's header may be wrong.
+    fps: frames per second; None for images, and where the video does not say.
+    unreadable: one sentence for each picture that could not be read so far. It is skipped, the
+        iteration goes on.
+
+    Raises InputError when the source as a whole cannot be opened.
+    """
+
+    def __init__(self, source: Path | str, camera_size: tuple[int, int] | None = None) -> None:
+        self.source = str(source)
+        self.name = Path(self.source).name
+        self.count: int | None = None
+        self.fps: float | None = None
+        self.unreadable: list[str] = []
+        self._capture: cv2.VideoCapture | None = None
+        self._files: list[Path] = []
+        path = Path(self.source)
+        if path.is_dir():
+            self._files = _images_in(path)
+        elif path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES:
+            self._files = [path]
+        elif path.exists() or "://" in self.source:
+            self._capture = self._open_video(camera_size)
+        else:
+            raise InputError(
+                f"{self.source} does not exist; expected an image, a folder of images, a video, "
+                "a camera device such as /dev/video0 or a stream URL."
+            )
+        self.is_video = self._capture is not None
+        self.is_live = self.is_video and not path.is_file()
+        if not self.is_video:
+            self.count = len(self._files)
+
+    def __enter__(self) -> Frames:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the video or camera; closing twice is harmless."""
+        if self._capture is not None:
+            self._capture.release()
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self._video_frames() if self.is_video else self._image_frames()
+
+    def _image_frames(self) -> Iterator[Frame]:
+        for index, file in enumerate(self._files):
+            # IMREAD_COLOR also turns the picture upright as its EXIF orientation says.
+            image = cv2.imread(str(file), cv2.IMREAD_COLOR)
+            if image is None:
+                self.unreadable.append(f"{file} is not a readable image.")
+            else:
+                yield Frame(file.name, index, np.asarray(image, np.uint8))
+
+    def _open_video(self, camera_size: tuple[int, int] | None) -> cv2.VideoCapture:
+        if "://" in self.source:
+            # A dead stream must not block its reader for good.
+            timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, cv2.CAP_PROP_READ_TIMEOUT_MSEC]
+            options = [item for key in timeouts for item in (key, _STREAM_TIMEOUT_MS)]
+            capture = cv2.VideoCapture(self.source, cv2.CAP_FFMPEG, options)
+        else:
+            capture = cv2.VideoCapture(self.source)
+        if not capture.isOpened():
+            raise InputError(
+                f"{self.source} cannot be opened as a video, a camera or a stream; image files end "
+                f"in {' '.join(sorted(IMAGE_SUFFIXES))}."
+            )
+        if Path(self.source).is_file():
+            count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+            self.count = count if count > 0 else None
+        elif camera_size is not None:
+            capture.set(cv2.CAP_PROP_FRAME_WIDTH, camera_size[0])
+            capture.set(cv2.CAP_PROP_FRAME_HEIGHT, camera_size[1])
+        fps = capture.get(cv2.CAP_PROP_FPS)
+        self.fps = fps if 0 < fps < 1000 else None
+        return capture
+
+    def _video_frames(self) -> Iterator[Frame]:
+        assert self._capture is not None
+        index = 0
+        while True:
+            there, image = self._capture.read()
+            if not there:
+                break
+            yield Frame(f"{self.name}:{index}", index, np.asarray(image, np.uint8))
+            index += 1
+        expected = self.count or 1
+        if index < _COMPLETE_SHARE * expected:
+            self.unreadable.append(
+                f"{self.source} ended after {index} readable frames, {expected} were expected."
+            )
+
+
+def source_sha256(source: Path | str) -> str | None:
+    """SHA-256 of what `Frames(source)` reads: of a file, or of a folder's images together.
+
+    None for cameras and streams. Raises InputError for a folder without images.
+    """
+    path = Path(source)
+    return sha256_of_all(_images_in(path)) if path.is_dir() else sha256(path)
+
+
+class VideoWriter(PiecewiseWriter):
+    """Writes an mp4 (MPEG-4 part 2, the one codec that every OpenCV wheel can write and read).
+
+    Use it as a context manager: the file appears under its name when the block ends well, and not
+    at all when the block raises. The first image fixes the frame size, later ones of another size
+    are scaled to it.
+
+    path: where the video goes, ending in .mp4; fps: its frame rate.
+    Raises InputError for another ending and where the file cannot be written.
+    """
+
+    def __init__(self, path: Path | str, fps: float) -> None:
+        self.path = Path(path)
+        if self.path.suffix.lower() != ".mp4":
+            raise InputError(f"Cannot write {self.path}: the name of a video must end in .mp4.")
+        self.fps = fps
+        self.count = 0
+        self._writer: cv2.VideoWriter | None = None
+        self._size = (0, 0)
+
+    def _open(self, stack: ExitStack) -> None:
+        self._temporary = stack.enter_context(pending_path(self.path))
+        stack.push(self._finish)
+
+    def write(self, image: NDArray[np.uint8]) -> None:
+        """Append an (H, W, 3) uint8 BGR image."""
+        height, width = image.shape[:2]
+        if self._writer is None:
+            # The codec stores colour at half resolution and cannot take odd sizes.
+            self._size = (max(2, width - width % 2), max(2, height - height % 2))
+            fourcc = cv2.VideoWriter.fourcc(*"mp4v")
+            self._writer = cv2.VideoWriter(str(self._temporary), fourcc, self.fps, self._size)
+            if not self._writer.isOpened():
+                raise InputError(f"Cannot write {self.path}: OpenCV cannot open an mp4 there.")
+        fits = (width, height) == self._size
+        self._writer.write(image if fits else cv2.resize(image, self._size))
+        self.count += 1
+
+    def _finish(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._writer is None:
+            return
+        self._writer.release()
+        # OpenCV's writer is silent about a disk that is full.
+        if kind is None and _frame_count(self._temporary) != self.count:
+            raise InputError(
+                f"Cannot write {self.path}: not all of its {self.count} frames got there; the disk "
+                "may be full."
+            )
+
+
+def _frame_count(video: Path) -> int:
+    capture = cv2.VideoCapture(str(video))
+    try:
+        return int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    finally:
+        capture.release()
+
+
+def _images_in(folder: Path) -> list[Path]:
+    """The folder's images, with numbers in their names counted as numbers: 2.png before 10.png."""
+    files = [file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES]
+    if not files:
+        raise InputError(
+            f"The folder {folder} holds no image; expected files that end in "
+            f"{' '.join(sorted(IMAGE_SUFFIXES))}."
+        )
+    return sorted(files, key=_natural_key)
+
+
+def _natural_key(file: Path) -> list[tuple[int, str]]:
+    parts = re.split(r"(\d+)", file.name)
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]

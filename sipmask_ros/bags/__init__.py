@@ -1,0 +1,1 @@
+"""Recordings: read, salvaged, evaluated, made into data sets."""

@@ -1,0 +1,160 @@
+"""Depth images, camera_info and positions, from and to ROS messages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from geometry_msgs.msg import Point
+
+from sipmask_core.errors import InputError
+from sipmask_core.positions import Lens
+from sipmask_ros.conversions.images import Encoding, pixel_values
+from sipmask_ros.msg import InstancePosition, InstancePositionArray
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+    from sensor_msgs.msg import CameraInfo, Image
+    from std_msgs.msg import Header
+
+    from sipmask_core.instances import Instances
+    from sipmask_core.positions import Positions
+
+_MILLIMETRES = (Encoding(1, np.uint16), 1e-3)
+# REP 118: integers are millimetres, floating-point numbers are metres.
+DEPTH_ENCODINGS = {
+    "16UC1": _MILLIMETRES,
+    "mono16": _MILLIMETRES,
+    "32FC1": (Encoding(1, np.float32), 1.0),
+}
+# Distortion models of sensor_msgs/distortion_models.hpp, by how many coefficients they take.
+_COEFFICIENTS = {
+    "plumb_bob": (4, 5),
+    "rational_polynomial": (8, 12, 14),
+    "equidistant": (4,),
+}
+
+
+def read_depth(message: Image) -> tuple[NDArray[Any], float]:
+    """A depth image as it lies in memory, (H, W) uint16 or float32, and the metres of its unit.
+
+    Raises InputError for an encoding outside `DEPTH_ENCODINGS` and for data of the wrong length.
+    """
+    if message.encoding not in DEPTH_ENCODINGS:
+        raise InputError(
+            f"The depth image's encoding is {message.encoding!r}; it must be one of"
+            f" {', '.join(DEPTH_ENCODINGS)}."
+        )
+    encoding, unit = DEPTH_ENCODINGS[message.encoding]
+    return pixel_values(message, encoding), unit
+
+
+def same_view(size: tuple[float, float], image_size: tuple[int, int]) -> bool:
+    """Whether (H, W) is `image_size` at another scale, up to one pixel of rounding."""
+    (height, width), (image_height, image_width) = size, image_size
+    difference = abs(width * image_height - height * image_width)
+    return min(height, width) > 0 and difference <= max(image_size)
+
+
+def read_lens(message: CameraInfo, image_size: tuple[int, int], rectified: bool) -> Lens:
+    """The lens of a sensor_msgs/CameraInfo for an image of (H, W), which may have another scale.
+
+    rectified: the image's pixels are those of the projection matrix P, without distortion, instead
+    of those of K and D. Binning and region of interest are taken into account. Raises InputError
+    for a camera that is not calibrated, a distortion that is not known and another aspect ratio.
+    """
+    roi, height, width = message.roi, image_size[0], image_size[1]
+    binning = max(1, message.binning_x), max(1, message.binning_y)
+    own_width = (roi.width or message.width) / binning[0]
+    own_height = (roi.height or message.height) / binning[1]
+    if not same_view((own_height, own_width), image_size):
+        raise InputError(
+            f"The camera_info is for {own_width:g} x {own_height:g} pixels, the image has"
+            f" {width} x {height}; both must have one aspect ratio."
+        )
+    name, matrix = ("P", message.p.reshape(3, 4)) if rectified else ("K", message.k.reshape(3, 3))
+    focal = float(matrix[0, 0]), float(matrix[1, 1])
+    centre = float(matrix[0, 2]), float(matrix[1, 2])
+    if not (np.isfinite([*focal, *centre]).all() and min(focal) >= 1):
+        raise InputError(
+            f"{name} of the camera_info has the focal lengths {focal[0]:g} and {focal[1]:g}; those"
+            " of a calibrated camera are at least one pixel."
+        )
+    scale = width / own_width, height / own_height
+    offset = roi.x_offset, roi.y_offset
+    return Lens(
+        (focal[0] / binning[0] * scale[0], focal[1] / binning[1] * scale[1]),
+        # Another scale moves the middle of the first pixel; binning, by definition, does not.
+        (
+            ((centre[0] - offset[0]) / binning[0] + 0.5) * scale[0] - 0.5,
+            ((centre[1] - offset[1]) / binning[1] + 0.5) * scale[1] - 0.5,
+        ),
+        distortion=() if rectified else _distortion(message),
+        fisheye=not rectified and message.distortion_model == "equidistant",
+    )
+
+
+def _distortion(message: CameraInfo) -> tuple[float, ...]:
+    model, coefficients = message.distortion_model, tuple(message.d)
+    if model != "equidistant" and not any(coefficients):
+        return ()
+    if model not in _COEFFICIENTS:
+        raise InputError(
+            f"The distortion model of the camera_info is {model!r}; it must be one of"
+            f" {', '.join(_COEFFICIENTS)}, or the image rectified."
+        )
+    if len(coefficients) not in _COEFFICIENTS[model] or not np.isfinite(coefficients).all():
+        raise InputError(
+            f"D of the camera_info is {list(coefficients)}; {model} takes"
+            f" {' or '.join(map(str, _COEFFICIENTS[model]))} finite numbers."
+        )
+    return coefficients
+
+
+def positions_to_message(
+    positions: Positions,
+    instances: Instances,
+    header: Header,
+    class_names: Sequence[str],
+    depth_delay: float = float("nan"),
+) -> InstancePositionArray:
+    """Positions as a sipmask_ros/InstancePositionArray; `header` is that of the segmented image.
+
+    depth_delay: seconds from its stamp to that of the depth image.
+    """
+    return InstancePositionArray(
+        header=header,
+        depth_delay=depth_delay,
+        positions=[
+            InstancePosition(
+                class_id=label,
+                class_name=class_names[label],
+                score=score,
+                track_id=track_id,
+                valid=valid,
+                position=Point(x=x, y=y, z=z),
+                deviation=deviation,
+                width=width,
+                height=height,
+                pixels=pixels,
+                coverage=coverage,
+            )
+            for label, score, track_id, valid, (x, y, z), deviation, (
+                width,
+                height,
+            ), pixels, coverage in zip(
+                instances.labels.tolist(),
+                instances.scores.tolist(),
+                instances.track_ids.tolist(),
+                positions.valid.tolist(),
+                positions.points.tolist(),
+                positions.deviations.tolist(),
+                positions.sizes.tolist(),
+                positions.pixels.tolist(),
+                positions.coverage.tolist(),
+                strict=True,
+            )
+        ],
+    )

@@ -1,0 +1,195 @@
+"""One camera's way through the node: its topics, its tracks and its counts."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CompressedImage, Image
+
+from sipmask_core.runtime.stopwatch import stage
+from sipmask_core.tracking.online import OnlineTracker
+from sipmask_ros.conversions.detections import Detection2DArray
+from sipmask_ros.conversions.headers import stamp_nanoseconds
+from sipmask_ros.msg import InstanceArray, InstancePositionArray
+from sipmask_ros.node.depth_camera import DepthCamera
+from sipmask_ros.node.diagnostics import Outcome, Reporter, Statistics
+from sipmask_ros.node.rate_limit import RateLimit
+from sipmask_ros.perception import Perception
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from diagnostic_msgs.msg import DiagnosticStatus
+    from rclpy.lifecycle import LifecycleNode
+    from rclpy.time import Time
+
+    from sipmask_core.inference.predictor import Predictor
+    from sipmask_ros.node.connections import ConnectionWatch
+    from sipmask_ros.node.parameters import Parameters
+    from sipmask_ros.perception import ImageMessage, Percept
+
+
+class Arrival(NamedTuple):
+    """An image that came in, and when: seconds of time.perf_counter."""
+
+    channel: Channel
+    message: ImageMessage
+    time: float
+
+
+class Channel:
+    """What belongs to one image topic from configure to cleanup.
+
+    topic: one of the parameters' `image_topics`. Where it is the only one, the node's outputs are
+    its outputs; otherwise their names begin with it. watch: sees who connects to its topics.
+    first_track_id: no id from it on was given before.
+    """
+
+    def __init__(
+        self,
+        node: LifecycleNode,
+        topic: str,
+        parameters: Parameters,
+        watch: ConnectionWatch,
+        first_track_id: int,
+    ) -> None:
+        self.tracker = OnlineTracker(parameters.tracker_settings(), first_track_id)
+        self.statistics = Statistics()
+        self.extras: list[Callable[[Percept, Perception], None]] = []
+        self._node = node
+        self._topic = topic
+        self._watch = watch
+        self._parameters = parameters
+        self._limit = RateLimit(parameters.max_rate)
+        self._subscription: Any = None
+        self._predictor: Predictor | None = None
+        self._depth: DepthCamera | None = None
+        alone = len(parameters.image_topics) == 1
+        name = f"{node.get_fully_qualified_name()}: {'segmentation' if alone else topic}"
+        self._reporter = Reporter(self.statistics, name.lstrip("/"))
+        self._prefix = "~" if alone else f"~/{topic.lstrip('/')}"
+        self._publishers: list[Any] = []
+        self._instances = self._offer(InstanceArray, "instances", 10)
+        if parameters.depth_topics:
+            self._add(InstancePositionArray, "positions", 10, self._positions)
+        if Detection2DArray is not None:
+            self._add(Detection2DArray, "detections", 10, Perception.to_detections)
+        self._add(Image, "overlay", 1, Perception.to_overlay)
+        self._add(Image, "label_image", 1, Perception.to_label_image)
+
+    def _offer(self, kind: type, name: str, depth: int) -> Any:
+        """A topic for results of this camera."""
+        publisher = self._node.create_lifecycle_publisher(
+            kind, f"{self._prefix}/{name}", depth, event_callbacks=self._watch.publisher_events
+        )
+        self._publishers.append(publisher)
+        return publisher
+
+    def _add(
+        self, kind: type, name: str, depth: int, make: Callable[[Perception, Percept], Any]
+    ) -> None:
+        """A topic whose messages are made only while someone subscribes."""
+        publisher = self._offer(kind, name, depth)
+
+        def publish(percept: Percept, perceive: Perception) -> None:
+            if publisher.get_subscription_count():
+                publisher.publish(make(perceive, percept))
+
+        self.extras.append(publish)
+
+    @property
+    def parameters(self) -> Parameters:
+        """As of now; changed ones count from the next image on."""
+        return self._parameters
+
+    @parameters.setter
+    def parameters(self, changed: Parameters) -> None:
+        self.tracker.settings = changed.tracker_settings()
+        self._limit.rate = changed.max_rate
+        if self._depth is not None:
+            self._depth.tolerance = changed.depth_tolerance
+        self._parameters = changed
+
+    def subscribe(self, callback: Callable[[ImageMessage], None]) -> None:
+        """Let images come in."""
+        wanted = self._parameters
+        reliability = ReliabilityPolicy[wanted.reliability.upper()]
+        self._subscription = self._node.create_subscription(
+            CompressedImage if wanted.transport == "compressed" else Image,
+            self._topic,
+            callback,
+            QoSProfile(depth=1, reliability=reliability),
+            event_callbacks=self._watch.subscription_events,
+        )
+        if (depth := wanted.depth_of(self._topic)) is not None:
+            self._depth = DepthCamera(self._node, *depth, wanted.depth_tolerance)
+
+    def unsubscribe(self) -> None:
+        """Let no more images come in."""
+        self._node.destroy_subscription(self._subscription)
+        self._subscription = None
+        if self._depth is not None:
+            self._depth.close()
+
+    def follower(self, predictor: Predictor) -> OnlineTracker | None:
+        """The tracker of what this predictor finds, while ids are wanted."""
+        if predictor is not self._predictor:
+            # Another model's classes and embeddings have other meanings.
+            self._predictor = predictor
+            self.tracker.reset()
+        return self.tracker if self._parameters.tracking else None
+
+    def receive(self, message: ImageMessage) -> Arrival | None:
+        """Count an image that came in; None where it is not to be segmented."""
+        now = time.perf_counter()
+        self.statistics.receive()
+        if not (self._parameters.always_on or self._is_heard()):
+            self.statistics.finish(Outcome.IDLE)
+        elif not self._limit.allows(now):
+            self.statistics.finish(Outcome.LIMITED)
+        else:
+            return Arrival(self, message, now)
+        return None
+
+    def age(self, header: Any) -> float | None:
+        """Seconds since the header's stamp; None where the camera left it empty."""
+        stamp = stamp_nanoseconds(header)
+        if not stamp:
+            return None
+        now: int = self._node.get_clock().now().nanoseconds
+        return (now - stamp) * 1e-9
+
+    def publish(self, percept: Percept, perceive: Perception) -> None:
+        """Send the instances of an image."""
+        message = perceive.to_message(percept)
+        with stage("publish"):
+            self._instances.publish(message)
+
+    def report(self, now: Time, predictor: Predictor, active: bool) -> DiagnosticStatus:
+        """How this camera's images fare, see `Reporter`."""
+        facts = {
+            "model": predictor.model_name,
+            "device": str(predictor.device),
+            "precision": predictor.precision,
+            "instances_subscribers": str(self._instances.get_subscription_count()),
+        }
+        if self._subscription is not None:
+            facts["image_publishers"] = str(self._subscription.get_publisher_count())
+        if self._depth is not None:
+            facts |= {name: str(count) for name, count in self._depth.counts.items()}
+        return self._reporter.report(now, facts, active)
+
+    def destroy(self) -> None:
+        """Let the topics go."""
+        for publisher in self._publishers:
+            self._node.destroy_lifecycle_publisher(publisher)
+
+    def _positions(self, perceive: Perception, percept: Percept) -> InstancePositionArray:
+        assert self._depth is not None
+        class_names = perceive.predictor.class_names
+        return self._depth.positions(percept.instances, percept.header, class_names)
+
+    def _is_heard(self) -> bool:
+        return any(publisher.get_subscription_count() for publisher in self._publishers)

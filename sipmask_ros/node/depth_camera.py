@@ -1,0 +1,158 @@
+"""A depth camera beside the colour camera: which depth image belongs to an image, and positions."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
+from sensor_msgs.msg import CameraInfo, Image
+
+from sipmask_core.errors import InputError
+from sipmask_core.positions import Positions, locate
+from sipmask_ros.conversions.depth import positions_to_message, read_depth, read_lens, same_view
+from sipmask_ros.conversions.headers import stamp_nanoseconds
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rclpy.node import Node
+    from std_msgs.msg import Header
+
+    from sipmask_core.instances import Instances
+    from sipmask_ros.msg import InstancePositionArray
+
+# So many of the newest depth images wait for the image that they belong to.
+KEPT_IMAGES = 8
+# Seconds between two warnings.
+WARNING_PERIOD = 30.0
+
+
+class DepthCamera:
+    """Says where the instances in the images of one camera are, from its depth images.
+
+    Depth images are received in one thread and only read in the other, when positions are asked
+    for. The image of the same stamp counts, or the one whose stamp is nearest, by up to `tolerance`
+    seconds, which may change at any time. Topics whose last part has "rect" in it carry rectified
+    images.
+    """
+
+    def __init__(
+        self, node: Node, depth_topic: str, camera_info_topic: str, tolerance: float
+    ) -> None:
+        self._node = node
+        self._topic = depth_topic
+        self._camera_info_topic = camera_info_topic
+        self.tolerance = tolerance
+        self._rectified = "rect" in depth_topic.rpartition("/")[2]
+        self._lock = threading.Lock()
+        self._images: deque[Image] = deque(maxlen=KEPT_IMAGES)
+        self._camera_info: CameraInfo | None = None
+        self._counts = {"depth_matched": 0, "depth_unmatched": 0, "depth_unusable": 0}
+        self._next_warning = float("-inf")
+        latest = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+        self._subscriptions: list[Any] = [
+            node.create_subscription(Image, depth_topic, self.on_depth, qos_profile_sensor_data),
+            node.create_subscription(CameraInfo, camera_info_topic, self.on_camera_info, latest),
+        ]
+
+    def on_depth(self, message: Image) -> None:
+        """Keep a depth image, and let the oldest go."""
+        with self._lock:
+            self._images.append(message)
+
+    def on_camera_info(self, message: CameraInfo) -> None:
+        """Keep the newest camera_info."""
+        self._camera_info = message
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Images so far, by what became of their positions.
+
+        depth_matched: computed. depth_unmatched: there was no depth image of their time.
+        depth_unusable: there was one, but it or the camera_info cannot be used.
+        """
+        return dict(self._counts)
+
+    def positions(
+        self, instances: Instances, header: Header, class_names: Sequence[str]
+    ) -> InstancePositionArray:
+        """Where the instances of the image with this header are; without depth, all unknown."""
+        found, delay = Positions.unknown(len(instances)), float("nan")
+        stamp = stamp_nanoseconds(header)
+        depth = self._nearest(stamp)
+        if depth is None:
+            self._counts["depth_unmatched"] += 1
+            self._warn(self._why_none(stamp))
+        else:
+            delay = (stamp_nanoseconds(depth.header) - stamp) * 1e-9
+            try:
+                found = self._locate(instances, header, depth)
+                self._counts["depth_matched"] += 1
+            except InputError as error:
+                self._counts["depth_unusable"] += 1
+                self._warn(str(error))
+        return positions_to_message(found, instances, header, class_names, delay)
+
+    def close(self) -> None:
+        """Receive no more."""
+        while self._subscriptions:
+            self._node.destroy_subscription(self._subscriptions.pop())
+
+    def _nearest(self, stamp: int) -> Image | None:
+        """The depth image of that time in nanoseconds; of equally near ones the newest.
+
+        None where none is near enough, or the camera leaves its stamps empty.
+        """
+        near = [
+            (abs(own - stamp), image)
+            for own, image in reversed(self._stamped())
+            if own and stamp and abs(own - stamp) <= self.tolerance * 1e9
+        ]
+        return min(near, key=lambda pair: pair[0])[1] if near else None
+
+    def _stamped(self) -> list[tuple[int, Image]]:
+        with self._lock:
+            return [(stamp_nanoseconds(image.header), image) for image in self._images]
+
+    def _why_none(self, stamp: int) -> str:
+        if not stamp:
+            return "The image has no stamp by which its depth image could be found."
+        stamps = [own for own, _ in self._stamped() if own]
+        if not stamps:
+            return "No depth image with a stamp has come yet."
+        nearest = min((own - stamp for own in stamps), key=abs)
+        return (
+            f"The depth image nearest to the image is {nearest * 1e-9:+.3f} s off; depth_tolerance"
+            f" is {self.tolerance:g} s."
+        )
+
+    def _locate(self, instances: Instances, header: Header, depth: Image) -> Positions:
+        camera_info = self._camera_info
+        if camera_info is None:
+            raise InputError(f"Nothing has come on {self._camera_info_topic}.")
+        frame = header.frame_id
+        for name, message in (("depth image", depth), ("camera_info", camera_info)):
+            if message.header.frame_id.strip("/") != frame.strip("/"):
+                raise InputError(
+                    f"The {name} is in the frame {message.header.frame_id!r}, the image in"
+                    f" {frame!r}; depth must be registered to the image, as on a topic"
+                    " aligned_depth_to_color, or by the node register of depth_image_proc."
+                )
+        values, unit = read_depth(depth)
+        if not same_view(values.shape, instances.image_size):
+            raise InputError(
+                f"The depth image has {values.shape[1]} x {values.shape[0]} pixels, the image"
+                f" {instances.image_size[1]} x {instances.image_size[0]}; both must show the same"
+                " view in one aspect ratio."
+            )
+        lens = read_lens(camera_info, instances.image_size, self._rectified)
+        return locate(instances, values, unit, lens)
+
+    def _warn(self, reason: str) -> None:
+        now = time.monotonic()
+        if now >= self._next_warning:
+            self._next_warning = now + WARNING_PERIOD
+            self._node.get_logger().warning(f"No position is known from {self._topic}. {reason}")

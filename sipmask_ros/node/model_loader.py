@@ -1,0 +1,93 @@
+"""Models that are loaded while another one is at work."""
+
+from __future__ import annotations
+
+import threading
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rclpy.task import Future
+
+import sipmask_core as sm
+from sipmask_ros.transport import release_free_memory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rclpy.node import Node
+
+    from sipmask_ros.node.parameters import Parameters
+
+
+def load_predictor(wanted: Parameters) -> sm.Predictor:
+    """The predictor that the parameters ask for. Raises InputError where there is none."""
+    own_choice = _threads_of_torch()
+    options: dict[str, Any] = {
+        "device": wanted.device,
+        "precision": wanted.precision,
+        "score_threshold": wanted.score_threshold,
+        "num_threads": wanted.num_threads or own_choice,
+    }
+    if not wanted.model:
+        return sm.Predictor.from_pretrained(**options)
+    return sm.Predictor.from_file(wanted.model, **options)
+
+
+@cache
+def _threads_of_torch() -> int:
+    """How many CPU threads PyTorch takes by itself: as many as before the first model."""
+    import torch
+
+    return torch.get_num_threads()
+
+
+class ModelLoader:
+    """Makes predictors that are ready for their first image.
+
+    load: makes one from the parameters; raises InputError where they name none.
+    """
+
+    def __init__(self, node: Node, load: Callable[[Parameters], sm.Predictor]) -> None:
+        self._node = node
+        self._load = load
+        self._is_busy = False
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether one is being loaded in the background."""
+        return self._is_busy
+
+    def load(self, wanted: Parameters) -> sm.Predictor:
+        """The predictor, warm. Raises what loading raises."""
+        predictor = self._load(wanted)
+        # The first image takes longest: let it be this one.
+        predictor(np.zeros((480, 640, 3), np.uint8))
+        release_free_memory()
+        return predictor
+
+    def load_in_background(self, wanted: Parameters) -> Future:
+        """As `load`, in a thread; a callback of the node can await the result.
+
+        Raises InputError while another is being loaded.
+        """
+        if self._is_busy:
+            raise sm.InputError("Another model is being loaded; try again when it is there.")
+        future = Future()
+        self._is_busy = True
+        threading.Thread(
+            target=self._fulfil, args=(future, wanted), name="model loader", daemon=True
+        ).start()
+        return future
+
+    def _fulfil(self, future: Future, wanted: Parameters) -> None:
+        try:
+            settle = partial(future.set_result, self.load(wanted))
+        except Exception as error:
+            settle = partial(future.set_exception, error)
+        # First: who gets the answer may ask for the next model before this thread has ended.
+        self._is_busy = False
+        settle()
+        # What awaits it goes on in the executor's next turn.
+        if (executor := self._node.executor) is not None:
+            executor.wake()

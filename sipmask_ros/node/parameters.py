@@ -1,0 +1,208 @@
+"""The parameters of `segmentation_node`, each declared once."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from sipmask_core.errors import InputError
+from sipmask_core.tracking.online import TrackerSettings
+from sipmask_ros.parameter_table import Effect, ParameterTable, parameter
+
+_TRACKER = TrackerSettings()
+# ROS's own rule, less what it substitutes (~ and {}), because outputs are named after these topics.
+_TOPIC = re.compile(r"/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Parameters(ParameterTable):
+    """What `segmentation_node` can be told."""
+
+    image_topics: tuple[str, ...] = parameter(
+        ("image",),
+        "The cameras' topics; their images share one model, each camera has its own ids.",
+    )
+    transport: str = parameter(
+        "raw",
+        "`raw`: the image topics carry sensor_msgs/Image; `compressed`:"
+        " sensor_msgs/CompressedImage.",
+        choices=("raw", "compressed"),
+    )
+    reliability: str = parameter(
+        "best_effort",
+        "Of the subscriptions to images: `best_effort`, or `reliable`, which works only with a"
+        " reliable camera.",
+        choices=("best_effort", "reliable"),
+    )
+    model: str = parameter(
+        "",
+        "A model file: .safetensors or .pth, or .onnx, which onnxruntime runs; empty: the one"
+        " that ships.",
+        effect=Effect.RELOAD,
+    )
+    device: str = parameter(
+        "auto",
+        "`auto`, `cpu`, `cuda` or `cuda:N`; `auto` is CUDA where there is one.",
+        effect=Effect.RELOAD,
+    )
+    precision: str = parameter(
+        "auto",
+        "Number format of the network: `fp32`, `fp16` or `bf16`; `auto` is half precision where"
+        " the hardware has it.",
+        choices=("auto", "fp32", "fp16", "bf16"),
+        effect=Effect.RELOAD,
+    )
+    num_threads: int = parameter(
+        0, "CPU threads; 0: PyTorch's own choice.", minimum=0, maximum=512, effect=Effect.RELOAD
+    )
+    score_threshold: float = parameter(
+        0.3, "Lowest score that is reported.", minimum=0.0, maximum=1.0, effect=Effect.LIVE
+    )
+    classes: tuple[str, ...] = parameter(
+        (), "Names of the classes that are reported; empty: all.", effect=Effect.LIVE
+    )
+    always_on: bool = parameter(
+        False,
+        "Segment also while nobody subscribes to any output.",
+        effect=Effect.LIVE,
+    )
+    max_rate: float = parameter(
+        0.0,
+        "Most images per second of each camera that are segmented; 0: no limit.",
+        minimum=0.0,
+        effect=Effect.LIVE,
+    )
+    max_age: float = parameter(
+        0.0,
+        "An image whose stamp is older than this many seconds when its turn comes is dropped;"
+        " 0: never. Recordings need use_sim_time with it.",
+        minimum=0.0,
+        effect=Effect.LIVE,
+    )
+    max_batch: int = parameter(
+        4,
+        "Most waiting images, of different cameras, that go through the network together.",
+        minimum=1,
+        maximum=64,
+        effect=Effect.LIVE,
+    )
+    mask_encoding: str = parameter(
+        "mono8",
+        "`mono8`: masks as bytes of their rectangle; `rle`: COCO run lengths, smaller and slower.",
+        choices=("mono8", "rle"),
+        effect=Effect.LIVE,
+    )
+    depth_topics: tuple[str, ...] = parameter(
+        (),
+        "Depth images registered to the images, one topic for each of image_topics; empty: no"
+        " positions.",
+    )
+    camera_info_topics: tuple[str, ...] = parameter(
+        (),
+        "Their calibrations, one topic for each of depth_topics; empty: `camera_info` beside each"
+        " depth topic.",
+    )
+    depth_tolerance: float = parameter(
+        0.05,
+        "Most seconds between the stamps of an image and of its depth.",
+        minimum=0.0,
+        effect=Effect.LIVE,
+    )
+    tracking: bool = parameter(
+        True,
+        "Give objects ids that stay with them from image to image.",
+        effect=Effect.LIVE,
+    )
+    track_new_score: float = parameter(
+        _TRACKER.new_score,
+        "An object must score this to get an id; a weaker one can only continue one.",
+        minimum=0.0,
+        maximum=1.0,
+        effect=Effect.LIVE,
+    )
+    track_confirm_after: int = parameter(
+        _TRACKER.confirm_after,
+        "Images that show an object before its track is confirmed.",
+        minimum=1,
+        effect=Effect.LIVE,
+    )
+    track_min_affinity: float = parameter(
+        _TRACKER.min_affinity,
+        "Below this overlap with where it should be, an object gets another id.",
+        minimum=0.0,
+        maximum=1.0,
+        effect=Effect.LIVE,
+    )
+    track_max_lost_seconds: float = parameter(
+        _TRACKER.max_lost_seconds,
+        "How long an object out of sight is looked for, by the stamps of the images; also the"
+        " longest time between two images that ids survive.",
+        minimum=0.0,
+        effect=Effect.LIVE,
+    )
+    track_max_tracks: int = parameter(
+        _TRACKER.max_tracks,
+        "Most objects in memory of each camera; those longest unseen go first.",
+        minimum=1,
+        effect=Effect.LIVE,
+    )
+    timing: bool = parameter(
+        False,
+        "Split the latency in /diagnostics into its stages, from the camera's stamp to the"
+        " publication; on a GPU this slows the node down.",
+        effect=Effect.LIVE,
+    )
+    autostart: bool = parameter(
+        True,
+        "Configure and activate at the start; false leaves both to a lifecycle manager.",
+        effect=Effect.START,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("image_topics", "depth_topics", "camera_info_topics"):
+            for topic in getattr(self, name):
+                if not _TOPIC.fullmatch(topic):
+                    raise InputError(
+                        f"The parameter {name} names {topic!r}; accepted are topics such as"
+                        " camera/image_raw: letters, digits and _, no part beginning with a digit."
+                    )
+        if not self.image_topics:
+            raise InputError("The parameter image_topics is empty; give at least one topic.")
+        # Outputs are named after the topics without a leading slash.
+        if len({topic.lstrip("/") for topic in self.image_topics}) < len(self.image_topics):
+            raise InputError(
+                f"The parameter image_topics is {list(self.image_topics)}; name each topic once,"
+                " with or without a leading slash."
+            )
+        for name, others in (
+            ("depth_topics", "image_topics"),
+            ("camera_info_topics", "depth_topics"),
+        ):
+            given, wanted = getattr(self, name), getattr(self, others)
+            if given and len(given) != len(wanted):
+                raise InputError(
+                    f"The parameter {name} is {list(given)} and {others} is {list(wanted)};"
+                    f" give as many topics in both, or none in {name}."
+                )
+
+    def depth_of(self, image_topic: str) -> tuple[str, str] | None:
+        """The depth topic and the camera_info topic that belong to an image topic, if any."""
+        if not self.depth_topics:
+            return None
+        index = self.image_topics.index(image_topic)
+        depth = self.depth_topics[index]
+        if self.camera_info_topics:
+            return depth, self.camera_info_topics[index]
+        folder, slash, _ = depth.rpartition("/")
+        return depth, f"{folder}{slash}camera_info"
+
+    def tracker_settings(self) -> TrackerSettings:
+        """The settings of the tracker."""
+        return TrackerSettings(
+            new_score=self.track_new_score,
+            confirm_after=self.track_confirm_after,
+            min_affinity=self.track_min_affinity,
+            max_lost_seconds=self.track_max_lost_seconds,
+            max_tracks=self.track_max_tracks,
+        )

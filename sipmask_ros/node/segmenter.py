@@ -1,0 +1,164 @@
+"""The hot path: one thread that segments the newest images and publishes what it found."""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+from sipmask_core.errors import InputError, PredictionError
+from sipmask_core.runtime.stopwatch import Stopwatch
+from sipmask_ros.node.diagnostics import Outcome
+from sipmask_ros.node.mailbox import Mailbox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
+
+    from rclpy.node import Node
+
+    from sipmask_ros.node.channel import Arrival, Channel
+    from sipmask_ros.node.parameters import Parameters
+    from sipmask_ros.perception import ImageMessage, Percept, Perception
+
+# Seconds between two warnings of the same kind.
+WARNING_PERIOD = 5.0
+
+
+class Segmenter:
+    """Takes image messages from one thread, segments the newest of each camera in another.
+
+    Between the two is room for one image of each camera: one that waits is replaced by a newer
+    one. Images of several cameras that wait go through the network together. What becomes of each
+    is counted in the statistics of its channel.
+
+    `perceive` and `parameters` can be replaced at any time; new ones count from the next images on.
+    """
+
+    def __init__(self, node: Node, perceive: Perception, parameters: Parameters) -> None:
+        self.perceive = perceive
+        self.parameters = parameters
+        self._context = node.context
+        self._log = node.get_logger()
+        self._mailbox: Mailbox[Channel, Arrival] = Mailbox()
+        self._ended = threading.Event()
+        threading.Thread(target=self._run, name="segmenter", daemon=True).start()
+
+    def on_image(self, channel: Channel, message: ImageMessage) -> None:
+        """Leave an image to be segmented."""
+        arrival = channel.receive(message)
+        if arrival is not None and self._mailbox.put(channel, arrival) is not None:
+            channel.statistics.finish(Outcome.REPLACED)
+
+    def stop(self, timeout: float | None = None) -> bool:
+        """Finish the images in work and end. Returns whether that was done within the timeout."""
+        for arrival in self._mailbox.close():
+            arrival.channel.statistics.finish(Outcome.STOPPED)
+        # Not Thread.join: interrupted by a signal, it takes a running thread for one that ended.
+        return self._ended.wait(timeout)
+
+    def _run(self) -> None:
+        try:
+            self._work()
+        finally:
+            self._ended.set()
+
+    def _work(self) -> None:
+        while arrivals := self._mailbox.take(self.parameters.max_batch):
+            taken = time.perf_counter()
+            perceive = self.perceive
+            published = []
+            with self._timing(perceive) as stopwatch:
+                fresh = [arrival for arrival in arrivals if not self._is_stale(arrival)]
+                for arrival, percept in self._understood(fresh, perceive):
+                    try:
+                        arrival.channel.publish(percept, perceive)
+                    except Exception as error:
+                        self._lose(arrival, error)
+                        continue
+                    self._note_latency(arrival, taken, stopwatch)
+                    arrival.channel.statistics.finish(Outcome.SEGMENTED)
+                    published.append((arrival.channel, percept))
+            for channel, percept in published:
+                for publish in channel.extras:
+                    try:
+                        publish(percept, perceive)
+                    except Exception:
+                        self._complain("A result beside the instances could not be published.")
+
+    def _understood(
+        self, arrivals: Sequence[Arrival], perceive: Perception
+    ) -> Iterator[tuple[Arrival, Percept]]:
+        """What is in the images; one that cannot be understood is counted and left out."""
+        if not arrivals:
+            return
+        try:
+            percepts = perceive(
+                [arrival.message for arrival in arrivals],
+                [arrival.channel.follower(perceive.predictor) for arrival in arrivals],
+            )
+        except Exception as error:
+            if len(arrivals) == 1:
+                self._lose(arrivals[0], error)
+                return
+        else:
+            yield from zip(arrivals, percepts, strict=True)
+            return
+        # One image has spoilt it for all, or memory is short for so many. Not in the handler:
+        # until that ends, the error holds what the batch has allocated.
+        for arrival in arrivals:
+            yield from self._understood([arrival], perceive)
+
+    def _timing(self, perceive: Perception) -> AbstractContextManager[Stopwatch | None]:
+        if not self.parameters.timing:
+            return nullcontext()
+        return Stopwatch().listening(perceive.predictor.device)
+
+    def _note_latency(self, arrival: Arrival, taken: float, stopwatch: Stopwatch | None) -> None:
+        statistics = arrival.channel.statistics
+        if (age := arrival.channel.age(arrival.message.header)) is None:
+            return
+        statistics.add_latency(age)
+        if stopwatch is not None:
+            here = time.perf_counter() - arrival.time
+            stages = {"receive": age - here, "wait": taken - arrival.time} | stopwatch.seconds
+            statistics.add_stages(stages | {"other": age - sum(stages.values())})
+
+    def _is_stale(self, arrival: Arrival) -> bool:
+        limit = self.parameters.max_age
+        age = arrival.channel.age(arrival.message.header) if limit else None
+        if age is None or age <= limit:
+            return False
+        self._log.warning(
+            f"An image was dropped, it is {age:.3f} s old and max_age is {limit} s; a recording"
+            " needs use_sim_time, a camera on another machine a synchronised clock.",
+            throttle_duration_sec=WARNING_PERIOD,
+        )
+        arrival.channel.statistics.finish(Outcome.STALE)
+        return True
+
+    def _lose(self, arrival: Arrival, error: Exception) -> None:
+        """Count an image that came to nothing; the next may be fine."""
+        if isinstance(error, InputError):
+            outcome = Outcome.BROKEN
+            self._log.warning(
+                f"An image was dropped. {error}", throttle_duration_sec=WARNING_PERIOD
+            )
+        elif not self._context.ok():
+            outcome = Outcome.STOPPED
+        elif isinstance(error, PredictionError):
+            outcome = Outcome.FAILED
+            self._log.error(f"An image was dropped. {error}", throttle_duration_sec=WARNING_PERIOD)
+        else:
+            outcome = Outcome.FAILED
+            self._complain("An image was dropped, segmentation failed.")
+        arrival.channel.statistics.finish(outcome)
+
+    def _complain(self, sentence: str) -> None:
+        """Log the exception at hand."""
+        if self._context.ok():
+            self._log.error(
+                f"{sentence}\n{traceback.format_exc()}", throttle_duration_sec=WARNING_PERIOD
+            )

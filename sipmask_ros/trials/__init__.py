@@ -1,0 +1,1 @@
+"""Programs that watch the node from outside: demo, benchmark, soak."""
