@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import rclpy
 
 from sipmask_core.runtime.arguments import width_by_height
+from sipmask_ros.trials.recorder import Recorder
 
 if TYPE_CHECKING:
     import argparse
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from sipmask_core.runtime.interruption import Interruption
     from sipmask_ros.start import MODULES
-from sipmask_ros.trials.recorder import Recorder
 
 # Seconds. At its start the node imports torch and loads its model.
 START_TIMEOUT = 120.0

@@ -13,7 +13,7 @@ pytest.importorskip("sipmask_ros.msg", reason="the messages are not built")
 from recordings import CAMERA, HEIGHT, WIDTH, header, raw, storage_file, truth, write
 from rosbags.rosbag2 import CompressionMode
 from sensor_msgs.msg import Image
-from test_fuzz_tracker import some_instances
+from strange_instances import some_instances
 
 from sipmask_ros.bags.evaluation import Task, evaluate
 from sipmask_ros.bags.reader import Bag, deserialized

@@ -5,7 +5,7 @@ import pytest
 from fuzzing import fuzz, may_refuse
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
-from test_fuzz_tracker import some_instances
+from strange_instances import some_instances
 
 pytest.importorskip("sipmask_ros.msg", reason="the messages are not built")
 
