@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 
 MOST_PIXELS = 1 << 27  # of a compressed image or run lengths: few bytes may stand for any number
 
+_PNG = b"\x89PNG\r\n\x1a\n"
+_JPEG = b"\xff\xd8"
+# Of a segment with content. Decoders pass over what lies between segments and is no marker.
+_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
+_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+
 
 class Encoding(NamedTuple):
     """How the pixels of a sensor_msgs/Image lie in memory, and what makes BGR of them.
@@ -220,13 +226,6 @@ def message_bytes(values: NDArray[Any]) -> array[int]:
     data = array("B")
     data.frombytes(values.reshape(-1).view(np.uint8).data)
     return data
-
-
-_PNG = b"\x89PNG\r\n\x1a\n"
-_JPEG = b"\xff\xd8"
-# Of a segment with content. Decoders pass over what lies between segments and is no marker.
-_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
-_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 
 
 def declared_size(image: Buffer) -> tuple[int, int] | None:
