@@ -10,13 +10,13 @@ import cv2
 import numpy as np
 
 from sipmask_core.errors import InputError
+from sipmask_core.video import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 MAX_IMAGES = 32
 DEFAULT_SIZE = (720, 1280)
 JPEG_QUALITY = 95
@@ -37,15 +37,15 @@ def images_at(path: Path, size: tuple[int, int] | None) -> list[Photo]:
     """
     files = [path]
     if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.suffix.lower() in _SUFFIXES)
+        files = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
         files = files[:MAX_IMAGES]
     if not files:
-        raise InputError(f"--images {path} holds no image ({', '.join(sorted(_SUFFIXES))}).")
+        raise InputError(f"{path} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}).")
     found = []
     for file in files:
         pixels = cv2.imread(str(file), cv2.IMREAD_COLOR)
         if pixels is None:
-            raise InputError(f"--images {file} is not a readable image.")
+            raise InputError(f"{file} is not a readable image.")
         image = np.asarray(pixels, np.uint8)
         found.append(_encoded(file.name, image if size is None else _cover(image, size)))
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sipmask_core.benchmark.measure import STAGES
-from sipmask_core.runtime.files import atomic_path
+from sipmask_core.runtime.files import write_figure
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -114,5 +114,4 @@ def draw(record: dict[str, Any], path: Path) -> None:
         handlelength=1,
         columnspacing=1,
     )
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=150, bbox_inches="tight")
+    write_figure(path, figure)

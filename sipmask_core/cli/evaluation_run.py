@@ -80,12 +80,11 @@ def load_evaluated(args: argparse.Namespace, class_names: Sequence[str]) -> Pred
 
     class_names: of the data set; those that the model does not know are told.
     """
-    from sipmask_core.evaluation.run_images import evaluation_threshold
     from sipmask_core.runtime.distributed import say
 
     predictor = load_predictor(args, score_threshold=args.score_threshold)
     if args.score_threshold is None:
-        predictor.score_threshold = evaluation_threshold(predictor.preset)
+        predictor.score_threshold = predictor.preset.evaluation_threshold
     unknown = [name for name in class_names if name not in predictor.class_names]
     if unknown:
         say(

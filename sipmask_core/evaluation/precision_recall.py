@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sipmask_core.evaluation.average_precision import RECALL_POINTS
-from sipmask_core.runtime.files import atomic_path
+from sipmask_core.runtime.files import write_figure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,12 +26,10 @@ def draw_precision_recall(path: Path, scores: Mapping[str, Scores]) -> None:
     several classes, each class's mean over the thresholds. Classes without ground truth are left
     out. Raises InputError when the file cannot be written.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     several = any(len(_names(of_kind)) > 1 for of_kind in scores.values())
     figure = Figure(figsize=(5.5 * len(scores), 9.5 if several else 4.8), layout="constrained")
-    FigureCanvasAgg(figure)
     grid = figure.subplots(1 + several, len(scores), squeeze=False, sharex=True, sharey=True)
     for column, (kind, of_kind) in enumerate(scores.items()):
         grid[0, column].set_title(f"{kind}: mean of the classes" if several else kind)
@@ -47,8 +45,7 @@ def draw_precision_recall(path: Path, scores: Mapping[str, Scores]) -> None:
         axes.set(xlabel="recall", xlim=(0, 1))
     for axes in grid[:, 0]:
         axes.set(ylabel="precision", ylim=(0, 1.02))
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=110)
+    write_figure(path, figure)
 
 
 def _names(scores: Scores) -> dict[str, int]:

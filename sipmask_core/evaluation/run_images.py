@@ -23,12 +23,10 @@ if TYPE_CHECKING:
     from sipmask_core.inference.predictor import Predictor
     from sipmask_core.instances import Instances
     from sipmask_core.model.inputs import NetworkInput
-    from sipmask_core.model.presets import Preset
 
 T = TypeVar("T")
 U = TypeVar("U")
 
-SCORE_THRESHOLD = 0.05  # AP wants the uncertain detections too
 WORKERS = 4
 
 
@@ -46,11 +44,6 @@ class Detected(NamedTuple):
     image_id: int
     results: list[Result]
     seconds: dict[str, float]
-
-
-def evaluation_threshold(preset: Preset) -> float | None:
-    """The score below which evaluation drops detections; None, their own rule, for the authors'."""
-    return None if preset.authors else SCORE_THRESHOLD
 
 
 def own_share(annotations: CocoAnnotations) -> CocoAnnotations:

@@ -87,7 +87,7 @@ def with_candidates(outputs: HeadOutputs, size: tuple[int, int], preset: Preset)
 
 def _limit(size: tuple[int, int], preset: Preset) -> tuple[int, int]:
     """Where boxes end (y, x), in an image of (h, w) pixels."""
-    edge = 1 if preset.authors else 0
+    edge = 1 if preset.inclusive_boxes else 0
     return size[0] - edge, size[1] - edge
 
 
@@ -222,7 +222,7 @@ def detect(candidates: Candidates, preset: Preset, score_threshold: float) -> De
     scores = class_scores * centerness[:, None]  # (M, classes)
     require_finite(boxes, scores)
     # The authors' greedy form looks at the class score alone, before centerness lowers it.
-    by_class_score = preset.authors and preset.nms == "per_class"
+    by_class_score = preset.threshold_on_class_score and preset.nms == "per_class"
     compared = class_scores if by_class_score else scores
     pairs = np.flatnonzero(compared > score_threshold)
     location, labels = np.divmod(pairs, scores.shape[1])
@@ -241,7 +241,7 @@ def _survivors(
 ) -> NDArray[np.int64]:
     """Indices of the boxes that NMS leaves, by falling score; see `suppress`."""
     kind: Literal["greedy", "fast"] = "fast" if preset.nms == "fast" else "greedy"
-    if kind == "greedy" and preset.authors:
+    if kind == "greedy" and preset.inclusive_boxes:
         # Inclusive pixels: boxes that are one longer have the same IoU in plain arithmetic.
         boxes = boxes + np.array([0, 0, 1, 1], np.float32)
     return suppress(boxes, scores, labels, preset.nms_threshold, preset.max_detections, kind)

@@ -61,7 +61,7 @@ def mask_grid(
     presets, where factors are float32.
     """
     horizontal, vertical = scale
-    if preset.authors:
+    if preset.floored_masks:
         stretched = isinstance(preset.resize, Stretch)
         if not stretched:
             horizontal = vertical = min(scale)

@@ -123,7 +123,7 @@ class SipMaskHead(nn.Module):
         if self.has_track_branch:
             self.track_convs = tower(preset.track_convs)
             self.sipmask_track = nn.Conv2d(3 * c, preset.embedding_channels, 1)
-        self._initialise(preset.coefficient_std, zero_distances=preset.authors)
+        self._initialise(preset.coefficient_std, preset.zero_distances)
 
     def _initialise(self, coefficient_std: float | None, zero_distances: bool) -> None:
         for name, module in self.named_modules():

@@ -2,7 +2,7 @@
 
 The names of the official presets are those of the authors' configuration files, and a preset with
 an official name reproduces the authors' behaviour, quirks included: published checkpoints were
-trained with them. `authors` marks those. Presets of our own do the plainly right thing instead.
+trained with them. Each quirk is a field. Presets of our own do the plainly right thing instead.
 """
 
 from __future__ import annotations
@@ -101,8 +101,19 @@ class Preset:
         nms: "per_class" (greedy), "fast" (matrix form) or "pairs" (greedy, over pairs of location
             and class; see `detect_pairs`). score_threshold, nms_threshold, max_detections,
             candidates_per_level: its settings. mask_threshold: on soft masks.
-    authors: True for the authors' conventions: inclusive pixel boxes ("+1" in areas), and masks
-        resized with floored output sizes and a single scale.
+    Conventions of the authors' code, which their checkpoints were trained with
+        inclusive_boxes: a box ends on its last pixel instead of after it: "+1" in sides and areas.
+        floored_masks: masks are resized with floored output sizes and one factor for both axes.
+        zero_distances: box distances start at zero instead of a few strides, where the IoU loss
+            has a gradient.
+        needs_objects: the loss is undefined for images without objects, which are left out.
+        crowds_are_background: training takes regions of crowds for background.
+        inverted_boxes: predicted boxes with two negative sides teach masks, too.
+        batch_references: a video model learns to tell objects from those of other references in
+            the batch as well (not the authors').
+        threshold_on_class_score: greedy NMS compares the class score alone with the threshold, so
+            that scores, which centerness lowers, can be below it.
+        evaluation_threshold: score from which evaluation counts detections; None: score_threshold.
     """
 
     name: str
@@ -141,7 +152,15 @@ class Preset:
     max_detections: int = 100
     candidates_per_level: int = 1000
     mask_threshold: float = 0.4
-    authors: bool = True
+    inclusive_boxes: bool = True
+    floored_masks: bool = True
+    zero_distances: bool = True
+    needs_objects: bool = True
+    crowds_are_background: bool = True
+    inverted_boxes: bool = True
+    batch_references: bool = False
+    threshold_on_class_score: bool = True
+    evaluation_threshold: float | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.sub_regions <= 5:
@@ -239,6 +258,19 @@ def _video(name: str) -> Preset:
     )
 
 
+# What presets of our own do instead.
+_OWN_CONVENTIONS: dict[str, Any] = {
+    "inclusive_boxes": False,
+    "floored_masks": False,
+    "zero_distances": False,
+    "needs_objects": False,
+    "crowds_are_background": False,
+    "inverted_boxes": False,
+    "batch_references": True,
+    "threshold_on_class_score": False,
+    "evaluation_threshold": 0.05,  # AP wants the uncertain detections too
+}
+
 _LITE = Preset(
     "sipmask_r18_lite",
     "resnet18",
@@ -253,7 +285,7 @@ _LITE = Preset(
     score_threshold=0.3,
     mask_threshold=0.5,
     candidates_per_level=300,
-    authors=False,
+    **_OWN_CONVENTIONS,
     iou_unit="pixel",
 )
 
@@ -354,6 +386,8 @@ def preset_from_json(text: str, source: str) -> Preset:
     try:
         record = json.loads(text)
         rule = _RESIZE_RULES[record.pop("resize_rule")]
+        if record.pop("authors", True) is False:  # as one field said it all in older files
+            record |= _OWN_CONVENTIONS
         lists = {k: tuple(v) for k, v in record.items() if isinstance(v, list)}
         preset = Preset(**{**record, **lists, "resize": rule(**record["resize"])})
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -366,8 +400,9 @@ def _require_sense(preset: Preset, what: str) -> None:
     """Raises InputError for values of a file that no preset can have."""
     examples = {field.name: getattr(_LITE, field.name) for field in fields(Preset)}
     del examples["resize"]
-    if preset.coefficient_std is None:
-        del examples["coefficient_std"]
+    for name in ("coefficient_std", "evaluation_threshold"):
+        if getattr(preset, name) is None:
+            del examples[name]
     for name, example in examples.items():
         value = getattr(preset, name)
         if not _is_like(value, example):

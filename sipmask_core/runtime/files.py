@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     import numpy as np
+    from matplotlib.figure import Figure
     from numpy.typing import NDArray
     from typing_extensions import Self
 
@@ -138,6 +139,12 @@ def write_image(path: Path | str, image: NDArray[np.uint8]) -> None:
     encoded = cv2.imencode(Path(path).suffix, image)[1]
     with atomic_path(path) as temporary:
         temporary.write_bytes(encoded.tobytes())
+
+
+def write_figure(path: Path | str, figure: Figure) -> None:
+    """Write a matplotlib figure as PNG, atomically. Raises InputError when it cannot be written."""
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)
 
 
 def write_zip(path: Path | str, name: str, content: str) -> None:

@@ -12,7 +12,7 @@ from sipmask_core.data.classes import category_ids
 from sipmask_core.data.youtube_vis_results import youtube_vis_results
 from sipmask_core.drawing import colour, draw_trail
 from sipmask_core.instances import UNTRACKED
-from sipmask_core.runtime.files import atomic_path
+from sipmask_core.runtime.files import write_figure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -133,5 +133,4 @@ class TrackHistory:
             f"{len(self._tracks)} tracks" + f", the {MOST_ROWS} longest" * (left_out > 0)
         )
         axes.grid(axis="x", alpha=0.3)
-        with atomic_path(path) as temporary:
-            figure.savefig(temporary, dpi=110)
+        write_figure(path, figure)

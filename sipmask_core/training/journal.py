@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sipmask_core.runtime.files import atomic_path, write_image, writing
+from sipmask_core.runtime.files import atomic_path, write_figure, write_image, writing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,7 +76,6 @@ class Journal:
 
     def draw(self) -> None:
         """Draw losses, learning rate and validation AP over steps into `curves.png`."""
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
         lines = self._lines()
@@ -85,7 +84,6 @@ class Journal:
         if not steps:
             return
         figure = Figure(figsize=(9, 9), layout="constrained")
-        FigureCanvasAgg(figure)
         losses, rate, scores = figure.subplots(3, 1, sharex=True, height_ratios=[3, 1, 2])
         x = _binned([line["step"] for line in steps])
         for name in steps[0]["losses"]:
@@ -106,8 +104,7 @@ class Journal:
         scores.legend()
         for axes in (losses, rate, scores):
             axes.grid(alpha=0.3)
-        with atomic_path(self._curves) as temporary:
-            figure.savefig(temporary, dpi=110)
+        write_figure(self._curves, figure)
 
 
 def _binned(values: list[float]) -> np.ndarray:

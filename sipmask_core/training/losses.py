@@ -108,7 +108,7 @@ def box_losses(
         iou = aligned_iou(
             distances_to_boxes(xy, predicted / unit),
             distances_to_boxes(xy, target / unit),
-            inclusive=preset.authors,
+            inclusive=preset.inclusive_boxes,
         )
         error = -iou.clamp(min=MIN_IOU).log()
     weight = centerness(target)
@@ -143,7 +143,7 @@ def image_mask_loss(
     weight = boxes.new_ones(len(boxes))
     if preset.mask_weighting:
         true_boxes = target["boxes"].float()[objects] / BASIS_STRIDE
-        weight = score * aligned_iou(true_boxes, boxes, preset.authors)
+        weight = score * aligned_iou(true_boxes, boxes, preset.inclusive_boxes)
         weight = weight / (weight.sum() + preset.mask_weight_eps) * len(boxes)
     if preset.duplicate_iou < 1:
         longer = boxes + boxes.new_tensor([0, 0, 1, 1])  # inclusive pixels
@@ -190,7 +190,7 @@ def matching_losses(
     ):
         embeddings = embeddings_at(features, boxes)  # (n, E)
         logits = F.pad(embeddings @ known[image].t(), (1, 0))  # (n, 1 + m)
-        if not model.preset.authors and "ids" in target:
+        if model.preset.batch_references and "ids" in target:
             others = _logits_of_others(embeddings, target["ids"][objects], image, known, targets)
             logits = torch.cat((logits, others), dim=1)
         loss = F.cross_entropy(logits, target["reference_match"][objects], reduction="sum")

@@ -75,10 +75,10 @@ def losses_of_outputs(
     preset = model.preset
     points = make_points([x.shape[-2:] for x in outputs.class_logits], outputs.basis.device)
     assignments = [
-        assign(points, target["boxes"].float(), target["labels"], preset.authors)
+        assign(points, target["boxes"].float(), target["labels"], preset.inclusive_boxes)
         for target in targets
     ]
-    if preset.authors and any(len(target["boxes"]) == 0 for target in targets):
+    if preset.needs_objects and any(len(target["boxes"]) == 0 for target in targets):
         raise InputError(
             f"The loss of {preset.name} is undefined for an image without objects; leave such "
             "images out."
@@ -108,7 +108,7 @@ def losses_of_outputs(
     }
     mask_losses, scoring, seen = [], [], []
     for image, (assignment, target) in enumerate(zip(assignments, targets, strict=True)):
-        kept, boxes = _predicted_boxes(points, assignment, distances[image], preset.authors)
+        kept, boxes = _predicted_boxes(points, assignment, distances[image], preset.inverted_boxes)
         positives, objects = assignment.positives[kept], assignment.objects[kept]
         seen.append((boxes, objects))
         if "has_mask" in target:
@@ -154,7 +154,7 @@ def _flatten(levels: Sequence[Tensor]) -> Tensor:
 
 
 def _predicted_boxes(
-    points: Points, assignment: Assignment, distances: Tensor, authors: bool
+    points: Points, assignment: Assignment, distances: Tensor, inverted: bool
 ) -> tuple[Tensor, Tensor]:
     """The positives of one image whose predicted box is large enough for a mask, and these boxes.
 
@@ -165,7 +165,7 @@ def _predicted_boxes(
     boxes = distances_to_boxes(points.xy[positives], distances[positives].detach())  # (P, 4)
     size = (boxes[:, 2:] - boxes[:, :2]) / BASIS_STRIDE
     large = size.prod(dim=1) > 1
-    if not authors:  # who take two negative sides, too
+    if not inverted:  # the product of two negative sides is positive
         large &= (size > 0).all(dim=1)
     kept = large.nonzero()[:, 0]
     return kept, boxes[kept]

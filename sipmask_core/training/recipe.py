@@ -146,7 +146,7 @@ def recipe_for(preset: Preset) -> Recipe:
     """
     if preset.name in RECIPES:
         return RECIPES[preset.name]
-    if not preset.authors:
+    if not preset.inclusive_boxes:
         return LITE
     raise InputError(f"There is no recipe for {preset.name!r}; there are: {', '.join(RECIPES)}.")
 

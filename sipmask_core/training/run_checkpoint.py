@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from sipmask_core.errors import InputError
-from sipmask_core.model.presets import Preset, preset_to_json
+from sipmask_core.model.presets import Preset, preset_from_json, preset_to_json
 from sipmask_core.runtime.distributed import world_size
 from sipmask_core.runtime.files import atomic_path
 
@@ -60,7 +60,7 @@ def read_run(
     if not isinstance(state, dict) or not {"recipe", "images", "processes"} <= state.keys():
         raise InputError(f"{path} is not a checkpoint of a run.")
     run = f"The run in {path.parent}"
-    if state["preset"] != preset_to_json(preset):
+    if preset_from_json(state["preset"], str(path)) != preset:
         raise InputError(f"{run} was started with another preset.")
     if state["recipe"] != recipe.to_json():
         raise InputError(

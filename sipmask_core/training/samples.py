@@ -60,11 +60,12 @@ class AugmentedSamples(Dataset[tuple[torch.Tensor, Tensors]]):
         self.augmentation = recipe.augmentation
         self.seed = recipe.seed
         self.rgb = preset.rgb
-        self.authors = preset.authors
+        self.needs_objects = preset.needs_objects
+        self.crowds_are_background = preset.crowds_are_background
         self.has_track_branch = preset.embedding_channels > 0
         first, green, last = (round(value) for value in preset.mean)
         fill = (last, green, first) if preset.rgb else (first, green, last)  # BGR
-        self.canvas = Canvas(recipe.input_size, fill, inclusive=preset.authors)
+        self.canvas = Canvas(recipe.input_size, fill, inclusive=preset.inclusive_boxes)
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -81,7 +82,7 @@ class AugmentedSamples(Dataset[tuple[torch.Tensor, Tensors]]):
         rng = np.random.default_rng([self.seed, epoch, index])
         for _ in range(self.MAX_DRAWS):
             sample = self._drawn(rng, index)
-            if len(sample[1]["labels"]) or not self.authors:
+            if len(sample[1]["labels"]) or not self.needs_objects:
                 return sample
             index = self._any(rng)
         raise InputError(
@@ -106,7 +107,7 @@ class AugmentedSamples(Dataset[tuple[torch.Tensor, Tensors]]):
         tensors = self._unknown(index, target)
         target = chosen(target, ~target["uncertain"])
         tensors |= {name: torch.from_numpy(target[name]) for name in ("boxes", "labels", "masks")}
-        if not self.authors:
+        if not self.crowds_are_background:
             tensors["ignore"] = torch.from_numpy(target["ignore"])
         if reference:
             pixels, there = reference[0]

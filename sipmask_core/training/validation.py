@@ -13,7 +13,7 @@ from sipmask_core.data.coco import read_annotated_image
 from sipmask_core.data.document import region
 from sipmask_core.drawing import contact_sheet, draw_instances
 from sipmask_core.evaluation.coco import score
-from sipmask_core.evaluation.run_images import detect, evaluation_threshold, own_share
+from sipmask_core.evaluation.run_images import detect, own_share
 from sipmask_core.inference.predictor import Predictor
 from sipmask_core.instances import Instances
 from sipmask_core.mask_crop import MaskCrop
@@ -48,7 +48,7 @@ class Validation:
         All processes take part and get the same figures, those that one process would get.
         """
         predictor = Predictor(model, self.device)
-        predictor.score_threshold = evaluation_threshold(model.preset)
+        predictor.score_threshold = model.preset.evaluation_threshold
         share = own_share(self.annotations)
         bar = tqdm(
             detect(predictor, share, self.image_dir),

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from sipmask_core.data.annotation_writer import JPEG_MAGIC, PNG_MAGIC, Recorded
 from sipmask_core.errors import InputError
 from sipmask_ros.bags.evaluation import IMAGE_TYPES
+from sipmask_ros.bags.file_names import image_name
 from sipmask_ros.bags.reader import deserialized
-from sipmask_ros.bags.truth import file_prefix
 from sipmask_ros.conversions.headers import stamp_nanoseconds
 from sipmask_ros.conversions.images import to_bgr
 
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sipmask_ros.bags.reader import Bag
-
-_STAMP_DIGITS = 19  # of nanoseconds since 1970, from 2001 to 2286
-_FRAME_DIGITS = 6
 
 
 def recorded_images(bag: Bag, topics: Sequence[str]) -> Iterator[Recorded]:
@@ -35,18 +32,14 @@ def recorded_images(bag: Bag, topics: Sequence[str]) -> Iterator[Recorded]:
     for message in bag.messages(topics):
         number = counts[message.topic]
         counts[message.topic] += 1
-        prefix = file_prefix(message.topic)
         try:
             image = deserialized(message, IMAGE_TYPES[message.type])
         except InputError as error:
-            name = f"{prefix}{number:0{_FRAME_DIGITS}}"
+            name = image_name(message.topic, number)
             yield Recorded(message.topic, name, message.time * 1e-9, partial(_refuse, error))
             continue
         stamp = stamp_nanoseconds(image.header)
-        if stamp:
-            name = f"{prefix}{stamp:0{_STAMP_DIGITS}}"
-        else:
-            name = f"{prefix}{number:0{_FRAME_DIGITS}}"
+        name = image_name(message.topic, number, stamp)
         seconds = (stamp or message.time) * 1e-9
         yield Recorded(message.topic, name, seconds, partial(to_bgr, image), _file_of(image))
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from sipmask_core.drawing import colour
 from sipmask_core.instances import UNTRACKED, TrackState
-from sipmask_core.runtime.files import atomic_path
+from sipmask_core.runtime.files import write_figure
 from sipmask_core.runtime.stopwatch import by_stage, distribution, latencies
 
 if TYPE_CHECKING:
@@ -141,11 +141,9 @@ class TopicAccount:
 
     def draw(self, path: Path) -> None:
         """Plot rate, latency, number of instances and tracks over time."""
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(10, 11), layout="constrained")
-        FigureCanvasAgg(figure)
         figure.suptitle(self.topic)
         rate, latency, number, tracks = figure.subplots(
             4, 1, sharex=True, height_ratios=[2, 2, 2, 4]
@@ -162,8 +160,7 @@ class TopicAccount:
         self._draw_tracks(tracks)
         for axes in (rate, latency, number, tracks):
             axes.grid(alpha=0.3)
-        with atomic_path(path) as temporary:
-            figure.savefig(temporary, dpi=110)
+        write_figure(path, figure)
 
     def _draw_periods(self, axes: Any) -> None:
         """The time from each image to the one before; gaps in red, in all plots."""

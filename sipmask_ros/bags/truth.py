@@ -12,9 +12,8 @@ images belong to it.
 from __future__ import annotations
 
 import dataclasses
-import re
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sipmask_core.data.coco import CocoAnnotations, CocoImage, CocoObject, read_annotations
@@ -25,6 +24,7 @@ from sipmask_core.errors import InputError
 from sipmask_core.evaluation.coco import score
 from sipmask_core.evaluation.track_metrics import TrackedFrame, count_tracks
 from sipmask_core.instances import UNTRACKED, Instances
+from sipmask_ros.bags.file_names import is_of, stamp_or_frame
 from sipmask_ros.bags.reader import deserialized
 from sipmask_ros.conversions.headers import stamp_nanoseconds
 from sipmask_ros.conversions.instances import message_to_instances
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from sipmask_core.data.coco_results import Result
     from sipmask_core.data.document import Entry
     from sipmask_ros.bags.reader import Bag
-
-_STAMP_DIGITS = 16  # nanoseconds have so many three months after 1970
 
 
 @dataclass(frozen=True)
@@ -53,14 +51,6 @@ class GroundTruth:
         return self.by_stamp.get(stamp) or self.by_frame.get(frame)
 
 
-def file_prefix(topic: str) -> str:
-    """What the file names of a topic's images begin with; no two topics have the same.
-
-    For names in ROS have no dash.
-    """
-    return topic.strip("/").replace("/", "-") + "-"
-
-
 def read_truth(path: Path, topic: str) -> GroundTruth:
     """Ground truth from a COCO or YouTube-VIS file; the latter must hold one video of the topic.
 
@@ -70,11 +60,11 @@ def read_truth(path: Path, topic: str) -> GroundTruth:
     if not document.has("videos"):
         images = read_annotations(path)
         pairs = list(zip(images.images, document.entries("images"), strict=True))
-        own = [pair for pair in pairs if _is_of(topic, pair[0].file_name)] or pairs
+        own = [pair for pair in pairs if is_of(topic, pair[0].file_name)] or pairs
         images = dataclasses.replace(images, images=tuple(image for image, _ in own))
         return _keyed(images, [entry for _, entry in own])
     everything = read_videos(path)
-    of_topic = [v for v in everything.videos if _is_of(topic, v.file_names[0])]
+    of_topic = [v for v in everything.videos if is_of(topic, v.file_names[0])]
     chosen = tuple(of_topic) or everything.videos
     if len(chosen) != 1:
         raise InputError(f"{path} holds {len(chosen)} videos; a recording needs a file with one.")
@@ -230,11 +220,6 @@ class Scorer:
         return scores
 
 
-def _is_of(topic: str, file_name: str) -> bool:
-    stem = PurePosixPath(file_name).stem
-    return re.fullmatch(re.escape(file_prefix(topic)) + "[0-9]+", stem) is not None
-
-
 def _keyed(annotations: CocoAnnotations, entries: Sequence[Entry]) -> GroundTruth:
     truth = GroundTruth(annotations, {}, {})
     for image, entry in zip(annotations.images, entries, strict=True):
@@ -257,10 +242,10 @@ def _key(path: Path, image: CocoImage, entry: Entry) -> tuple[str, int]:
                     f"{path}: {kind} of {image.file_name} is {number!r}, expected an integer >= 0."
                 )
             return kind, number
-    digits = re.search(r"[0-9]+$", PurePosixPath(image.file_name).stem)
-    if digits is None:
+    key = stamp_or_frame(image.file_name)
+    if key is None:
         raise InputError(
             f"{path}: nothing says which recorded image {image.file_name} is; its name must end in"
             " a number or its entry have a field 'stamp' or 'frame'."
         )
-    return "stamp" if len(digits[0]) >= _STAMP_DIGITS else "frame", int(digits[0])
+    return key

@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from sipmask_core.benchmark.report import STAGE_COLOURS
 from sipmask_core.errors import InputError
-from sipmask_core.runtime.files import atomic_path, require_writable, write_json
+from sipmask_core.runtime.files import require_writable, write_figure, write_json
 from sipmask_core.runtime.interruption import Interruption
 from sipmask_core.runtime.provenance import provenance
 from sipmask_core.runtime.stopwatch import distribution
@@ -328,7 +328,6 @@ def _row(name: str, trial: dict[str, Any]) -> str:
 
 def draw(report: dict[str, Any], path: Path) -> None:
     """A chart: how many images come through at each rate, and where the time of one goes."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     trials = sorted(report["trials"], key=lambda trial: trial["rate_hz"])
@@ -356,9 +355,7 @@ def draw(report: dict[str, Any], path: Path) -> None:
     budget.set(xlabel="mean milliseconds from the camera's stamp to the subscriber")
     figure.suptitle(f"{trials[0]['model']}, {trials[0]['device']}, {trials[0]['precision']}")
     figure.legend(*budget.get_legend_handles_labels(), loc="outside lower center", ncols=7)
-    FigureCanvasAgg(figure)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=110)
+    write_figure(path, figure)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from sipmask_core.runtime.files import atomic_path
+from sipmask_core.runtime.files import write_figure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -141,7 +141,6 @@ def describe(report: dict[str, Any]) -> str:
 
 def draw(report: dict[str, Any], path: Path) -> None:
     """A chart over the frames: memory, latency, file handles and threads, rate."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     samples = report["samples"]
@@ -174,6 +173,4 @@ def draw(report: dict[str, Any], path: Path) -> None:
         f"{report['frames']['recorded']} frames of {report['cameras']} cameras,"
         f" {report['model']} on {report['device']}; the warm-up is grey"
     )
-    FigureCanvasAgg(figure)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=110)
+    write_figure(path, figure)

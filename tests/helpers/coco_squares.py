@@ -50,6 +50,25 @@ def write_squares(folder: Path, count: int = 6, size: int = 80) -> tuple[Path, P
     return annotations, images
 
 
+# The conventions of the authors' code, as fields of a preset.
+AS_PUBLISHED = {
+    field.name: field.default
+    for field in dataclasses.fields(Preset)
+    if field.name
+    in (
+        "inclusive_boxes",
+        "floored_masks",
+        "zero_distances",
+        "needs_objects",
+        "crowds_are_background",
+        "inverted_boxes",
+        "batch_references",
+        "threshold_on_class_score",
+        "evaluation_threshold",
+    )
+}
+
+
 def tiny_preset() -> Preset:
     """Everything SipMask has, at 96 x 96 and a few channels."""
     return dataclasses.replace(

@@ -48,8 +48,8 @@ def golden_files(folder: str, *families: str) -> list[Any]:
         absent = pytest.mark.skip(
             reason=f"no reference values of {families} in {OFFICIAL / folder}"
         )
-        return [pytest.param(None, marks=absent, id="absent")]
-    return [pytest.param(file, id=file.stem) for file in files]
+        return [pytest.param(None, marks=[pytest.mark.parity, absent], id="absent")]
+    return [pytest.param(file, marks=pytest.mark.parity, id=file.stem) for file in files]
 
 
 def read_reference(file: Path) -> Reference:

@@ -31,7 +31,7 @@ def test_counting_does_not_touch_the_random_state():
     assert torch.equal(torch.rand(1), expected)
 
 
-@pytest.mark.parametrize("name", [n for n in sm.preset_names() if sm.get_preset(n).authors])
+@pytest.mark.parametrize("name", [n for n in sm.preset_names() if sm.get_preset(n).inclusive_boxes])
 def test_the_model_page_has_a_row_for_each_official_preset(name):
     page = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
     cost = cost_of(sm.get_preset(name))

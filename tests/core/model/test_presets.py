@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
+from coco_squares import AS_PUBLISHED
 
 import sipmask_core as sm
 from sipmask_core.model.presets import override, preset_from_json, preset_to_json
 
 
 def test_the_official_configurations_are_presets() -> None:
-    official = [name for name in sm.preset_names() if sm.get_preset(name).authors]
+    official = [name for name in sm.preset_names() if sm.get_preset(name).inclusive_boxes]
     assert len(official) == 13
     assert "sipmask++_r101_caffe_fpn_ssd_gn_10x" in official
     assert "vis_sipmask_r50_caffe_fpn_gn_ms_1x" in official
@@ -81,3 +83,13 @@ def test_overriding_fields_changes_them_and_the_name() -> None:
 def test_an_override_that_does_not_fit_is_refused(setting: str, reason: str) -> None:
     with pytest.raises(sm.InputError, match=reason):
         override(sm.get_preset("sipmask_r18_lite"), [setting])
+
+
+@pytest.mark.parametrize(("said", "conventions"), [(True, AS_PUBLISHED), (False, None)])
+def test_a_record_from_before_each_convention_had_a_field_still_loads(said, conventions):
+    own = sm.get_preset("sipmask_r18_lite")
+    record = json.loads(preset_to_json(own))
+    for name in AS_PUBLISHED:
+        del record[name]
+    loaded = preset_from_json(json.dumps({**record, "authors": said}), "old.safetensors")
+    assert loaded == (own if conventions is None else dataclasses.replace(own, **conventions))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
+from coco_squares import AS_PUBLISHED
 from official import OFFICIAL, Reference, golden_files, read_reference, reference_model
 from torchvision.ops import generalized_box_iou, sigmoid_focal_loss
 
@@ -243,7 +244,7 @@ def test_objects_of_other_references_are_told_apart_unless_they_are_the_same(
     # The other image shows object 8 as well, and object 7 has one more that it is not.
     same = loss(small_video_model, ids=torch.tensor([8, 8]), reference_ids=one)
     assert same == pytest.approx(alone)
-    small_video_model.preset = replace(small_video_model.preset, authors=True)
+    small_video_model.preset = replace(small_video_model.preset, **AS_PUBLISHED)
     authors = loss(small_video_model)
     assert loss(small_video_model, ids=ids, reference_ids=torch.tensor([9])) == authors
 

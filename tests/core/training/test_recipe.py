@@ -2,7 +2,7 @@ import dataclasses
 import json
 
 import pytest
-from coco_squares import tiny_preset, tiny_recipe
+from coco_squares import AS_PUBLISHED, tiny_preset, tiny_recipe
 
 import sipmask_core as sm
 from sipmask_core.errors import InputError
@@ -19,7 +19,7 @@ def test_every_preset_has_a_recipe(name):
     assert json.loads(recipe.to_json())["lr"] == recipe.lr
 
 
-AUTHORS = [name for name in RECIPES if sm.get_preset(name).authors]
+AUTHORS = [name for name in RECIPES if sm.get_preset(name).inclusive_boxes]
 # Epochs, milestones, sides of the training images.
 SCHEDULES = {
     "sipmask_r50_caffe_fpn_gn_1x": (12, (8, 11), (1333, 1333), (800, 800)),
@@ -65,7 +65,7 @@ def test_a_preset_without_a_recipe_gets_ours_or_a_refusal():
     own = dataclasses.replace(tiny_preset(), name="mine")
     assert recipe_for(own) is RECIPES["sipmask_r18_lite"]
     with pytest.raises(InputError, match="no recipe for 'mine'; there are: sipmask_r50"):
-        recipe_for(dataclasses.replace(own, authors=True))
+        recipe_for(dataclasses.replace(own, **AS_PUBLISHED))
 
 
 def test_the_learning_rate_follows_the_batch_size():

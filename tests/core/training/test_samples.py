@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from coco_squares import tiny_preset, tiny_recipe, write_squares
+from coco_squares import AS_PUBLISHED, tiny_preset, tiny_recipe, write_squares
 from moving_squares import write_videos
 
 import sipmask_core as sm
@@ -75,7 +75,7 @@ def test_channels_come_in_the_order_of_the_preset(dataset):
 def test_the_authors_presets_get_no_sample_without_objects(dataset):
     own = AugmentedSamples(dataset, tiny_recipe(), tiny_preset())
     authors = AugmentedSamples(
-        dataset, tiny_recipe(), dataclasses.replace(tiny_preset(), authors=True)
+        dataset, tiny_recipe(), dataclasses.replace(tiny_preset(), **AS_PUBLISHED)
     )
     counts = [len(own[epoch, 5][1]["labels"]) for epoch in range(20)]  # image 5 has no square
     assert 0 in counts
@@ -85,7 +85,7 @@ def test_the_authors_presets_get_no_sample_without_objects(dataset):
 def test_a_data_set_without_objects_is_refused_by_the_authors_presets(dataset):
     only_empty = dataclasses.replace(dataset.annotations, images=dataset.annotations.images[5:])
     empty = CocoDataset(only_empty, dataset.image_dir)
-    preset = dataclasses.replace(tiny_preset(), authors=True)
+    preset = dataclasses.replace(tiny_preset(), **AS_PUBLISHED)
     with pytest.raises(InputError, match="no object left after augmentation"):
         AugmentedSamples(empty, tiny_recipe(), preset)[0, 0]
 
@@ -235,7 +235,7 @@ def test_a_photograph_is_its_own_reference_seen_from_elsewhere(tmp_path, copy_pa
 
 
 def test_the_authors_video_presets_learn_from_photographs_too(dataset):
-    preset = dataclasses.replace(tiny_preset(), embedding_channels=16, authors=True)
+    preset = dataclasses.replace(tiny_preset(), embedding_channels=16, **AS_PUBLISHED)
     samples = AugmentedSamples(dataset, RESIZING, preset)
     for index in range(5):
         image, target = samples[0, index]
@@ -268,7 +268,7 @@ def test_a_batch_of_frames_is_what_the_loss_of_a_video_model_takes(videos):
 def test_crowds_are_background_to_the_authors_presets_alone(dataset):
     own = AugmentedSamples(dataset, tiny_recipe(), tiny_preset())
     authors = AugmentedSamples(
-        dataset, tiny_recipe(), dataclasses.replace(tiny_preset(), authors=True)
+        dataset, tiny_recipe(), dataclasses.replace(tiny_preset(), **AS_PUBLISHED)
     )
     assert "ignore" in own[0, 0][1] and "ignore" not in authors[0, 0][1]
 
@@ -292,7 +292,7 @@ def test_objects_without_a_mask_and_uncertain_ones_are_told_to_the_losses(tmp_pa
         uncertain = {**annotations[0], "id": 90, "iscrowd": 1, "segmentation": None}
         annotations[:1] = [{**annotations[0], "segmentation": []}, uncertain]
 
-    target = unknown_in(tmp_path, change, authors=authors)
+    target = unknown_in(tmp_path, change, **(AS_PUBLISHED if authors else {}))
     assert target["has_mask"].tolist() == [False]
     assert target["labels"].tolist() == [0] and len(target["boxes"]) == 1
     assert target["unsure_labels"].tolist() == [0] and target["unsure_boxes"].shape == (1, 4)
