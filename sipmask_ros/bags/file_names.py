@@ -21,7 +21,7 @@ def file_prefix(topic: str) -> str:
 
 
 def image_name(topic: str, number: int, stamp: int = 0) -> str:
-    """The name, without suffix, of image `number` of a topic; of its stamp (ns) where it has one."""
+    """The name, without suffix, of image `number` of a topic; by its stamp (ns) if it has one."""
     digits = f"{stamp:0{_STAMP_DIGITS}}" if stamp else f"{number:0{_FRAME_DIGITS}}"
     return file_prefix(topic) + digits
 
