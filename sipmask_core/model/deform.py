@@ -29,8 +29,9 @@ def deformable_conv3x3(
         return _on_gpu(x, offset, weight, bias)
     n, _, height, width = x.shape
     if weight.dtype == offset.dtype:
-        convolved = (weight.flatten(1) @ _grid_samples(x, offset)).view(n, -1, height, width)
-        return convolved if bias is None else convolved + bias[:, None, None]
+        samples = _grid_samples(x, offset).view(n, -1, height, width)
+        # As a convolution, oneDNN takes the samples as they lie; a product would copy them first.
+        return F.conv2d(samples, weight.flatten(1)[..., None, None], bias)
     kernel = weight.permute(0, 2, 3, 1).flatten(1)  # (C_out, 9 * C), a view if channels-last
     convolved = F.linear(_looked_up_samples(x, offset), kernel, bias)
     return convolved.view(n, height, width, -1).permute(0, 3, 1, 2)

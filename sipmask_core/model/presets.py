@@ -294,6 +294,8 @@ _EFFICIENT = replace(
     name="sipmask_efficientnet_lite0",
     backbone="efficientnet_lite0",
     resize=Letterbox(384, 384),
+    detail_channels=32,
+    mask_threshold=0.4,
     mean=CENTRED_MEAN,
     std=CENTRED_STD,
 )
