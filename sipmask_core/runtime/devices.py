@@ -65,9 +65,15 @@ def choose_precision(precision: str, device: torch.device) -> str:
     if precision == "auto":
         if device.type == "cuda":
             return "fp16"
-        return "bf16" if torch.cpu._is_avx512_bf16_supported() else "fp32"
+        return "bf16" if _multiplies_bf16() else "fp32"
     if precision not in PRECISIONS:
         raise InputError(f"precision is {precision!r}; it must be auto, fp32, fp16 or bf16.")
     if precision == "fp16" and device.type == "cpu":
         raise InputError("precision is 'fp16', which CPUs cannot use; it must be fp32 or bf16.")
     return precision
+
+
+def _multiplies_bf16() -> bool:
+    """Whether this processor has instructions for it; torch tells by a name that may go."""
+    tells = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return tells is not None and bool(tells())
