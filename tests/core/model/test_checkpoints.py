@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import sipmask_core as sm
-from sipmask_core.model import checkpoints
+from sipmask_core.model import checkpoint_files
 from sipmask_core.model.checkpoints import checkpoint_preset, transfer_weights
 from sipmask_core.model.maskrcnn_benchmark_keys import to_benchmark_key
 from sipmask_core.model.presets import preset_to_json
@@ -222,7 +222,7 @@ def test_a_file_that_the_system_cannot_read_is_one_sentence(tmp_path: Path, suff
 def test_a_file_that_goes_away_once_it_was_seen_is_one_sentence(
     tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sipmask_core.model.checkpoints.require_file", lambda *_: None)
+    monkeypatch.setattr("sipmask_core.model.checkpoint_files.require_file", lambda *_: None)
     with pytest.raises(
         sm.InputError, match=f"m{suffix}' cannot be read: No such file or directory"
     ):
@@ -236,14 +236,14 @@ def test_a_file_that_is_replaced_while_it_is_read_does_no_harm(
     model = _small()
     path = tmp_path / "m.safetensors"
     sm.save_checkpoint(model, path)
-    before = checkpoints.deserialize
+    before = checkpoint_files.deserialize
 
     def deserialize(content: bytes) -> dict[str, torch.Tensor]:
         state = before(content)
         os.truncate(path, 100)
         return state
 
-    monkeypatch.setattr(checkpoints, "deserialize", deserialize)
+    monkeypatch.setattr(checkpoint_files, "deserialize", deserialize)
     assert _same_weights(sm.load_model(path), model)
     with pytest.raises(sm.InputError, match=r"m\.safetensors' is not a readable safetensors file"):
         sm.load_model(path)

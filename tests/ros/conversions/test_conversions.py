@@ -17,7 +17,7 @@ from std_msgs.msg import Header
 from sipmask_core.errors import InputError
 from sipmask_core.instances import Instances
 from sipmask_core.mask_crop import MaskCrop
-from sipmask_ros import conversions
+from sipmask_ros.conversions import images
 from sipmask_ros.conversions.images import (
     ENCODINGS,
     array_to_image,
@@ -37,7 +37,7 @@ HEADER = Header(stamp=Time(sec=12, nanosec=34), frame_id="camera_optical")
 @pytest.fixture(autouse=True)
 def own_way(monkeypatch):
     """Tests look at our own conversions, not at those of a cv_bridge that is installed."""
-    monkeypatch.setattr(conversions, "_cv_bridge", lambda: None)
+    monkeypatch.setattr(images, "_cv_bridge", lambda: None)
 
 
 def message(rows, encoding, padding=0, width=None, height=None, is_bigendian=0):
