@@ -176,7 +176,7 @@ def test_cv_bridge_gives_the_same_pixels(monkeypatch):
         sent = message(rows, name)
         own = image_to_bgr(sent)
         with monkeypatch.context() as patch:
-            patch.setattr(conversions, "_cv_bridge", cv_bridge.CvBridge)
+            patch.setattr(images, "_cv_bridge", cv_bridge.CvBridge)
             assert np.array_equal(image_to_bgr(sent), own), name
 
 
