@@ -48,7 +48,7 @@ class Shipped:
         _name_parts(predictor.model)
 
     def __call__(self, image: NDArray[np.uint8]) -> int:
-        """Image to RLEs: see `Contender`."""
+        """Turn an image into RLEs, see `Contender`."""
         instances = self._predictor(image)
         with stage("rle"):
             return len(instances.to_rle())
@@ -70,7 +70,7 @@ class Plain:
 
     @torch.inference_mode()
     def __call__(self, image: NDArray[np.uint8]) -> int:
-        """Image to RLEs: see `Contender`."""
+        """Turn an image into RLEs, see `Contender`."""
         preset = self._model.preset
         with stage("preprocess"):
             prepared = prepare(image, preset)
@@ -136,7 +136,7 @@ class MaskRCNN:
 
     @torch.inference_mode()
     def __call__(self, image: NDArray[np.uint8]) -> int:
-        """Image to RLEs: see `Contender`."""
+        """Turn an image into RLEs, see `Contender`."""
         with stage("upload"):
             pixels = torch.from_numpy(image).to(self._device)
         with stage("preprocess"):

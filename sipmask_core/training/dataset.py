@@ -138,7 +138,7 @@ def _united(objects: Iterable[CocoObject], record: CocoImage) -> NDArray[np.uint
 
 
 class VideoDataset(CocoDataset):
-    """The frames of videos, each with a reference frame that shows the same objects again.
+    """The frames of videos, each with a reference frame that teaches which objects are the same.
 
     `dataset[i]` is frame i of all videos with its `Target`, whose `ids` are the tracks'.
     """
