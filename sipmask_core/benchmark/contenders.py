@@ -31,12 +31,12 @@ RIVAL_MASK_THRESHOLD = 0.5
 
 
 class Contender(Protocol):
-    """One that turns an image into RLEs, its stages named; precision: of most of its arithmetic."""
+    """What turns an image into RLEs in named stages; precision: of most of its arithmetic."""
 
     precision: str
 
     def __call__(self, image: NDArray[np.uint8]) -> int:
-        """image: (H, W, 3) uint8 BGR -> number of instances."""
+        """Turn an image, (H, W, 3) uint8 BGR, into RLEs; return the number of instances."""
 
 
 class Shipped:
@@ -48,15 +48,17 @@ class Shipped:
         _name_parts(predictor.model)
 
     def __call__(self, image: NDArray[np.uint8]) -> int:
-        """Image to RLEs: see `Contender`."""
+        """Turn an image into RLEs, see `Contender`."""
         instances = self._predictor(image)
         with stage("rle"):
             return len(instances.to_rle())
 
 
 class Plain:
-    """The same model without any of what makes it fast: float32, batch norm as it is, channels
-    first, every mask at the size of the image."""
+    """The same model without any of what makes it fast.
+
+    It has float32, batch norm as it is, channels first, and every mask at the size of the image.
+    """
 
     precision = "fp32"
 
@@ -68,7 +70,7 @@ class Plain:
 
     @torch.inference_mode()
     def __call__(self, image: NDArray[np.uint8]) -> int:
-        """Image to RLEs: see `Contender`."""
+        """Turn an image into RLEs, see `Contender`."""
         preset = self._model.preset
         with stage("preprocess"):
             prepared = prepare(image, preset)
@@ -97,8 +99,8 @@ class MaskRCNN:
     """torchvision's Mask R-CNN with ResNet-50 FPN, its own settings, random weights.
 
     input_size: (H, W) that images are resized to. How many instances random weights report, and
-    with it the time of the mask branch, is chance. Where an operator does not know the precision,
-    it runs in float32.
+    with it the time of the mask branch, is chance. If an operator does not know the precision, all
+    runs in float32.
     """
 
     def __init__(self, input_size: tuple[int, int], device: torch.device, precision: str) -> None:
@@ -134,12 +136,12 @@ class MaskRCNN:
 
     @torch.inference_mode()
     def __call__(self, image: NDArray[np.uint8]) -> int:
-        """Image to RLEs: see `Contender`."""
+        """Turn an image into RLEs, see `Contender`."""
         with stage("upload"):
             pixels = torch.from_numpy(image).to(self._device)
         with stage("preprocess"):
             x = pixels.flip(-1).permute(2, 0, 1).float().div_(255)
-        with stage("masks"), self._autocast():  # what is no stage of its own pastes masks
+        with stage("masks"), self._autocast():  # what is not a stage of its own pastes masks
             (found,) = self._model([x])
             masks: Tensor = found["masks"][:, 0] > RIVAL_MASK_THRESHOLD  # (N, H, W)
             bitmaps = masks.cpu().numpy().view(np.uint8)
@@ -157,7 +159,7 @@ def _name_parts(model: SipMask) -> None:
 
 
 def untrained(preset: str) -> SipMask:
-    """A model of random weights, always the same, whose boxes have the sides of real ones."""
+    """Build a model of random weights, always the same, whose boxes have the sides of real ones."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = build_model(preset)
@@ -168,10 +170,10 @@ def untrained(preset: str) -> SipMask:
 def reporting(
     model: SipMask, predictor: Predictor, image: NDArray[np.uint8], instances: int
 ) -> SipMask:
-    """The model with thresholds such that it reports this many instances of the image.
+    """Copy the model, with thresholds such that it reports this many instances of the image.
 
-    predictor: of the model, for a look at the image. Fewer are reported where the network has no
-    more to say.
+    predictor: of the model, for a look at the image. Fewer are reported if the network has no more
+    to say.
     """
     prepared = predictor.prepare(image)
     outputs = predictor.forward(prepared)

@@ -23,7 +23,7 @@ JPEG_QUALITY = 95
 
 
 class Photo(NamedTuple):
-    """An image as it comes: `encoded` bytes of a JPEG or another format, and `pixels` (H, W, 3)."""
+    """An image: `encoded` bytes of a JPEG, and the `pixels` (H, W, 3) BGR that these decode to."""
 
     name: str
     encoded: NDArray[np.uint8]
@@ -31,9 +31,9 @@ class Photo(NamedTuple):
 
 
 def images_at(path: Path, size: tuple[int, int] | None) -> list[Photo]:
-    """The image file, or the first `MAX_IMAGES` of a folder by name, at `size` (H, W) if given.
+    """Read an image file, or the first `MAX_IMAGES` of a folder by name, at `size` (H, W) if given.
 
-    Raises InputError where nothing can be read.
+    Raise InputError if there is no image, or one cannot be read.
     """
     files = [path]
     if path.is_dir():
@@ -52,7 +52,7 @@ def images_at(path: Path, size: tuple[int, int] | None) -> list[Photo]:
 
 
 def standard_images(size: tuple[int, int] | None) -> list[Photo]:
-    """Photographs that come with scikit-image and matplotlib; a pattern where there are none."""
+    """Return photographs that come with scikit-image and matplotlib; without any, a pattern."""
     photographs = {**_astronaut(), **_officer()} or {"pattern": _pattern()}
     return [
         _encoded(name, _cover(pixels, size or DEFAULT_SIZE)) for name, pixels in photographs.items()
@@ -60,7 +60,7 @@ def standard_images(size: tuple[int, int] | None) -> list[Photo]:
 
 
 def sha256_of_pixels(images: Iterable[Photo]) -> str:
-    """One hash of the shapes and pixels of all images."""
+    """Hash the shapes and pixels of all images together."""
     digest = hashlib.sha256()
     for image in images:
         digest.update(f"{image.pixels.shape}".encode())
@@ -91,7 +91,7 @@ def _pattern() -> NDArray[np.uint8]:
 
 
 def _cover(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """The image scaled to cover (H, W), its top middle part."""
+    """Scale the image to cover (H, W), and cut out its top middle part."""
     height, width = size
     factor = max(height / image.shape[0], width / image.shape[1])
     h, w = (round(side * factor) for side in image.shape[:2])
@@ -102,7 +102,7 @@ def _cover(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]
 
 
 def _encoded(name: str, pixels: NDArray[np.uint8]) -> Photo:
-    """The image as a JPEG and as what decoding that gives."""
+    """Encode the image as a JPEG, and keep that and what it decodes to."""
     _, encoded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
     return Photo(name, np.asarray(encoded, np.uint8), np.asarray(decoded, np.uint8))

@@ -41,7 +41,7 @@ def measure(
     runs: int,
     progress: Callable[[], object],
 ) -> dict[str, list[Run]]:
-    """The counted runs of every contender, photographs and contenders taking turns.
+    """Run every contender, photographs and contenders taking turns; return the counted runs.
 
     progress: called after each run of a contender, counted or not.
     """
@@ -65,8 +65,11 @@ def _run(contender: Contender, photo: Photo, device: torch.device) -> Run:
 
 
 def summary(runs: Sequence[Run]) -> dict[str, Any]:
-    """Of one contender, in milliseconds: its stages, which sum to the total on the mean; "network"
-    and "postprocess", sums of stages in each run; "instances" on the mean."""
+    """Sum up the runs of one contender, in milliseconds.
+
+    The means of "stages" sum to that of "total"; "network" and "postprocess" are sums of stages in
+    each run; "instances" is the mean number.
+    """
     present = [s for s in STAGES if any(s in run.seconds for run in runs)]
     return {
         "stages": {name: _timing(runs, (name,)) for name in present},
@@ -82,7 +85,7 @@ def _timing(runs: Sequence[Run], stages: Sequence[str]) -> dict[str, float]:
 
 
 def timing(seconds: Sequence[float]) -> dict[str, float]:
-    """Mean, p50 and p99 in milliseconds."""
+    """Return mean, p50 and p99 in milliseconds."""
     found = distribution(1e3 * np.asarray(seconds))
     return {f"{name}_ms": found[name] for name in ("mean", "p50", "p99")}
 
@@ -90,7 +93,7 @@ def timing(seconds: Sequence[float]) -> dict[str, float]:
 def batch_timing(
     predictor: Predictor, photo: Photo, batch: int, *, warmup: int, runs: int
 ) -> dict[str, float]:
-    """Preparation aside, the network on so many copies of an image."""
+    """Time the network, preparation aside, on `batch` copies of an image at once."""
     prepared = predictor.prepare(photo.pixels)
     pixels = torch.from_numpy(prepared.pixels).repeat(batch, 1, 1, 1)
     seconds = []

@@ -17,7 +17,7 @@ _RESET = Path("/proc/self/clear_refs")
 
 
 def peak_memory(work: Callable[[], object], device: torch.device) -> int | None:
-    """Bytes that `work` takes at its peak beyond what was taken before.
+    """Measure the bytes that `work` takes at its peak beyond what was taken before.
 
     On a GPU these are the tensors there, on Linux the resident memory of the process; None
     elsewhere. What a library keeps from earlier work and uses again is not seen.

@@ -27,8 +27,13 @@ _CUDA_BATCHES = (1, 4, 8)
 
 
 class Settings(NamedTuple):
-    """device, precision, num_threads: as for `Predictor`. instances: how many the model is made to
-    report, 0 for as many as it finds. batches: None for the device's own choice."""
+    """How a model is benchmarked.
+
+    device, precision, num_threads: as for `Predictor`. instances: how many the model is made to
+    report, 0 for those that it finds. warmup, runs: how many runs come first and are not counted,
+    and how many are. batches: sizes at which the network alone is timed, too; None for the device's
+    own. rivals: whether torchvision's Mask R-CNN takes part.
+    """
 
     device: str
     precision: str

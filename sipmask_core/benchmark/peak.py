@@ -19,10 +19,10 @@ REPEATS = 8
 
 @cache
 def measured_peak(device: torch.device, dtype: torch.dtype) -> dict[str, float]:
-    """FLOP/s of a large matrix product and of a large 3x3 convolution, the best of several runs.
+    """Measure FLOP/s of a large matrix product and a large 3x3 convolution, best of several runs.
 
-    dtype: what both compute in, with as many threads as torch uses at the first call, which is
-    remembered. Returns {"gemm": ..., "conv": ...}.
+    dtype: what both compute in, with as many threads as torch uses at the first call, whose result
+    is remembered. Return {"gemm": ..., "conv": ...}.
     """
     side = 8192 if device.type == "cuda" else 2048
     a = torch.randn(side, side, device=device).to(dtype)

@@ -1,6 +1,6 @@
-"""Masks the plain way, every one at the full size of the image: what the fast way is held against.
+"""Masks the plain way, each at the full size of the image: what the fast way is compared with.
 
-The benchmark measures its ratios to this, and tests that both give the same masks.
+The benchmark measures its speedups against this; tests check that both give the same masks.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ def plain_postprocess(
     score_threshold: float | None = None,
     rate_masks: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> Instances:
-    """As `Predictor.postprocess`, but the crop of each mask is the whole image of (H, W) pixels.
+    """Do what `Predictor.postprocess` does, with the whole image of (H, W) pixels as mask crops.
 
-    rate_masks: soft masks (N, H / 2, W / 2) and labels (N,) on the CPU -> ratings (N,); needed
-    where the preset re-scores masks.
+    rate_masks: soft masks (N, H / 2, W / 2) and labels (N,) on the CPU -> ratings (N,); needed if
+    the preset re-scores masks.
     """
     with stage("nms"):
         found = find_objects(outputs, prepared, preset, score_threshold)
@@ -72,7 +72,7 @@ def plain_postprocess(
 
 
 def plain_rle(instances: Instances) -> list[dict[str, Any]]:
-    """As `Instances.to_rle`: each mask at full size through pycocotools."""
+    """Do what `Instances.to_rle` does, each mask at full size through pycocotools."""
     rles = []
     for mask in instances.masks:
         rle = coco_mask.encode(np.asfortranarray(mask.view(np.uint8)))

@@ -27,7 +27,7 @@ STAGE_COLOURS = {
 
 
 def table(model: dict[str, Any]) -> str:
-    """The entry of one model of the record, for people to read."""
+    """Format the entry of one model of the record, for people to read."""
     contenders = model["contenders"]
     height, width = model["input_size"]
     lines = [
@@ -67,7 +67,7 @@ def table(model: dict[str, Any]) -> str:
 
 
 def draw(record: dict[str, Any], path: Path) -> None:
-    """A bar for each contender of each model, divided into stages, as a picture file."""
+    """Draw a PNG with a bar for each contender of each model, divided into stages."""
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 

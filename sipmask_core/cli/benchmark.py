@@ -1,14 +1,14 @@
 """Time models on this machine, stage by stage, from the encoded image to RLEs.
 
-Beside each model two others take turns with it, so that what disturbs the machine disturbs all
-alike: its plain form (float32, batch norm not folded, every mask at the size of the image), which
-the speedups are ratios to, and torchvision's Mask R-CNN with ResNet-50 at the same input size.
+Two others take turns with each model, so that what disturbs the machine disturbs all alike: its
+plain form (float32, batch norm not folded, every mask at the size of the image), to which the
+speedups are relative, and torchvision's Mask R-CNN with ResNet-50 at the same input size.
 
-Instances cost time. Trained weights are timed with what they see in the images, unless --instances
-asks for more; random ones with thresholds that make them report so many. Mask R-CNN has random
-weights and its own settings: compare its masks with the number of its instances in mind. Share of
-peak is that of the fastest matrix product or convolution measured here, in the same precision and
-with the same threads.
+Instances cost time. Trained weights are timed with what they find in the images, unless --instances
+names a number; random ones get thresholds that make them report such a number. Mask R-CNN has
+random weights and its own settings: compare its masks with the number of its instances in mind.
+Share of peak is relative to the fastest matrix product or convolution measured here, in the same
+precision and with the same threads.
 
 examples:
   sipmask benchmark                                      the shipped model and the R50 at 544x544
@@ -92,7 +92,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Time, print tables, write the JSON, draw the chart; Ctrl-C keeps the models that are done."""
+    """Time models, print tables, write the JSON, draw the chart; Ctrl-C keeps what is done."""
     runs = args.runs if args.runs is not None else QUICK_RUNS if args.quick else RUNS
     warmup = args.warmup if args.warmup is not None else QUICK_WARMUP if args.quick else WARMUP
     if runs < 1 or warmup < 0:
@@ -163,7 +163,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _load(args: argparse.Namespace, name: str) -> tuple[SipMask, str]:
-    """A model to time, and where its weights are from."""
+    """Load a model to time; return it and where its weights are from."""
     from sipmask_core.benchmark.contenders import untrained
     from sipmask_core.inference.predictor import PRETRAINED
     from sipmask_core.model.checkpoints import load_model
@@ -176,7 +176,7 @@ def _load(args: argparse.Namespace, name: str) -> tuple[SipMask, str]:
 
 
 def _model_names(args: argparse.Namespace) -> list[str]:
-    """What to time; with a checkpoint, its file name alone."""
+    """Return the names of what to time; with a checkpoint, its file name alone."""
     from sipmask_core.model.presets import get_preset, preset_names
 
     if args.checkpoint is not None:
@@ -190,7 +190,7 @@ def _model_names(args: argparse.Namespace) -> list[str]:
 
 
 def _batch_sizes(text: str) -> tuple[int, ...]:
-    """Read N or N,N; argparse names the option when this raises ValueError."""
+    """Read N or N,N,...; argparse names the option when this raises ValueError."""
     sizes = tuple(int(part) for part in text.split(","))
     if min(sizes) < 1:
         raise ValueError

@@ -1,4 +1,4 @@
-"""Make a data set to train on: of recorded images, or with what another model finds added.
+"""Make a data set to train on from recorded images, or add to one what another model finds.
 
 examples:
   sipmask dataset from-bag drive.mcap --output drive/ --rate 1
@@ -135,7 +135,7 @@ def _add_pseudo(kinds: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Make a data set of the kind of source that was named."""
+    """Make a data set from the kind of source that was named."""
     status: int = args.make(args)
     return status
 
@@ -255,7 +255,10 @@ def _make(
     inputs: dict[str, str | None],
     damage: Any,
 ) -> int:
-    """Make the data set; `damage()` afterwards gives a sentence for each loss in the source."""
+    """Make the data set and return the exit status.
+
+    damage: called afterwards, returns a sentence for each loss in the source.
+    """
     from tqdm import tqdm
 
     from sipmask_core.cli.dataset_run import Selection, export

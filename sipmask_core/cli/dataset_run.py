@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     from sipmask_core.data.annotation_writer import AnnotationWriter, Recorded
     from sipmask_core.inference.predictor import Predictor
 
-NAMED_REFUSALS = 10  # images left out of which it is said why
-_CELLS = 16  # to a side of an image, in which changes are looked for
+NAMED_REFUSALS = 10  # images left out whose reason is given; others are counted
+_CELLS = 16  # along each side of an image, in which changes are looked for
 
 
 @dataclass(frozen=True)
 class Selection:
     """Which images of each source are taken.
 
-    every: one of so many. rate: at most so many a second, by their times; None takes all.
-    limit: at most so many in all. min_change: grey levels, 0 to 255, by which the mean over some
+    every: take one in this many. rate: at most this many a second, by their times; None takes all.
+    limit: at most this many in all. min_change: grey levels, 0 to 255, by which the mean over some
     cell of a 16 x 16 grid must differ from the image taken before; 0 takes all.
-    Raises InputError for values out of range.
+    Raise InputError if a value is out of range.
     """
 
     every: int = 1
@@ -67,7 +67,7 @@ class _Selector:
         return limit is not None and self._taken >= limit
 
     def is_due(self, seconds: float) -> bool:
-        """Whether the time for another image has come."""
+        """Count an image, and return whether the time to take another one has come."""
         number = self._seen
         self._seen += 1
         if self.is_full or number % self._selection.every:
@@ -82,7 +82,7 @@ class _Selector:
         return period != last
 
     def takes(self, image: NDArray[np.uint8]) -> bool:
-        """Whether the image differs enough from the one taken before."""
+        """Return whether the image differs enough from the one taken before, and count it if so."""
         if self._selection.min_change:
             grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
             cells = cv2.resize(grey, (_CELLS, _CELLS), interpolation=cv2.INTER_AREA)
@@ -103,13 +103,14 @@ def export(
     predictor: Predictor | None,
     selection: Selection,
 ) -> tuple[bool, list[str]]:
-    """Take images of these sources into a data set, with what a model finds in those taken.
+    """Take images of these sources into a data set, with what a model finds in them.
 
     predictor: None stores images only. Each source has a tracker of its own; it sees the images
     that are taken, at their times.
 
-    Ctrl-C ends the work after an image. Returns whether it came, and a sentence for each image that
-    was left out because it is damaged.
+    Ctrl-C ends the work after an image. Return whether it came, and sentences about the images that
+    were left out because they are damaged or `writer` refuses their size: one for each of the first
+    NAMED_REFUSALS, and one with the number of the others.
     """
     selectors = {source: _Selector(selection) for source in sources}
     trackers = {source: OnlineTracker(TrackerSettings()) for source in selectors}

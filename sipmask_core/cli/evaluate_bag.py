@@ -1,4 +1,4 @@
-"""`sipmask evaluate bag`: its options, and the way to the package that knows ROS."""
+"""`sipmask evaluate bag`: its options, and the call of the package that knows ROS."""
 
 from __future__ import annotations
 

@@ -159,17 +159,17 @@ def _check_usage(args: argparse.Namespace) -> None:
 
 
 def _places(file: Path | None, folder: Path | None = None, name: str = "") -> list[Path]:
-    """Where to write: what is asked for by itself and as a part of --output."""
+    """Return where to write: the file that is asked for by itself, and the one in --output."""
     return [*([file] if file else []), *([folder / name] if folder else [])]
 
 
 def _submitted(args: argparse.Namespace) -> list[Path]:
-    """The two files of --submission."""
+    """Return the two files of --submission, if it is given."""
     return [args.submission, args.submission.with_suffix(".zip")] if args.submission else []
 
 
 def _chosen(annotations: CocoAnnotations, args: argparse.Namespace) -> CocoAnnotations:
-    """What --hold-out and --limit leave."""
+    """Keep the images that --hold-out and --limit leave."""
     if args.hold_out is not None:
         annotations = annotations.split(args.hold_out)[1]
     return replace(annotations, images=annotations.images[: args.limit])
@@ -178,7 +178,7 @@ def _chosen(annotations: CocoAnnotations, args: argparse.Namespace) -> CocoAnnot
 def _run_model(
     predictor: Predictor, annotations: CocoAnnotations, args: argparse.Namespace, saved: list[Path]
 ) -> tuple[list[Result], dict[str, Any]]:
-    """What the model finds, written where it is asked for; and what the report says of the run."""
+    """Run the model, write what it finds, and return that and the run's part of the report."""
     from sipmask_core.evaluation.run_images import own_share
 
     return run_model(
@@ -199,7 +199,7 @@ def _detect(
     args: argparse.Namespace,
     partial: PartialResults | None,
 ) -> Share:
-    """Go through the images that are left."""
+    """Run the model over the images that are not finished yet, and return the results of all."""
     from tqdm import tqdm
 
     from sipmask_core.evaluation.run_images import detect
@@ -238,7 +238,7 @@ def _write_results(results: list[Result], saved: list[Path], submission: Path | 
 def _scored(
     annotations: CocoAnnotations, results: list[Result], report: dict[str, Any]
 ) -> dict[str, Evaluation]:
-    """The figures, printed and put into the report; none for images without annotations."""
+    """Print the figures and put them into the report; return none if there are no annotations."""
     from sipmask_core.evaluation.coco import evaluate, format_classes, format_scores
 
     if not annotations.has_truth:
@@ -255,7 +255,7 @@ def _scored(
 def _draw(
     args: argparse.Namespace, annotations: CocoAnnotations, evaluations: dict[str, Evaluation]
 ) -> None:
-    """The pictures of --output."""
+    """Draw the pictures of --output."""
     from sipmask_core.evaluation.mistakes import draw_mistakes
     from sipmask_core.evaluation.precision_recall import draw_precision_recall
     from sipmask_core.runtime.files import write_image

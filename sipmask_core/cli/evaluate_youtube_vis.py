@@ -156,7 +156,7 @@ def _check_usage(args: argparse.Namespace) -> None:
 def _run_model(
     predictor: Predictor, annotations: VideoAnnotations, args: argparse.Namespace
 ) -> tuple[list[Result], dict[str, Any]]:
-    """What the model finds, written where it is asked for; and what the report says of the run."""
+    """Run the model, write what it finds, and return that and the run's part of the report."""
     from sipmask_core.data.youtube_vis_results import write_results
     from sipmask_core.runtime.distributed import rank, world_size
 
@@ -187,7 +187,7 @@ def _detect(
     args: argparse.Namespace,
     partial: PartialResults | None,
 ) -> Share:
-    """Go through the videos that are left."""
+    """Run the model over the videos that are not finished yet, and return the results of all."""
     from tqdm import tqdm
 
     from sipmask_core.evaluation.run_videos import detect_tracks

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sipmask_core.inference.predictor import Predictor
 
     # [results, seconds of each image or frame] of each item, those finished by an earlier run
-    # included, as JSON has them; and how many images or frames this run has worked off per second.
+    # included, as JSON has them; and how many images or frames per second this run has finished.
     Share = tuple[list[Any], float | None]
 
 # With --results no model runs, so that these would do nothing.
@@ -30,7 +30,8 @@ _OF_A_RUN = ("score_threshold", "save_results", "restart", "checkpoint", "preset
 def add_run_arguments(parser: argparse.ArgumentParser, items: str, formats: str = "") -> None:
     """Add --limit, --score-threshold, --workers, --save-results, --restart and --json.
 
-    items: what a run goes through one by one, and --limit counts. formats: of --save-results.
+    items: what a run goes through one by one and --limit counts, such as "images". formats: those
+    of --save-results, for its help.
     """
     add = parser.add_argument
     add("--limit", type=int, metavar="N", help=f"only the first N {items}")
@@ -58,7 +59,7 @@ def add_run_arguments(parser: argparse.ArgumentParser, items: str, formats: str 
 
 
 def check_run_arguments(args: argparse.Namespace, more_of_a_run: Sequence[str] = ()) -> None:
-    """Raises InputError for numbers below 1 and, with --results, options of a model's run."""
+    """Raise InputError for numbers below 1 and, with --results, for options of a model's run."""
     refuse_beside_results(args, (*_OF_A_RUN, *more_of_a_run))
     for option, number in (("--limit", args.limit), ("--workers", args.workers)):
         if number is not None and number < 1:
@@ -66,7 +67,7 @@ def check_run_arguments(args: argparse.Namespace, more_of_a_run: Sequence[str] =
 
 
 def refuse_beside_results(args: argparse.Namespace, options: Sequence[str]) -> None:
-    """Raises InputError where one of the options is given and, by --results, no model runs."""
+    """Raise InputError if one of the options is given and, with --results, no model runs."""
     for option in options:
         value = getattr(args, option)
         if args.results is not None and value is not None and value is not False:
@@ -76,9 +77,9 @@ def refuse_beside_results(args: argparse.Namespace, options: Sequence[str]) -> N
 
 
 def load_evaluated(args: argparse.Namespace, class_names: Sequence[str]) -> Predictor:
-    """The predictor that the options ask for, with the score threshold of evaluation.
+    """Load the predictor that the options ask for, with the score threshold of evaluation.
 
-    class_names: of the data set; those that the model does not know are told.
+    class_names: of the data set; a line is printed about those that the model does not know.
     """
     from sipmask_core.runtime.distributed import say
 
@@ -97,7 +98,7 @@ def load_evaluated(args: argparse.Namespace, class_names: Sequence[str]) -> Pred
 def made_by(
     args: argparse.Namespace, predictor: Predictor, annotations_sha256: str
 ) -> dict[str, Any]:
-    """What decides which results a run gives, for `PartialResults`."""
+    """Return what decides which results a run gives, for `PartialResults`."""
     from sipmask_core.runtime.provenance import package_versions, sha256
 
     return {
@@ -123,12 +124,12 @@ def run_model(
     making: dict[str, Any],
     restart: bool,
 ) -> tuple[list[Result], dict[str, Any]]:
-    """What the model finds, written; and what the report says of the run.
+    """Run the model, write what it finds, and return that and the run's part of the report.
 
-    work: goes through this process's share of the items, of which there are `count` in all. Of
-        several processes the first one gets everything and writes it.
-    unit: what is timed, image or frame. places: where results go; the first one has beside it what
-        an interrupted run has finished, see `PartialResults` for `making` and `restart`.
+    work: goes through this process's share of the items, of which there are `count` in all. With
+        several processes the first one gets all results and writes them.
+    unit: what is timed, image or frame. places: where results go; what an interrupted run has
+        finished lies beside the first one, see `PartialResults` for `making` and `restart`.
     """
     from sipmask_core.evaluation.partial_results import PartialResults
     from sipmask_core.evaluation.run_images import format_latencies
@@ -158,7 +159,7 @@ def run_model(
 
 @contextmanager
 def telling_what_is_kept(partial: PartialResults | None, total: int, items: str) -> Iterator[None]:
-    """Where the block raises: how many of the items are finished, and where they are."""
+    """If the block raises, print how many of the items are finished and where they are kept."""
     try:
         yield
     except BaseException:
@@ -172,8 +173,8 @@ def telling_what_is_kept(partial: PartialResults | None, total: int, items: str)
 
 
 def rate(ends: Sequence[float]) -> float | None:
-    """Items per second by the times (s) at which they were done; None for fewer than two.
+    """Return items per second from the times (s) at which they ended; None for fewer than two.
 
-    The first one has the start of the threads and the warm-up in it.
+    The first item does not count: its time includes the start of the threads and the warm-up.
     """
     return (len(ends) - 1) / (ends[-1] - ends[0]) if len(ends) > 1 else None

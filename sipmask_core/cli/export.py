@@ -1,9 +1,9 @@
 """Write the network as an ONNX file, for onnxruntime, TensorRT and other runtimes.
 
-The file takes normalised pixels and gives raw head outputs; `sipmask predict`, the other verbs and
-the ROS node run it with --checkpoint or model set to it, and do the rest. Its batch size is free.
-Height and width are fixed where the preset resizes every image to one size and follow the image
-otherwise; --size fixes them, as TensorRT wants it.
+The file takes normalised pixels and gives raw head outputs; `sipmask predict`, other verbs and the
+ROS node run it with --checkpoint or model set to it, and do the rest. Its batch size is free.
+Height and width are fixed if the preset resizes every image to one size, and follow the image
+otherwise; --size fixes them, as TensorRT needs it.
 
 Afterwards PyTorch and onnxruntime run the network on the same picture, and what differs is shown.
 Give an --image with objects in it, so that there are detections to compare.
@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Export, then compare."""
+    """Export the model, then compare the file with it."""
     import torch
 
     import sipmask_core as sm
@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _picture(source: str | None) -> NDArray[np.uint8]:
-    """The image file, or noise."""
+    """Read the image file; without one, make noise."""
     import numpy as np
 
     from sipmask_core.video import Frames

@@ -1,4 +1,4 @@
-"""The `sipmask` command: a table of verbs, imported when they are asked for."""
+"""The `sipmask` command: its verbs, and what its exit status says."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sipmask_core.runtime.memory import is_out_of_memory
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# A module of `sipmask_core.cli` each, with SUMMARY, add_arguments(parser) and run(args). They
+# Each is a module of `sipmask_core.cli` with SUMMARY, add_arguments(parser) and run(args). They
 # import torch and cv2 inside run(), so that `sipmask --help` answers at once.
 _VERBS = (
     "predict",
@@ -41,10 +41,11 @@ exit status: 0 done; 1 done, with failures that were named; 2 wrong usage or bad
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb; `arguments` without the program's name, by default those of this process.
+    """Run one verb and return the exit status.
 
-    Returns the exit status: 0 done, 1 done with failures that were named, 2 wrong usage or bad
-    input (one sentence on stderr), 130 interrupted.
+    arguments: without the program's name; None takes those of this process. The status is 0 if all
+    is done, 1 if done with failures that were named, 2 for wrong usage or bad input (one sentence
+    on stderr), and 130 if interrupted.
     """
     # Decoders complain on stderr about files that we then name ourselves.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")

@@ -62,9 +62,9 @@ def load_predictor(
     *,
     score_threshold: float | None = None,
 ) -> Predictor:
-    """The predictor that the options ask for.
+    """Load the predictor that the options ask for.
 
-    Raises InputError where the options cannot be met.
+    Raise InputError if the options cannot be met.
     """
     import sipmask_core as sm
 
@@ -80,9 +80,9 @@ def load_predictor(
 
 
 def weights_file(args: argparse.Namespace) -> Path:
-    """The file that --checkpoint names, or the one that ships with the package.
+    """Return the file that --checkpoint names, or the one that ships with the package.
 
-    Raises InputError for --preset without --checkpoint.
+    Raise InputError for --preset without --checkpoint.
     """
     from sipmask_core.inference.predictor import PRETRAINED
 
@@ -94,12 +94,12 @@ def weights_file(args: argparse.Namespace) -> Path:
 
 
 def model_files(args: argparse.Namespace) -> list[Path]:
-    """The weight file to hash beside the numbers."""
+    """Return the weight file, whose hash a report gives beside its numbers."""
     return [weights_file(args)]
 
 
 def ran_with(predictor: Predictor) -> dict[str, Any]:
-    """What a report says of the model."""
+    """Return what a report says of the model."""
     return {
         "model": predictor.model_name,
         "precision": predictor.precision,
@@ -109,7 +109,7 @@ def ran_with(predictor: Predictor) -> dict[str, Any]:
 
 @contextmanager
 def importing_bags() -> Iterator[None]:
-    """Import what reads bags within the block; raises InputError where that is not installed."""
+    """Turn an import error in the block, which imports what reads bags, into an InputError."""
     try:
         yield
     except ImportError as error:

@@ -153,7 +153,7 @@ class _Overlays:
 
     @contextmanager
     def of(self, frames: Frames) -> Iterator[Callable[[Frame, Instances], None]]:
-        """What draws and saves one frame of this source: a picture, or a frame of one video."""
+        """Yield what draws a frame of this source and saves it as a picture or in one video."""
         from sipmask_core.drawing import draw_instances
         from sipmask_core.runtime.files import write_image
         from sipmask_core.video import FPS_WHERE_UNKNOWN, VideoWriter

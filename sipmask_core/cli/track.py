@@ -130,7 +130,7 @@ def run(args: argparse.Namespace) -> int:
             history.add(instances)
             if coco:
                 coco.add(frame.name, instances, image_id=frame.index)
-            # In colour, one that is not followed would look like another's track.
+            # An instance without a track is grey: a colour would look like another's track.
             picture = draw_instances(frame.image, instances, predictor.class_names, untracked=GREY)
             history.draw_trails(picture)
             video.write(picture)

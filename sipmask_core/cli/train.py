@@ -6,7 +6,7 @@ The output folder gets
   log.jsonl          one JSON line per step and per validation
   curves.png         losses, learning rate and AP, redrawn after each epoch
   predictions.png    held-out images, what is annotated beside what the model finds
-  tensorboard/       the same for TensorBoard, where the `tensorboard` package is installed
+  tensorboard/       the same for TensorBoard, if the `tensorboard` package is installed
 Ctrl-C finishes the step, writes last.pth and says how to go on; the same command with --resume then
 continues with the same losses as if nothing had happened. A second Ctrl-C ends at once.
 
@@ -182,7 +182,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train; prints the AP of the held-out images."""
+    """Train, and print the AP of the held-out images."""
     import torch
 
     from sipmask_core.runtime.devices import MOST_THREADS
@@ -296,7 +296,7 @@ def _train(args: argparse.Namespace, device: torch.device) -> int:
 
 
 def _say_what_is_learnt(annotations: CocoAnnotations) -> None:
-    """Tell where masks are missing."""
+    """Say how many objects lack a mask, if any do."""
     from sipmask_core.runtime.distributed import say
 
     with_masks, boxes_alone = annotations.masks
@@ -310,7 +310,7 @@ def _say_what_is_learnt(annotations: CocoAnnotations) -> None:
 
 
 def _start(model: SipMask, args: argparse.Namespace) -> set[str]:
-    """Load the weights that the options name; returns the keys that are pretrained."""
+    """Load the weights that the options name; return the keys that are pretrained."""
     import sipmask_core as sm
     from sipmask_core.model.checkpoints import transfer_weights
     from sipmask_core.runtime.distributed import say
@@ -337,7 +337,7 @@ def _start(model: SipMask, args: argparse.Namespace) -> set[str]:
 
 
 def _changed(recipe: Recipe, args: argparse.Namespace) -> Recipe:
-    """The recipe with what the options change; a learning rate that is given is not scaled."""
+    """Change the recipe as the options say; a learning rate that is given is not scaled."""
     options = {
         "epochs": args.epochs,
         "lr": args.lr,
@@ -358,7 +358,10 @@ def _changed(recipe: Recipe, args: argparse.Namespace) -> Recipe:
 
 
 def _farewell(step: int, saved_step: int | None) -> str:
-    """How to go on after Ctrl-C, and from where: a second Ctrl-C does not wait for a checkpoint."""
+    """Say how to go on after Ctrl-C, and from which step.
+
+    That can be earlier than `step`: a second Ctrl-C does not wait for a checkpoint.
+    """
     if saved_step is None:
         return f"Stopped at step {step}, before the first checkpoint: there is nothing to resume."
     arguments = [argument for argument in sys.argv[1:] if argument != "--resume"]

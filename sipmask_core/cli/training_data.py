@@ -20,8 +20,11 @@ HOLD_OUT = 200
 
 
 class TrainingData(NamedTuple):
-    """What is trained on; and the held-out images, of a file of videos frames of whole ones, which
-    lie in the folder `validation_images`."""
+    """What is trained on, and what is held out for validation.
+
+    validation: images or, of a file of videos, the frames of whole videos; they lie in the folder
+    `validation_images`.
+    """
 
     dataset: CocoDataset
     validation: CocoAnnotations
@@ -68,7 +71,7 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def count_or_share(text: str) -> float:
-    """A number of images or, below 1, a share of them. Raises ValueError for anything else."""
+    """Read a number of images or, below 1, a share. Raise ValueError for anything else."""
     value = float(text)
     if not value >= 0 or (value >= 1 and value != int(value)):
         raise ValueError(text)
@@ -76,10 +79,9 @@ def count_or_share(text: str) -> float:
 
 
 def training_data(args: argparse.Namespace, preset: Preset, recipe: Recipe) -> TrainingData:
-    """What the options name, as the preset and the recipe take it.
+    """Read the data that the options name, as the preset and the recipe need them.
 
-    Raises InputError for files that cannot be read, missing images, and options that do not go
-    together.
+    Raise InputError if a file cannot be read, an image is missing, or options do not go together.
     """
     from sipmask_core.data.coco import require_images
     from sipmask_core.data.merge import with_classes
@@ -118,7 +120,7 @@ def training_data(args: argparse.Namespace, preset: Preset, recipe: Recipe) -> T
 def _read(
     files: Sequence[Path], folders: Sequence[Path], option: str
 ) -> tuple[CocoAnnotations, Path]:
-    """The annotations of all files, and the folder that their file names count from."""
+    """Read the annotations of all files, and return the folder that file names are relative to."""
     from sipmask_core.data.coco import read_annotations
     from sipmask_core.data.merge import merged
 

@@ -39,14 +39,14 @@ class Comparison(NamedTuple):
 
 
 class Curves(NamedTuple):
-    """Of one class, in A area ranges; -1 where there is nothing to find."""
+    """Precision and recall of one class, in A area ranges; -1 if there is nothing to find."""
 
     precision: Floats  # (T, R, A), the best at this recall or a higher one
     recall: Floats  # (T, A, L)
 
 
 def match(pair: Comparison, area_ranges: Sequence[tuple[float, float]]) -> Integers:
-    """The true object that each result takes, (A, T, D), or -1.
+    """Return the true object that each result takes, (A, T, D), or -1.
 
     The better result chooses first: of the objects that it overlaps enough and that no other has
     taken, one that counts in this area range before one that is ignored, then the one with the
@@ -69,7 +69,7 @@ def match(pair: Comparison, area_ranges: Sequence[tuple[float, float]]) -> Integ
 
 
 def curves(pairs: Sequence[Comparison], area_ranges: Sequence[tuple[float, float]]) -> Curves:
-    """Precision and recall of one class over all images or videos.
+    """Compute precision and recall of one class over all images or videos.
 
     Of equal scores, the one in the earlier comparison ranks first.
     """
@@ -104,7 +104,7 @@ def curves(pairs: Sequence[Comparison], area_ranges: Sequence[tuple[float, float
 
 @dataclass(frozen=True)
 class Scores:
-    """Figures named as in METRICS, in [0, 1], or -1 where there is nothing to find.
+    """Figures named as in METRICS, in [0, 1], or -1 if there is nothing to find.
 
     overall: their means over the classes that have ground truth; by_class: by class name.
     precision: (T, R, K) of the K classes, all areas; -1 for a class without ground truth.
@@ -116,7 +116,7 @@ class Scores:
 
 
 def summarise(by_class: Mapping[str, Curves]) -> Scores:
-    """The figures of all classes' curves, in the area ranges all, small, medium and large."""
+    """Sum up the curves of all classes, in the area ranges all, small, medium and large."""
     precision = np.stack([curves.precision for curves in by_class.values()], axis=2)  # (T, R, K, A)
     recall = np.stack([curves.recall for curves in by_class.values()], axis=1)  # (T, K, A, L)
     return Scores(
@@ -127,7 +127,7 @@ def summarise(by_class: Mapping[str, Curves]) -> Scores:
 
 
 def _figures(precision: Floats, recall: Floats) -> dict[str, float]:
-    """METRICS from (T, R, K, A) and (T, K, A, L): the means of what is not -1, or -1."""
+    """Compute METRICS from (T, R, K, A) and (T, K, A, L): means of what is not -1, or -1."""
     values = (
         *(precision[..., 0], precision[:1, ..., 0], precision[5:6, ..., 0]),
         *(precision[..., area] for area in (1, 2, 3)),
@@ -143,18 +143,18 @@ def _mean(values: Floats) -> float:
 
 
 def _outside(areas: Floats, area_ranges: Sequence[tuple[float, float]]) -> Bools:
-    """(A, N); both ends of a range are inside."""
+    """Return which areas (N,) lie outside the ranges, (A, N); both ends of a range are inside."""
     low, high = np.array(area_ranges, float).T[..., None]  # (A, 1) each
     return (areas < low) | (areas > high)
 
 
 def _ignored(pair: Comparison, area_ranges: Sequence[tuple[float, float]]) -> Bools:
-    """Which true objects need not be found, (A, G)."""
+    """Return which true objects need not be found, (A, G)."""
     return pair.crowd | _outside(pair.truth_areas, area_ranges)
 
 
 def _precision(hits: Bools, alarms: Bools, targets: int) -> Floats:
-    """(T, R) from what became of the results, (T, all D), by falling score."""
+    """Compute (T, R) from what became of the results, (T, all D), by falling score."""
     found = hits.cumsum(1).astype(float)
     precision = found / (alarms.cumsum(1) + found + np.spacing(1))
     precision = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]

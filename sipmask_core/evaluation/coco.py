@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sipmask_core.data.coco import CocoAnnotations, CocoImage, CocoObject
     from sipmask_core.data.coco_results import Result
 
-    # of the results and of the objects as pycocotools takes them, and the results' areas
+    # Shapes of the results and of the objects as pycocotools takes them, and the results' areas.
     _Shapes = tuple[Any, Any, NDArray[np.float64]]
 
 KINDS = ("segm", "bbox")
@@ -54,13 +54,13 @@ class Evaluation:
 
 
 def evaluate(annotations: CocoAnnotations, results: list[Result]) -> dict[str, Evaluation]:
-    """COCO's figures by kind, "segm" and "bbox".
+    """Compute COCO's figures by kind, "segm" and "bbox".
 
     Results are those of `coco_results` or `read_results`, of annotated images only. Boxes are
-    ranked by box_score where a result has one. A kind that not all results have a shape for is left
-    out, and so are masks where all objects are known by their boxes alone; beside others, such an
-    object need not be found as a mask, and what lies in its box is no false alarm. Results of
-    classes that are not known in their image do not count. Raises InputError where no kind remains.
+    ranked by box_score if a result has one. A kind is left out if some result has no shape for it,
+    and masks also if all objects are known by their boxes alone; if only some are, these need not
+    be found as masks, and what lies in their boxes is no false alarm. Results of classes that are
+    not known in their image do not count. Raise InputError if no kind remains.
     """
     evaluations = {}
     with_masks, boxes_alone = annotations.masks
@@ -77,16 +77,16 @@ def evaluate(annotations: CocoAnnotations, results: list[Result]) -> dict[str, E
 
 
 def score(annotations: CocoAnnotations, results: list[Result]) -> dict[str, dict[str, float]]:
-    """COCO's figures over all classes: {"segm": {"AP": ...}, "bbox": {...}}, as in METRICS.
+    """Compute COCO's figures of all classes: {"segm": {"AP": ...}, "bbox": {...}}, as in METRICS.
 
-    Figures are in [0, 1], or -1 where there is nothing to find. Otherwise like `evaluate`.
+    Figures are in [0, 1], or -1 if there is nothing to find. Otherwise like `evaluate`.
     """
     evaluations = evaluate(annotations, results)
     return {kind: evaluation.scores.overall for kind, evaluation in evaluations.items()}
 
 
 def format_scores(scores: dict[str, dict[str, float]]) -> str:
-    """A table of figures, one row per kind."""
+    """Format a table of figures, one row per kind."""
     header = f"{'':<6}" + "".join(f"{name:>8}" for name in METRICS)
     rows = (
         f"{kind:<6}" + "".join(f"{values[name]:>8.3f}" for name in METRICS)
@@ -96,7 +96,7 @@ def format_scores(scores: dict[str, dict[str, float]]) -> str:
 
 
 def format_classes(by_class: dict[str, dict[str, dict[str, float]]]) -> str:
-    """A table of CLASS_METRICS, one row per class and, side by side, the kinds.
+    """Format a table of CLASS_METRICS, one row per class and, side by side, the kinds.
 
     Classes without ground truth are left out, and their number is given.
     """
@@ -119,7 +119,7 @@ def format_classes(by_class: dict[str, dict[str, dict[str, float]]]) -> str:
 def compare(
     annotations: CocoAnnotations, results: list[Result], kind: str
 ) -> list[list[ImageComparison]]:
-    """By label, what meets in each image that has a result or an object of that class."""
+    """Compare, by label, the results and objects of each image that has either of that class."""
     labels = {category_id: label for label, category_id in enumerate(annotations.category_ids)}
     found: dict[int, dict[int, list[Result]]] = {image.id: {} for image in annotations.images}
     images = {image.id: image for image in annotations.images}
@@ -140,7 +140,7 @@ def compare(
 
 
 def accumulate(annotations: CocoAnnotations, comparisons: list[list[ImageComparison]]) -> Scores:
-    """The figures of what `compare` returns."""
+    """Compute the figures of what `compare` returns."""
     return summarise(
         {
             name: curves([pair.figures for pair in pairs], AREA_RANGES)

@@ -41,7 +41,7 @@ class Mistake(NamedTuple):
     """An object that no result was matched to, or a result that was matched to no object.
 
     result and object: the one that is meant, and the one of the same class that overlaps it most,
-    None where none does. score: of the result; iou: of the two, 0 where one is missing.
+    None if none does. score: of the result, 0 without one; iou: of the two, 0 if one is missing.
     """
 
     image: CocoImage
@@ -54,7 +54,7 @@ class Mistake(NamedTuple):
 
 
 def misses(evaluation: Evaluation) -> list[Mistake]:
-    """Objects, crowds aside, that nothing was matched to at IoU .50; the largest first."""
+    """Find the objects, crowds aside, that nothing was matched to at IoU .50; largest first."""
     found = []
     for pair in chain(*evaluation.comparisons):
         taken = set(_taken(pair))
@@ -67,7 +67,7 @@ def misses(evaluation: Evaluation) -> list[Mistake]:
 
 
 def false_alarms(evaluation: Evaluation) -> list[Mistake]:
-    """Results that were matched to nothing, not even a crowd, at IoU .50; the surest first."""
+    """Find the results matched to nothing, not even a crowd, at IoU .50; the surest first."""
     found = []
     for pair in chain(*evaluation.comparisons):
         for d, g in enumerate(_taken(pair)):
@@ -79,7 +79,7 @@ def false_alarms(evaluation: Evaluation) -> list[Mistake]:
 
 
 def _taken(pair: ImageComparison) -> list[int]:
-    """The object that each result is matched to, or -1."""
+    """Return the object that each result is matched to, or -1."""
     if not pair.objects:
         return [-1] * len(pair.results)
     taken: list[int] = match(pair.figures, AREA_RANGES[:1])[0, 0].tolist()
@@ -101,10 +101,10 @@ def _mistake(pair: ImageComparison, d: int | None, g: int | None, *, is_miss: bo
 def draw_mistakes(
     annotations: CocoAnnotations, image_dir: Path, evaluation: Evaluation
 ) -> NDArray[np.uint8]:
-    """The SHOWN worst misses and the SHOWN worst false alarms as one sheet, (H, W, 3) uint8 BGR.
+    """Draw the SHOWN worst misses and SHOWN worst false alarms on one sheet, (H, W, 3) uint8 BGR.
 
-    Each is cut out of its image, the truth outlined in green, the result in red. Raises InputError
-    when an image cannot be read.
+    Each is cut out of its image, the truth outlined in green, the result in red. Raise InputError
+    if an image cannot be read.
     """
     rows: list[NDArray[np.uint8]] = []
     for title, order, mistakes in (
@@ -132,7 +132,7 @@ def _header(text: str, width: int) -> NDArray[np.uint8]:
 
 
 def _cell(annotations: CocoAnnotations, image_dir: Path, mistake: Mistake) -> NDArray[np.uint8]:
-    """The surroundings of the object with both outlines, and two lines of text below."""
+    """Draw the surroundings of the mistake with both outlines, and two lines of text below."""
     image = read_annotated_image(image_dir, mistake.image)
     truth, result = _truth_mask(mistake), _result_mask(mistake)
     meant = truth if mistake.is_miss else result
@@ -159,7 +159,7 @@ def _cell(annotations: CocoAnnotations, image_dir: Path, mistake: Mistake) -> ND
 
 
 def _truth_mask(mistake: Mistake) -> NDArray[np.uint8] | None:
-    """(H, W), 0 or 1."""
+    """Decode the object's mask, (H, W), 0 or 1; None if there is no object."""
     if mistake.object is None:
         return None
     size = (mistake.image.height, mistake.image.width)
@@ -168,7 +168,7 @@ def _truth_mask(mistake: Mistake) -> NDArray[np.uint8] | None:
 
 
 def _result_mask(mistake: Mistake) -> NDArray[np.uint8] | None:
-    """(H, W), 0 or 1; the box where the results have no masks."""
+    """Decode the result's mask or, without one, fill its box: (H, W), 0 or 1; None: no result."""
     if mistake.result is None:
         return None
     if "segmentation" in mistake.result:
@@ -181,7 +181,7 @@ def _result_mask(mistake: Mistake) -> NDArray[np.uint8] | None:
 
 
 def _surroundings(mask: NDArray[np.uint8]) -> tuple[int, int, int, int]:
-    """x0 y0 x1 y1 of what to cut out, within the image; a mask may be empty."""
+    """Return x0 y0 x1 y1 of what to cut out, within the image; a mask may be empty."""
     height, width = mask.shape
     x, y, w, h = cv2.boundingRect(mask)
     side = max(w, h, _SMALLEST_CUT) * (1 + 2 * _MARGIN)

@@ -27,8 +27,8 @@ class PartialResults(PiecewiseWriter):
     `done` has the values of finished items by id, also those of an earlier run with the same
     `made_by`. A last line that was cut short, as when the process was killed, is dropped. Use it as
     a context manager, and call `remove` once the complete results are written; a file without any
-    item is not left behind. Raises InputError where the file was made by something else or cannot
-    be written.
+    item is not left behind. Raise InputError if the file was made by something else or cannot be
+    written.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class PartialResults(PiecewiseWriter):
         self.done[item_id] = value
 
     def remove(self) -> None:
-        """Delete the file; the last call."""
+        """Delete the file; nothing can be added any more."""
         self._file.close()
         self.path.unlink(missing_ok=True)
 
@@ -70,7 +70,7 @@ class PartialResults(PiecewiseWriter):
         self._file.flush()
 
     def _read(self, content: bytes) -> int:
-        """Fill `done` from the file's content; returns where its last good line ends."""
+        """Fill `done` from the file's content; return where its last good line ends."""
         end = 0
         for number, text in enumerate(content.splitlines(keepends=True)):
             if not text.endswith(b"\n"):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sipmask_core.evaluation.average_precision import Scores
 
 ALL_NAMED = 8  # classes up to which each has a colour
-EXTREMES = 4  # of more, so many of the best and of the worst have one
+EXTREMES = 4  # of more classes, this many of the best and of the worst have one
 
 _THRESHOLDS = (("AP50", 0, "IoU .50"), ("AP75", 5, "IoU .75"))
 
@@ -22,9 +22,9 @@ _THRESHOLDS = (("AP50", 0, "IoU .50"), ("AP75", 5, "IoU .75"))
 def draw_precision_recall(path: Path, scores: Mapping[str, Scores]) -> None:
     """Draw a PNG with a column for each kind ("segm", "bbox").
 
-    Above, the mean over the classes at IoU .50, .75 and over all thresholds; below, where there are
+    Above, the mean over the classes at IoU .50, .75 and over all thresholds; below, if there are
     several classes, each class's mean over the thresholds. Classes without ground truth are left
-    out. Raises InputError when the file cannot be written.
+    out. Raise InputError if the file cannot be written.
     """
     from matplotlib.figure import Figure
 
@@ -49,7 +49,7 @@ def draw_precision_recall(path: Path, scores: Mapping[str, Scores]) -> None:
 
 
 def _names(scores: Scores) -> dict[str, int]:
-    """The classes with ground truth and their places in `precision`, by falling AP."""
+    """Return the classes with ground truth and their places in `precision`, by falling AP."""
     found = {name: k for k, name in enumerate(scores.by_class) if scores.by_class[name]["AP"] > -1}
     return dict(sorted(found.items(), key=lambda item: -scores.by_class[item[0]]["AP"]))
 
@@ -76,7 +76,7 @@ def _draw_classes(axes: Any, scores: Scores) -> None:
         lines = axes.plot(RECALL_POINTS, precision[:, others], color="0.8", linewidth=0.8)
         lines[0].set_label(f"{len(others)} classes in between")
     for index, name in enumerate(named):
-        # Where all are named, colours go by the name, so that both kinds agree.
+        # If all are named, colours go by the name, so that both kinds agree.
         tone = index if others else sorted(named).index(name)
         style = "--" if others and index >= EXTREMES else "-"
         label = f"{name}: AP {scores.by_class[name]['AP']:.3f}"

@@ -47,7 +47,7 @@ class Detected(NamedTuple):
 
 
 def own_share(annotations: CocoAnnotations) -> CocoAnnotations:
-    """The images that this process is to look at: every n-th, with n processes."""
+    """Keep the images that this process is to look at: every n-th, with n processes."""
     return dataclasses.replace(annotations, images=annotations.images[rank() :: world_size()])
 
 
@@ -57,8 +57,8 @@ def detect(
     """Run the predictor over the images of a COCO file, in order.
 
     Results are those of `coco_results`. Classes correspond by name; those that the file lacks are
-    left out. Otherwise like `segment`. Raises InputError also when no class is in common or, before
-    the first one, an image is missing.
+    left out. Otherwise like `segment`. Raise InputError also if no class is in common and, before
+    the first image, if one is missing.
     """
     category_ids = corresponding_ids(predictor.class_names, annotations)
     require_images(annotations, image_dir)
@@ -71,9 +71,9 @@ def segment(
 ) -> Iterator[Segmented]:
     """Run the predictor over images, in order.
 
-    So many workers decode and prepare images ahead; nothing else depends on their number. The first
-    image is also a warm-up: it is timed the second time. Raises InputError when the turn comes to
-    an image that is damaged or not of the annotated size.
+    workers: threads that decode and prepare images ahead; nothing else depends on their number. The
+    first image is also a warm-up: it is timed the second time. Raise InputError at the turn of an
+    image that is damaged or not of the annotated size.
     """
 
     def load(record: CocoImage) -> tuple[CocoImage, NetworkInput, Stopwatch]:
@@ -95,7 +95,7 @@ def segment(
 
 
 def ahead(function: Callable[[T], U], items: Iterable[T], workers: int) -> Iterator[U]:
-    """function(item) for each item, in order, computed by threads, up to two per worker ahead."""
+    """Yield function(item) of each item, in order, from threads, up to two per worker ahead."""
     pool = ThreadPoolExecutor(workers)
     waiting: deque[Future[U]] = deque()  # up to 2 * workers
     try:
@@ -110,6 +110,6 @@ def ahead(function: Callable[[T], U], items: Iterable[T], workers: int) -> Itera
 
 
 def format_latencies(latency: dict[str, dict[str, float]]) -> str:
-    """A line for the terminal."""
+    """Format the median and 99th percentile of each stage as a line for the terminal."""
     parts = (f"{name} {v['p50']:.1f} / {v['p99']:.1f}" for name, v in latency.items())
     return f"ms an image (p50 / p99): {', '.join(parts)}"

@@ -46,10 +46,10 @@ def detect_tracks(
 
     Results are those of `youtube_vis_results`. Classes correspond by name; tracks of those that the
     file lacks are left out. fps: frames per second, by which the online mode tells how much time
-    has passed; 30 where None. workers: threads that decode ahead. after_frame: for a progress bar.
+    has passed; None: 30. workers: threads that decode ahead. after_frame: for a progress bar.
 
-    Raises InputError when no class is in common, and when the turn comes to a frame that is
-    missing, damaged or not of the annotated size.
+    Raise InputError if `fps` is out of range or given to another mode, if no class is in common,
+    and at the turn of a frame that is missing, damaged or not of the annotated size.
     """
     if fps is not None and mode != "online":
         raise InputError(f"The mode {mode} has no use for fps; online has.")

@@ -34,7 +34,7 @@ MATCH_THRESHOLD = 0.5  # mask IoU for IDF1 and MOTA
 class TrackedFrame:
     """The objects of one frame: ids (N,) from 0 on, masks (N,) as compressed RLEs, labels (N,).
 
-    Labels are only needed to score one class. Raises ValueError when the lengths differ.
+    Labels are only needed to score one class. Raise ValueError if the lengths differ.
     """
 
     ids: Sequence[int]
@@ -51,7 +51,7 @@ class TrackedFrame:
             raise ValueError(f"{lengths[0]} ids, {lengths[1]} masks and {lengths[2]} labels")
 
     def of_class(self, label: int) -> TrackedFrame:
-        """The objects of one class. Raises InputError where the frame has no labels."""
+        """Return the objects of one class. Raise InputError if the frame has no labels."""
         if self.labels is None:
             raise InputError("Frames without labels cannot be scored by class.")
         chosen = [i for i, own in enumerate(self.labels) if own == label]
@@ -63,8 +63,8 @@ class TrackingCounts:
     """What is counted in one video; the counts of several are added.
 
     true_objects, results: masks in all frames; a hit is a pair of them.
-    hits (A,), association (A,), overlap (A,): at HOTA's thresholds, the hits, and summed over
-    them, the share of both tracks that is hits of this pair of tracks, and the IoU.
+    At HOTA's thresholds, hits (A,): their number; association (A,): the sum over them of the share
+    of both tracks that is hits of this pair of tracks; overlap (A,): the sum of their IoUs.
     id_hits: of the best assignment of whole tracks to each other (IDF1).
     frame_hits, id_switches, fragmentations: of MOTA's frame by frame assignment.
     """
@@ -85,9 +85,9 @@ class TrackingCounts:
         )
 
     def metrics(self) -> dict[str, float]:
-        """Figures named as in METRICS, at best 1 but for the counts; MOTA can be negative.
+        """Return figures named as in METRICS, at best 1 but for the counts; MOTA can be negative.
 
-        HOTA, DetA, AssA and LocA are means over the thresholds. LocA is 1 where nothing is hit.
+        HOTA, DetA, AssA and LocA are means over the thresholds. At one without hits, LocA is 1.
         """
         both = self.true_objects + self.results
         detection = self.hits / np.maximum(both - self.hits, 1)
@@ -114,8 +114,8 @@ def count_tracks(
 ) -> TrackingCounts:
     """Compare the tracks of one video with the true ones, of one class or whatever their classes.
 
-    Raises InputError when the two differ in length, or when a frame has an id twice, a negative
-    one, or masks of different sizes.
+    Raise InputError if the two differ in length, or if a frame has an id twice, a negative one, or
+    masks of different sizes.
     """
     if len(truth) != len(results):
         raise InputError(f"The video has {len(truth)} frames, its results have {len(results)}.")
@@ -151,7 +151,7 @@ class _Frame(NamedTuple):
 
 
 def _numbered(frames: Sequence[TrackedFrame], where: str) -> tuple[list[Ids], Ids]:
-    """Per frame its tracks, numbered from 0 on; and per track in how many frames it is."""
+    """Give tracks numbers from 0 on; return those in each frame, and how many frames show each."""
     numbers: dict[int, int] = {}
     tracks = []
     for index, frame in enumerate(frames):
@@ -166,7 +166,7 @@ def _numbered(frames: Sequence[TrackedFrame], where: str) -> tuple[list[Ids], Id
 
 
 def _ious(index: int, truth: TrackedFrame, results: TrackedFrame) -> Floats:
-    """Mask IoUs (G, P) in one frame."""
+    """Compute the mask IoUs (G, P) in one frame."""
     sizes = {tuple(mask["size"]) for frame in (truth, results) for mask in frame.masks}
     if len(sizes) > 1:
         raise InputError(f"Frame {index} has masks of different sizes: {sorted(sizes)}.")
@@ -179,7 +179,7 @@ def _ious(index: int, truth: TrackedFrame, results: TrackedFrame) -> Floats:
 def _count_hota(
     frames: list[_Frame], true_lengths: Ids, result_lengths: Ids
 ) -> tuple[Floats, Floats, Floats]:
-    """Hits, association and overlap (A,).
+    """Count hits, association and overlap (A,), see `TrackingCounts`.
 
     Pairs are assigned frame by frame so as to favour tracks that go together in the whole video.
     """
@@ -203,7 +203,7 @@ def _count_hota(
 
 
 def _count_id_hits(frames: list[_Frame], true_tracks: int, result_tracks: int) -> int:
-    """Hits when each true track is given one result track for the whole video, at best."""
+    """Count hits if each true track gets, at best, one result track for the whole video."""
     shared = np.zeros((true_tracks, result_tracks), np.int64)
     for truth, results, ious in frames:
         shared[np.ix_(truth, results)] += ious >= MATCH_THRESHOLD
@@ -211,7 +211,7 @@ def _count_id_hits(frames: list[_Frame], true_tracks: int, result_tracks: int) -
 
 
 def _count_mota(frames: list[_Frame], true_tracks: int) -> tuple[int, int, int]:
-    """Hits, id switches and fragmentations; a pair of the frame before is kept while it can be.
+    """Count hits, id switches and fragmentations; a pair of the frame before is kept if it can be.
 
     An id switch is counted when an object is found again under another id, after a gap as well.
     """

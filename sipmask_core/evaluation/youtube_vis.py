@@ -34,10 +34,10 @@ AREA_RANGES = ((0, 1e10), (0, 128**2), (128**2, 256**2), (256**2, 1e10))
 
 
 def score(annotations: VideoAnnotations, results: list[Result]) -> Scores:
-    """The official figures of results as `read_results` gives them.
+    """Compute the official figures of results as `read_results` gives them.
 
     A result has video_id, category_id, score, and segmentations: a compressed RLE per frame of the
-    video, None where the object is not seen.
+    video, None if the object is not seen.
     """
     found: dict[tuple[int, int], list[Result]] = defaultdict(list)  # by video and category
     for result in results:
@@ -58,7 +58,7 @@ def score(annotations: VideoAnnotations, results: list[Result]) -> Scores:
 
 
 def format_scores(scores: Scores) -> str:
-    """A table of the figures: all classes together, then each one that has ground truth."""
+    """Format a table of figures: all classes together, then each one that has ground truth."""
     rows = {"all": scores.overall}
     rows |= {name: values for name, values in scores.by_class.items() if values["AP"] > -1}
     width = max(len(name) for name in rows) + 2
@@ -71,10 +71,10 @@ def format_scores(scores: Scores) -> str:
 
 
 def track_ious(results: Sequence[Masks], truth: Sequence[Masks]) -> Floats:
-    """Spatio-temporal IoU (D, G) of D results and G true tracks with masks in the same F frames.
+    """Compute the IoU over all F frames (D, G) of D results and G true tracks.
 
     Intersections and unions are summed over the frames before they are divided; a mask in a frame
-    where the other track has none counts in the union. 0 where there is no pixel at all.
+    where the other track has none counts in the union. 0 if there is no pixel at all.
     """
     areas, truth_areas = _areas(results), _areas(truth)  # (D, F), (G, F)
     intersection = np.zeros((len(results), len(truth)))
@@ -96,7 +96,7 @@ def _visible(masks: Masks) -> tuple[list[int], list[dict[str, Any]]]:
 
 
 def _areas(tracks: Sequence[Masks]) -> Floats:
-    """Pixels of each mask, (tracks, frames); 0 where there is none."""
+    """Count the pixels of each mask, (tracks, frames); 0 where there is none."""
     areas = np.zeros((len(tracks), len(tracks[0]) if tracks else 0))
     for row, masks in zip(areas, tracks, strict=True):
         frames, visible = _visible(masks)
@@ -105,7 +105,7 @@ def _areas(tracks: Sequence[Masks]) -> Floats:
 
 
 def _mean_area(areas: Iterable[float]) -> float:
-    """Of one track, over the frames in which there is anything of it."""
+    """Average the areas of one track over the frames in which there is anything of it."""
     visible = [area for area in areas if area]
     return sum(visible) / len(visible) if visible else 0.0
 

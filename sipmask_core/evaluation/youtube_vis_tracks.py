@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def count_by_class(
     annotations: VideoAnnotations, results: list[Result]
 ) -> dict[str, TrackingCounts]:
-    """What is counted of each class's tracks, by class name, over all videos.
+    """Count over all videos what `TrackingCounts` says of each class's tracks, by class name.
 
     results: as `read_results` gives them; each one is a track. Crowds are left out, and so are
     masks without a pixel. A result on a track of another class is a false alarm.
@@ -42,12 +42,12 @@ def count_by_class(
 
 
 def together(counts: Iterable[TrackingCounts]) -> TrackingCounts:
-    """The sum of counts."""
+    """Sum the counts."""
     return reduce(add, counts, count_tracks([], []))
 
 
 def format_tracking(counts: dict[str, TrackingCounts]) -> str:
-    """A table of the figures: all classes together, then each one that has true objects."""
+    """Format a table of figures: all classes together, then each one that has true objects."""
     rows = {"all": together(counts.values())}
     rows |= {name: of_class for name, of_class in counts.items() if of_class.true_objects}
     width = max(map(len, rows)) + 2

@@ -37,11 +37,11 @@ class CocoDataset:
     """The images of a COCO file with the objects that can be learnt from.
 
     `dataset[i]` is the image, (H, W, 3) uint8 BGR, and its `Target`, as the annotations have them
-    or, with `max_side`, scaled down so that the long side is at most that many pixels. Crowds are
-    regions to ignore, those without a mask uncertain objects; objects of which the file says that
-    they have no area or are less than a pixel wide or high are left out. Scaled images are decoded
-    once and stay in memory up to `cache_bytes`. Raises InputError on construction when an image
-    file is missing, on reading when it is damaged or not of the annotated size.
+    or, with `max_side`, scaled down so that the long side is at most that many pixels. A crowd with
+    a mask is a region to ignore, one without a mask an uncertain object; objects whose annotated
+    area is 0 or whose box is less than a pixel wide or high are left out. With `max_side`, images
+    are decoded once and stay in memory up to `cache_bytes`. Raise InputError on construction if an
+    image file is missing, on reading if it is damaged or not of the annotated size.
     """
 
     def __init__(
@@ -92,9 +92,10 @@ class CocoDataset:
     def _load(
         self, index: int, record: CocoImage, objects: list[CocoObject]
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Image (h, w, 3) and bits (n + 1, ceil(h * w / 8)), at the dataset's scale.
+        """Read image (h, w, 3) and bits (n + 1, ceil(h * w / 8)) at the dataset's scale.
 
-        The bits are the objects' masks and, last, what is to be ignored.
+        The bits are the objects' masks and, last, what is to be ignored. Cache both if there is
+        room.
         """
         image = read_annotated_image(self.image_dir, record)
         scale = min(1.0, (self.max_side or math.inf) / max(image.shape[:2]))
@@ -118,7 +119,7 @@ class CocoDataset:
 
 
 def learnable(record: CocoImage) -> list[CocoObject]:
-    """The objects of an image that are training targets, uncertain ones included.
+    """Return the objects of an image that are training targets, uncertain ones included.
 
     A crowd with a mask is a region to ignore; one known by a box alone is an uncertain object.
     """
@@ -130,14 +131,14 @@ def learnable(record: CocoImage) -> list[CocoObject]:
 
 
 def _united(objects: Iterable[CocoObject], record: CocoImage) -> NDArray[np.uint8] | None:
-    """(H, W) mask, 0 or 1, of all objects together; None without any."""
+    """Unite the masks of all objects: (H, W), 0 or 1; None if there is no object."""
     size = record.height, record.width
     rles = [region(o, size) for o in objects]
     return coco_mask.decode(coco_mask.merge(rles)) if rles else None
 
 
 class VideoDataset(CocoDataset):
-    """The frames of videos, each with a reference frame to learn from which objects stay the same.
+    """The frames of videos, each with a reference frame that teaches which objects are the same.
 
     `dataset[i]` is frame i of all videos with its `Target`, whose `ids` are the tracks'.
     """
@@ -158,9 +159,9 @@ class VideoDataset(CocoDataset):
             self._candidates += [annotated] * len(frames)
 
     def reference(self, rng: np.random.Generator, index: int) -> int:
-        """Another frame of the same video with objects in it, each as likely as the others.
+        """Draw another frame of the same video with objects in it, each as likely as the others.
 
-        A frame that is the only one with objects is its own reference: all its objects are then
+        If no other frame has objects, the frame is its own reference: all its objects are then
         found again, at boxes that are jittered.
         """
         others = [i for i in self._candidates[index] if i != index]

@@ -22,13 +22,13 @@ MAX_POINTS = 400  # per curve: longer histories are averaged in as many bins
 class Journal:
     """Appends to `folder/log.jsonl`, draws `folder/curves.png`, keeps `folder/predictions.png`.
 
-    Where TensorBoard is installed, it gets the same from `folder/tensorboard`.
+    If TensorBoard is installed, it gets the same from `folder/tensorboard`.
     A line is a training step {"step", "epoch", "lr", "losses": {name: value}, "total",
     "grad_norm", "seconds"} or a validation {"step", "epoch", "validation": {...}}. `grad_norm` is
-    null where fp16 gradients overflowed and the step was skipped. Each line is flushed as it is
+    null if fp16 gradients overflowed and the step was skipped. Each line is flushed as it is
     written. Lines at or after step `start` are dropped on opening: they come from work
     done after the checkpoint from which the run goes on. All methods that write raise InputError
-    where they cannot.
+    if they cannot.
     """
 
     def __init__(self, folder: Path, start: int) -> None:
@@ -108,13 +108,13 @@ class Journal:
 
 
 def _binned(values: list[float]) -> np.ndarray:
-    """The values, or the means of MAX_POINTS consecutive bins where there are more."""
+    """Return the values or, if they are more, the means of MAX_POINTS consecutive bins."""
     bins = np.array_split(np.asarray(values, np.float64), min(MAX_POINTS, len(values)))
     return np.array([chunk.mean() for chunk in bins])
 
 
 def has_tensorboard() -> bool:
-    """Whether the optional package is there."""
+    """Return whether the optional package is installed."""
     return find_spec("tensorboard") is not None
 
 
@@ -122,8 +122,8 @@ class TensorBoard:
     """Event files in a folder, with the journal's lines as scalars and pictures beside them.
 
     What was logged at or after step `start` is hidden: it comes from work done after the checkpoint
-    from which the run goes on. Raises InputError where they cannot be written, some lines later
-    than the first that could not: a thread of TensorBoard's writes.
+    from which the run goes on. Raise InputError if a line cannot be written; that can show some
+    lines later, for a thread of TensorBoard's writes.
     """
 
     def __init__(self, folder: Path, start: int) -> None:

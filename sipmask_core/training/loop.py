@@ -53,16 +53,18 @@ class DivergenceError(RuntimeError):
 class Trainer:
     """Trains a model into a folder.
 
-    output: folder for `last.pth` (to go on from), `best.safetensors` (highest validation mask AP,
-        of equals the latest; the latest weights without a validation) and what `Journal` writes.
+    output: folder for `last.pth` (to go on from), `best.safetensors` (highest validation AP, of
+        masks or, if no object has one, boxes; of equals the latest; without a validation the latest
+        weights) and what `Journal` writes.
     validate: takes a model in eval mode, returns {"segm": {...}, "bbox": {...}} metrics.
     draw: takes the same model, returns a picture of what it finds, (H, W, 3) uint8 BGR.
     metadata: written into `best.safetensors`, beside step and metrics.
     pretrained: names of the parameters that start from trained weights.
 
-    Where torchrun started several processes, each has a Trainer and they train one model: each
-    takes an equal share of every batch, all validate, the main one alone writes and draws, and an
-    interruption or divergence stops all. Raises InputError where a batch cannot be shared equally.
+    If torchrun started several processes, each has a Trainer and they train one model: each takes
+    an equal share of every batch, all validate, the main one alone writes and draws, and an
+    interruption or divergence stops all. Raise InputError if a batch cannot be shared equally, or a
+    share cannot be cut into the equal parts of `accumulate`.
 
     The same model, samples and recipe on the same machine with the same number of threads and
     processes give the same losses, whether the run was stopped and resumed or not, and with any
@@ -119,11 +121,11 @@ class Trainer:
         self._objective = objective
 
     def run(self) -> Metrics | None:
-        """Train to the recipe's end; returns the last validation's metrics, None without any.
+        """Train to the recipe's end; return the last validation's metrics, None without any.
 
-        The first Ctrl-C ends it after the current step with a checkpoint, a second one at once
-        (with several processes it has no effect); both raise KeyboardInterrupt. Raises
-        DivergenceError when a loss is not finite.
+        The first Ctrl-C ends it after the current step with a checkpoint, or at once during a
+        validation; a second one ends it at once (with several processes it has no effect). Both
+        raise KeyboardInterrupt. Raise DivergenceError if a loss or gradient is not finite.
         """
         self._journal = None
         if is_main():
@@ -140,7 +142,7 @@ class Trainer:
                     with self._interruption() as interruption:
                         self._train_to_epoch_end(batches, interruption)
                         self.save()
-                    # Asked again, for it may have come while the checkpoint was written.
+                    # Asked again: a Ctrl-C may have come while the checkpoint was written.
                     if any_process(interruption.requested):
                         raise KeyboardInterrupt
                     self._end_epoch()
@@ -169,7 +171,7 @@ class Trainer:
                 self.save()
 
     def _train_step(self, images: Tensor, targets: Targets, began: float) -> None:
-        """One update. images: (N, H, W, 3) uint8."""
+        """Update the weights once, and log it. images: (N, H, W, 3) uint8."""
         recipe = self.recipe
         lr = recipe.lr * lr_factor(self.step, self.steps_per_epoch, recipe)
         for group in self.optimizer.param_groups:
@@ -199,7 +201,7 @@ class Trainer:
         self._progress.set_postfix({k: f"{v:.3f}" for k, v in values.items()}, refresh=False)
 
     def _backward(self, images: Tensor, targets: Targets) -> dict[str, float]:
-        """Leave the batch's gradients in the parameters; returns its losses.
+        """Leave the batch's gradients in the parameters; return its losses.
 
         Both are the mean over the parts of `accumulate` and over the processes.
         """
@@ -218,13 +220,13 @@ class Trainer:
         return dict(zip(losses, mean.tolist(), strict=True))
 
     def _gradients_exchanged(self, now: bool) -> Any:
-        """Context of a backward pass: processes exchange gradients in the last one of a step."""
+        """Return the context of a backward pass, in which gradients are exchanged only if `now`."""
         if now or not isinstance(self._objective, DistributedDataParallel):
             return nullcontext()
         return self._objective.no_sync()
 
     def _losses(self, images: Tensor, targets: Targets) -> dict[str, Tensor]:
-        """images, and `reference_image` of targets that have one: (N, H, W, 3) uint8."""
+        """Compute named losses. images: (N, H, W, 3) uint8, and targets, as `collate` has them."""
         images = images.to(self.device, non_blocking=True)
         targets = [{k: v.to(self.device, non_blocking=True) for k, v in t.items()} for t in targets]
         pixels, targets = normalised(self._normalise, images, targets)  # (N, 3, H, W)
@@ -234,7 +236,7 @@ class Trainer:
         return losses
 
     def _update(self) -> float:
-        """Clip and apply the gradients; returns their norm before clipping."""
+        """Clip and apply the gradients; return their norm before clipping."""
         self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(
             (p for group in self.optimizer.param_groups for p in group["params"]),
@@ -242,7 +244,7 @@ class Trainer:
         ).item()
         if not self.scaler.is_enabled():
             self._require_finite({"gradient norm": norm})
-        self.scaler.step(self.optimizer)  # does nothing where fp16 gradients overflowed
+        self.scaler.step(self.optimizer)  # does nothing if fp16 gradients overflowed
         self.scaler.update()
         if self.scaler.is_enabled() and self.scaler.get_scale() < 1:
             self._require_finite({"gradient norm, even without loss scaling,": math.inf})
@@ -258,18 +260,18 @@ class Trainer:
                 )
 
     def _validation_due(self) -> bool:
-        """Whether the epoch that just ended still awaits its validation."""
+        """Return whether the epoch that just ended still awaits its validation."""
         epoch, position = divmod(self.step, self.steps_per_epoch)
         if position or self.step == self.validated_step:
             return False
         return epoch % self.recipe.validate_every == 0 or self.step == self.total_steps
 
     def _end_epoch(self) -> None:
-        """Validate where that is due, publish the weights if they are the best, redraw."""
+        """Validate if that is due, publish the weights if they are the best, redraw the curves."""
         published = self.average.model if self.average is not None else self.model
         metrics = None
         if self.validate is not None and self._validation_due():
-            # It may take long, so a Ctrl-C ends it at once; a resumed run makes up for it.
+            # A validation may take long, so Ctrl-C ends it at once; a resumed run makes up for it.
             metrics = self.validate(published.eval())
             if self.draw is not None and self._journal is not None:
                 self._journal.picture(self.draw(published), self.step - 1)
@@ -291,8 +293,8 @@ class Trainer:
         epoch = last // self.steps_per_epoch
         if self._journal is not None:
             self._journal.write({"step": last, "epoch": epoch, "validation": metrics})
-        # The later of two equals: where detection is frozen, all are equal.
-        figures = metrics.get("segm") or metrics["bbox"]  # where no object has a mask
+        # Of equals, the latest is published: if detection is frozen, all are equal.
+        figures = metrics.get("segm") or metrics["bbox"]  # if no object has a mask
         if figures["AP"] >= self.best:
             self.best = figures["AP"]
             self._publish(published, metrics)
@@ -310,7 +312,7 @@ class Trainer:
         save_checkpoint(model, self.output / "best.safetensors", record)
 
     def _plan(self, start: int, stop: int) -> EpochBatches:
-        """This process's share of the batches."""
+        """Plan this process's share of the batches."""
         return EpochBatches(
             len(self.samples),
             self.recipe.batch_size,
@@ -359,7 +361,7 @@ class Trainer:
     def resume(self) -> None:
         """Go on from `last.pth`, which also knows what `pretrained` was.
 
-        Raises InputError where `read_run` does.
+        Raise InputError if `read_run` does.
         """
         annotations = self.samples.dataset.annotations
         state = read_run(self.checkpoint, self.recipe, self.model.preset, annotations)
@@ -383,6 +385,6 @@ class Trainer:
 
 
 def _quiet_worker(_: int) -> None:
-    """A loader's worker leaves Ctrl-C to the main process, which ends it."""
+    """Leave Ctrl-C to the main process, which ends this worker of a loader."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)

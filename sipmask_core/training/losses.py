@@ -40,10 +40,10 @@ SCORING_THRESHOLD = 0.4
 
 
 def focal_loss(logits: Tensor, labels: Tensor, known: Tensor | None = None) -> Tensor:
-    """Sigmoid focal loss (Lin et al., ICCV 2017), summed.
+    """Sum the sigmoid focal loss (Lin et al., ICCV 2017).
 
     logits: (..., classes); labels: (...) int64, 0 background, 1 + class otherwise, -1 not counted.
-    known: (..., classes) bool, what is counted of the other logits; None for all.
+    known: (..., classes) bool, which of the other logits are counted; None for all.
     """
     target = F.one_hot(labels.clamp(min=0), logits.shape[-1] + 1)[..., 1:].to(logits.dtype)
     cross_entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
@@ -57,7 +57,7 @@ def focal_loss(logits: Tensor, labels: Tensor, known: Tensor | None = None) -> T
 
 
 def aligned_iou(a: Tensor, b: Tensor, inclusive: bool) -> Tensor:
-    """IoU of boxes (P, 4) pair by pair; `inclusive` counts the last pixel of each side."""
+    """Compute the IoU of boxes (P, 4) by pairs; `inclusive` counts the last pixel of each side."""
     one = 1 if inclusive else 0
     overlap = torch.minimum(a[:, 2:], b[:, 2:]) - torch.maximum(a[:, :2], b[:, :2]) + one
     intersection = overlap.clamp(min=0).prod(dim=1)
@@ -67,10 +67,10 @@ def aligned_iou(a: Tensor, b: Tensor, inclusive: bool) -> Tensor:
 
 
 def giou_of_distances(a: Tensor, b: Tensor) -> Tensor:
-    """Generalised IoU (Rezatofighi et al., CVPR 2019) of boxes around the same locations.
+    """Compute the generalised IoU of boxes around the same locations, by pairs.
 
-    a, b: (P, 4) left top right bottom from the location, not negative. As in the authors' code, 1
-    is added to intersection and union, not to the sides.
+    a, b: (P, 4) left top right bottom from the location, not negative. From Rezatofighi et al.,
+    CVPR 2019. As in the authors' code, 1 is added to intersection and union, not to the sides.
     """
     area_a, area_b = ((x[:, :2] + x[:, 2:]).prod(dim=1) for x in (a, b))
     inner, outer = torch.minimum(a, b), torch.maximum(a, b)
@@ -88,7 +88,7 @@ def box_losses(
     preset: Preset,
     normalise: Normaliser,
 ) -> dict[str, Tensor]:
-    """loss_bbox and loss_centerness of a batch.
+    """Compute loss_bbox and loss_centerness of a batch.
 
     distances: (N, L, 4) in pixels and center_logits: (N, L), of all locations.
     """
@@ -128,7 +128,7 @@ def image_mask_loss(
     coefficients: Tensor,
     target: dict[str, Tensor],
 ) -> tuple[Tensor, Tensor]:
-    """Mask loss of one image, and (n, 2) predicted and true mask IoU for SipMask++.
+    """Compute the mask loss of one image, and (n, 2) predicted and true mask IoU for SipMask++.
 
     basis: (B, H, W); the other tensors have one row per predicted box, which is in basis pixels.
     Prediction and truth are compared inside that box only; no gradient reaches the box.
@@ -172,12 +172,12 @@ def matching_losses(
     seen: Sequence[tuple[Tensor, Tensor]],
     targets: Sequence[dict[str, Tensor]],
 ) -> Tensor:
-    """(N,) How well the predicted boxes are matched with the objects of the reference images.
+    """Compute for each image, (N,), how badly boxes are matched with the objects of its reference.
 
     track_features: (N, E, H / 8, W / 8); seen: per image predicted boxes (n, 4) in network pixels
-    and the index (n,) of their objects. The cross entropy of a softmax over the reference's objects
-    and, with logit 0, none of them (Yang et al., "Video Instance Segmentation", ICCV 2019).
-    Presets of our own tell them from the objects of the batch's other references, too.
+    and the index (n,) of their objects. The loss is the mean cross entropy of a softmax over the
+    reference's objects and, with logit 0, none of them (Yang et al., "Video Instance Segmentation",
+    ICCV 2019). Presets of our own tell them from the objects of the batch's other references, too.
     """
     references = model.track_features(torch.stack([t["reference_image"] for t in targets]))
     known = [
@@ -205,10 +205,10 @@ def _logits_of_others(
     known: Sequence[Tensor],
     targets: Sequence[dict[str, Tensor]],
 ) -> Tensor:
-    """How alike the objects of an image are to those of the other images' references: (n, M).
+    """Rate how alike an image's objects are to those of the other images' references: (n, M).
 
-    embeddings: (n, E) of objects ids (n,); known: per image (m, E). Where another image shows the
-    same object, it is not one to tell apart: -inf.
+    embeddings: (n, E) of objects ids (n,); known: per image (m, E). If another reference shows the
+    same object, it is not one to tell apart, and its logit is -inf.
     """
     rest = [i for i in range(len(known)) if i != image]
     if not rest:
@@ -219,9 +219,9 @@ def _logits_of_others(
 
 
 def half_size_masks(masks: Tensor, size: torch.Size) -> Tensor:
-    """Masks (n, H, W) of 0 and 1 -> float (n, *size) at basis resolution, cut or zero padded.
+    """Halve masks (n, H, W) of 0 and 1: float (n, *size) like the basis, cut or zero padded.
 
-    A half-size pixel is set when at least 3 of its 4 pixels are.
+    A half-size pixel is set if at least 3 of its 4 pixels are.
     """
     half = F.interpolate(
         masks[:, None].float(), scale_factor=0.5, mode="bilinear", align_corners=False
@@ -233,7 +233,7 @@ def half_size_masks(masks: Tensor, size: torch.Size) -> Tensor:
 
 
 def _scoring_targets(soft: Tensor, truth: Tensor) -> Tensor:
-    """IoU (n,) of predicted soft masks with the whole true masks; -1 where not to be learnt."""
+    """Compute the IoU (n,) of soft masks with the whole true masks; -1 if not to be learnt."""
     predicted = (soft > SCORING_THRESHOLD).float()
     intersection = (predicted * truth).sum(dim=(1, 2))
     area = truth.sum(dim=(1, 2))
@@ -243,7 +243,7 @@ def _scoring_targets(soft: Tensor, truth: Tensor) -> Tensor:
 
 
 def scoring_loss(rated: Tensor, normalise: Normaliser) -> Tensor:
-    """(n, 2) predicted and true mask IoU of the batch -> loss."""
+    """Compute loss_iou from the predicted and the true mask IoU (n, 2) of the batch."""
     rating, truth = rated.unbind(1)
     learnt = (truth >= 0).float()
     error = SCORING_WEIGHT * (learnt * (rating - truth) ** 2).sum()

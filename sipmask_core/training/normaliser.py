@@ -7,7 +7,7 @@ from torch import Tensor
 
 from sipmask_core.runtime.distributed import summed, world_size
 
-SMALLEST = 1e-6  # divisor where there is nothing to divide: the total is zero then, too
+SMALLEST = 1e-6  # divisor if there is nothing to count: the total is zero then, too
 
 
 class Normaliser:
@@ -17,7 +17,7 @@ class Normaliser:
         the gradients over processes, which training takes, is that of one process with all images.
         Otherwise each process divides by its own count, as the authors' code does on each GPU.
 
-    With `joined`, all processes have to call it as often and in the same order.
+    With `joined`, all processes have to call it equally often and in the same order.
     """
 
     def __init__(self, joined: bool = False) -> None:
@@ -30,7 +30,7 @@ class Normaliser:
         smoothing: float = 0.0,
         at_least: float = SMALLEST,
     ) -> Tensor:
-        """total / (count + smoothing), the divisor `at_least` that; `count` has no gradient."""
+        """Divide `total` by count + smoothing, at least by `at_least`; `count` has no gradient."""
         count = torch.as_tensor(count, dtype=total.dtype, device=total.device).detach()
         if self.joined:
             count = summed(count)

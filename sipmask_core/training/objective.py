@@ -1,4 +1,4 @@
-"""A batch to named losses: what training minimises."""
+"""From a batch to named losses, whose sum training minimises."""
 
 from __future__ import annotations
 
@@ -43,24 +43,24 @@ def named_losses(
     targets: Sequence[dict[str, Tensor]],
     normalise: Normaliser | None = None,
 ) -> dict[str, Tensor]:
-    """Named losses of a batch; their sum is what training minimises.
+    """Compute the named losses of a batch; their sum is what training minimises.
 
     images: (N, 3, H, W) float, normalised. targets: per image a dict with `boxes` (n, 4)
     x0 y0 x1 y1 in pixels, `labels` (n,) int64 0-based and `masks` (n, H, W) of 0 and 1. In a
     batch of different sizes, H and W are those of the image without its padding.
-    What is not known may be told beside it: `ignore` (H, W), 1 where an image shows a crowd and
+    The dict may also say what is not known: `ignore` (H, W), 1 where an image shows a crowd and
     background is not to be learnt; `has_mask` (n,) bool: objects without a mask teach class,
-    box and centerness alone; `known_classes` (classes,) bool: of others it is not known whether
-    the image shows any; `unsure_boxes` (k, 4) and `unsure_labels` (k,): whether there is an
-    object of that class within that box.
+    box and centerness alone; `known_classes` (classes,) bool: of other classes it is not known
+    whether the image shows any; `unsure_boxes` (k, 4) and `unsure_labels` (k,): within that box
+    it is not known whether there is an object of that class.
     Presets with a track branch also need another frame of the same video: `reference_image`
     (3, H, W) float, normalised; `reference_boxes` (m, 4) of the objects in it; and
     `reference_match` (n,) int64: 1 + the index in `reference_boxes` of the same object, 0 for
     an object that the reference does not show. With `ids` (n,) and `reference_ids` (m,) int64,
     our own presets learn to tell objects from those of the batch's other references as well.
-    normalise: what sums are divided by where several processes share a batch.
-    Raises InputError when an image of the authors' presets has no object: their loss is
-    undefined there, and when what a track branch needs is missing.
+    normalise: what sums are divided by if several processes share a batch.
+    Raise InputError if an image without objects is given to one of the authors' presets, whose
+    loss is undefined then, or if what a track branch needs is missing.
     """
     return losses_of_outputs(model, model(images), targets, normalise or Normaliser())
 
@@ -71,7 +71,7 @@ def losses_of_outputs(
     targets: Sequence[dict[str, Tensor]],
     normalise: Normaliser,
 ) -> dict[str, Tensor]:
-    """Named losses of a batch, of which the outputs are known; see `named_losses`."""
+    """Compute the named losses of a batch whose outputs are known; see `named_losses`."""
     preset = model.preset
     points = make_points([x.shape[-2:] for x in outputs.class_logits], outputs.basis.device)
     assignments = [
@@ -149,17 +149,17 @@ def _check_references(targets: Sequence[dict[str, Tensor]], preset: Preset) -> N
 
 
 def _flatten(levels: Sequence[Tensor]) -> Tensor:
-    """Per level (N, C, H_l, W_l) -> (N, L, C) float32, locations in the order of `Points`."""
+    """Join levels (N, C, H_l, W_l) to (N, L, C) float32, locations in the order of `Points`."""
     return torch.cat([x.flatten(2).transpose(1, 2) for x in levels], dim=1).float()
 
 
 def _predicted_boxes(
     points: Points, assignment: Assignment, distances: Tensor, inverted: bool
 ) -> tuple[Tensor, Tensor]:
-    """The positives of one image whose predicted box is large enough for a mask, and these boxes.
+    """Select the positives of one image whose predicted box is large enough for a mask.
 
-    distances: (L, 4) of all locations. Returns (n,) indices into the positives, and (n, 4) in
-    network pixels, without gradient.
+    distances: (L, 4) of all locations. Return (n,) indices into the positives, and these boxes
+    (n, 4) in network pixels, without gradient.
     """
     positives = assignment.positives
     boxes = distances_to_boxes(points.xy[positives], distances[positives].detach())  # (P, 4)
@@ -180,5 +180,5 @@ class Objective(nn.Module):
         self.normalise = normalise
 
     def forward(self, images: Tensor, targets: Targets) -> dict[str, Tensor]:
-        """Named losses, see `named_losses`."""
+        """Compute named losses, see `named_losses`."""
         return named_losses(self.model, images, targets, self.normalise)

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from sipmask_core.model.sipmask import SipMask
     from sipmask_core.training.recipe import Recipe
 
-# The authors know norms by these names; feature alignment's has another, so its bias is a bias.
+# The authors know norms by these names; feature alignment's has another: its bias counts as one.
 _GROUP_NORM = re.compile(r"(bn|gn)\d*\.bias$")
 
 
 def freeze_all_but(model: torch.nn.Module, part: str) -> None:
-    """Let only those parameters learn that have `part` in their name, and not all that could.
+    """Freeze the parameters that do not have `part` in their name; those frozen already stay so.
 
-    Raises InputError when there is none.
+    Raise InputError if none is left to learn.
     """
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(parameter.requires_grad and part in name)
@@ -38,11 +38,12 @@ def freeze_all_but(model: torch.nn.Module, part: str) -> None:
 def make_optimizer(
     model: torch.nn.Module, recipe: Recipe, pretrained: Collection[str] = ()
 ) -> torch.optim.Optimizer:
-    """AdamW or SGD (momentum 0.9) over the parameters that require gradients.
+    """Make AdamW or SGD (momentum 0.9) over the parameters that require gradients.
 
-    Four groups: weights of two or more dimensions, with decay; those of them named in `pretrained`,
-    with their own learning rate; norm scales; biases, with their own learning rate. Whether the
-    latter two decay is the recipe's choice, see `Recipe`.
+    Up to four groups: weights of two or more dimensions, with decay; those of them named in
+    `pretrained`, with their own learning rate; norm scales and what else has fewer dimensions;
+    biases, with their own learning rate. Whether the latter two decay is the recipe's choice, see
+    `Recipe`.
     """
     norm_is_no_bias = recipe.decayed == "all_but_biases"
     trained: list[torch.nn.Parameter] = []
@@ -76,10 +77,10 @@ def make_optimizer(
 
 
 def lr_factor(step: int, steps_per_epoch: int, recipe: Recipe) -> float:
-    """What the recipe's learning rate is multiplied by at a step, counted from 0.
+    """Return what the recipe's learning rate is multiplied by at a step, counted from 0.
 
-    Warm-up, linear to 1 or constant, times either half a cosine that reaches 0 with the last step,
-    or a factor 0.1 for each milestone epoch that has begun.
+    It is the warm-up, linear to 1 or constant, times either half a cosine that would reach 0 one
+    step after the last, or a factor 0.1 for each milestone epoch that has begun.
     """
     warmup = 1.0
     if step < recipe.warmup_steps and recipe.warmup == "constant":
@@ -92,7 +93,7 @@ def lr_factor(step: int, steps_per_epoch: int, recipe: Recipe) -> float:
 
 
 class WeightAverage:
-    """`model`: a copy whose weights and buffers follow another model's.
+    """Keeps `model`, a copy whose weights and buffers follow another model's.
 
     Each update moves them by 1 - d towards the other's, d = min(decay, (1 + n) / (10 + n)) at the
     n-th update, so that the first, random weights are soon forgotten.

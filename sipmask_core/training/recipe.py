@@ -25,23 +25,23 @@ class Recipe:
     """Everything that decides the outcome of a training run besides data and initial weights.
 
     input_size: (H, W) of the training images, multiples of 32 from MIN_SIDE; None with
-        `ResizeAugmentation`, where each has its own and a batch is padded to the largest.
+        `ResizeAugmentation`: each has its own then, and a batch is padded to the largest.
     batch_size, lr: images per step, over all processes, and the highest learning rate. They belong
         together; `scaled_to` changes both. The first `warmup_steps` rise linearly from
         `warmup_factor` x lr, or stay at it ("constant"); then "cosine" falls to zero, "step"
         divides by ten at each of `milestones` (epochs).
-    accumulate: a step works its images off in so many parts, one after the other, and takes the
-        mean of their gradients; memory is needed for one part only.
+    accumulate: a step takes its images in this many parts, one after the other, and then the mean
+        of their gradients; memory is needed for one part only.
     normalise: what a loss is divided by: the number of its terms in the whole batch ("global": the
         result does not depend on the number of processes), or in each process's part of it
         ("local": what the authors' code does on each GPU; the gradients' mean is taken then). The
         parts of `accumulate` each have their own, as if they were processes with "local". Images of
         different sizes are padded in each process to its own largest, which group norm notices.
-    weight_decay: on weights of two or more dimensions ("weights": biases and norm scales have
-        none), on all parameters ("all"), on "all_but_biases", where what group norm adds counts as
-        norm and not as bias, or on "all_but_every_bias".
-    bias_lr_factor: learning rate of biases relative to `lr`; they are what "all_but_biases" means
-        by them, and every bias otherwise.
+    weight_decay, decayed: how much, and on what: weights of two or more dimensions ("weights":
+        biases and norm scales have none), all parameters ("all"), "all_but_biases", by which the
+        biases of group norm do not count as biases, or "all_but_every_bias".
+    bias_lr_factor: learning rate of biases relative to `lr`: of those that "all_but_biases" counts,
+        if that is chosen, and otherwise of every bias.
     pretrained_lr_factor: learning rate, relative to `lr`, of weights that do not start at random.
     train_only: only parameters with this in their name learn, others keep their values; "": all.
     clip_norm: gradients are scaled down to this norm; 0 leaves them.
@@ -50,7 +50,7 @@ class Recipe:
         "fp16" the loss is scaled so that its gradients neither vanish nor overflow.
     validate_every: epochs between validations; the last epoch is always validated.
 
-    Raises InputError for values out of range.
+    Raise InputError if a value is out of range.
     """
 
     input_size: tuple[int, int] | None
@@ -114,7 +114,7 @@ class Recipe:
         _require(0 <= self.seed < 2**32, "seed", self.seed, "0 to 2**32 - 1")
 
     def scaled_to(self, batch_size: int) -> Recipe:
-        """The recipe for another batch size, with a learning rate in proportion.
+        """Return the recipe for another batch size, with a learning rate in proportion.
 
         Warm-up still counts steps (Goyal et al., Accurate, Large Minibatch SGD, 2017).
         """
@@ -129,7 +129,7 @@ class Recipe:
         return None
 
     def to_json(self) -> str:
-        """The recipe as one line of JSON, keys sorted."""
+        """Return the recipe as one line of JSON, keys sorted."""
         return json.dumps(asdict(self), sort_keys=True)
 
 
@@ -139,10 +139,10 @@ def _require(ok: bool, name: str, value: object, accepted: str) -> None:
 
 
 def recipe_for(preset: Preset) -> Recipe:
-    """The recipe that a preset is trained with unless told otherwise: that of its name.
+    """Return the recipe that a preset is trained with unless told otherwise: that of its name.
 
-    A preset of our own without one is trained as `LITE`. Raises InputError for another with the
-    authors' conventions.
+    A preset of our own without one is trained as `LITE`. Raise InputError if one with the authors'
+    conventions has none.
     """
     if preset.name in RECIPES:
         return RECIPES[preset.name]
@@ -175,11 +175,12 @@ _MULTI_SCALE = ResizeAugmentation(long=(1333, 1333), short=(640, 800))
 
 
 def _real_time(epochs: int, milestones: tuple[int, ...]) -> Recipe:
-    """Trained at 576 x 576 and run at 544 x 544; all parameters are treated alike.
+    """Make a recipe of the real-time presets: trained at 576 x 576, and run at 544 x 544.
 
-    The authors count 24 epochs, with milestones 20 and 23, of data that are repeated three or five
-    times. Counted in passes over the data that is the same learning rate at the same step (warm-up
-    counts steps in both), except that repeated data let a pass begin before the last one has ended.
+    All parameters are treated alike. The authors count 24 epochs, with milestones 20 and 23, of
+    data that are repeated three or five times. Counted in passes over the data that is the same
+    learning rate at the same step (warm-up counts steps in both), except that repeated data let a
+    pass begin before the last one has ended.
     """
     return replace(
         _AUTHORS,
@@ -203,10 +204,10 @@ _VIS_MULTI_SCALE = replace(
     _AUTHORS, augmentation=ResizeAugmentation(long=(649, 960), short=(360, 480))
 )
 
-# That code counts steps: 90,000 with milestones 60,000 and 80,000 ("1x"), 270,000 with 210,000 and
-# 250,000 ("3x"). At 16 images a step and the 117,266 of COCO's train2017 that show an object, these
-# are 12.3, 8.2, 10.9 and 36.8, 28.7, 34.1 passes. It counts every bias as a bias, and
-# objects over all processes.
+# The benchmark presets' code counts steps: 90,000 with milestones 60,000 and 80,000 ("1x"), 270,000
+# with 210,000 and 250,000 ("3x"). At 16 images a step and the 117,266 of COCO's train2017 that show
+# an object, these are 12.3, 8.2, 10.9 and 36.8, 28.7, 34.1 passes. It counts every bias as a bias,
+# and objects over all processes.
 _BENCHMARK_1X = replace(_AUTHORS, decayed="all_but_every_bias", normalise="global")
 _BENCHMARK_3X = replace(_BENCHMARK_1X, epochs=37, milestones=(29, 34), augmentation=_MULTI_SCALE)
 

@@ -1,4 +1,4 @@
-"""`last.pth`: everything a run needs to go on, and the refusal to go on with another one."""
+"""`last.pth`: everything a run needs to go on, refused if it belongs to another run."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def write_run(
         "images": annotations.image_names_sha256,
         "processes": world_size(),
     }
-    # In memory first: what torch says of a disk that is full is about positions in the file.
+    # In memory first: if the disk is full, torch's message is about positions in the file.
     content = io.BytesIO()
     torch.save({**identity, **state}, content)
     with atomic_path(path) as temporary:
@@ -45,10 +45,11 @@ def write_run(
 def read_run(
     path: Path, recipe: Recipe, preset: Preset, annotations: CocoAnnotations
 ) -> dict[str, Any]:
-    """The state that `write_run` wrote.
+    """Read the state that `write_run` wrote.
 
-    Raises InputError unless preset, recipe, annotations and training images are those that the run
-    had. The number of processes may change, unless the recipe makes the losses depend on it.
+    Raise InputError if `path` is missing or not such a file, or if preset, recipe, annotations or
+    training images are not those that the run had. The number of processes may change, unless the
+    recipe makes the losses depend on it.
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)

@@ -38,19 +38,19 @@ class AugmentedSamples(Dataset[tuple[torch.Tensor, Tensors]]):
     float32, labels (n,) int64, masks (n, H, W) uint8 and ignore (H, W) uint8, the regions of
     crowds. H and W are the recipe's input size or, without one, the image's own. What is not known
     of the image is told by has_mask (n,) bool, known_classes (classes,) bool, unsure_boxes (k, 4)
-    and unsure_labels (k,), as `named_losses` takes them; each is there where it says something.
+    and unsure_labels (k,), as `named_losses` takes them; each is there only if it says something.
     All randomness comes from (seed, epoch, index), so a sample does not depend on which worker
     makes it, in which order or after which resume.
 
     For presets with a track branch there is a reference, too: reference_image uint8 (H, W, 3),
     reference_boxes (m, 4), jittered, reference_match (n,) int64, 1 + the index of the same object
-    there, 0 where it is not to be seen, ids (n,) and reference_ids (m,) int64. It is another frame
-    of a `VideoDataset` under the same augmentation, without copy-paste, or a photograph once more,
-    as a camera sees it that has moved; what is pasted lies elsewhere there.
+    there, 0 if it cannot be seen there, ids (n,) and reference_ids (m,) int64. It is another frame
+    of a `VideoDataset` under the same augmentation, without copy-paste, or the same photograph as a
+    camera that has moved would see it, where pasted objects lie elsewhere.
 
-    The authors' presets learn from images with objects only: there, a sample without any gives way
-    to another image's; InputError when MAX_DRAWS images in a row have none. They also take crowds
-    for background: their targets have no `ignore`.
+    The authors' presets learn from images with objects only: a sample without any is replaced by
+    that of another image. Raise InputError if MAX_DRAWS images in a row have none. These presets
+    also take crowds for background: their targets have no `ignore`.
     """
 
     MAX_DRAWS = 50
@@ -72,7 +72,7 @@ class AugmentedSamples(Dataset[tuple[torch.Tensor, Tensors]]):
 
     @property
     def tall(self) -> NDArray[np.bool_] | None:
-        """Which images are higher than wide; None where all fill the same canvas."""
+        """Which images are higher than wide; None if all fill the same canvas."""
         if self.canvas.size is not None:
             return None
         return np.array([image.height > image.width for image in self.dataset.annotations.images])
@@ -116,7 +116,7 @@ class AugmentedSamples(Dataset[tuple[torch.Tensor, Tensors]]):
         return self._channels(image), tensors
 
     def _unknown(self, index: int, target: Target) -> Tensors:
-        """What must not be learnt from image `index`, as it is drawn."""
+        """Collect what must not be learnt from image `index`, as it is drawn."""
         tensors = {}
         unsure = target["uncertain"]
         if unsure.any():
@@ -134,7 +134,7 @@ class AugmentedSamples(Dataset[tuple[torch.Tensor, Tensors]]):
     def _pasted(
         self, rng: np.random.Generator, view: AffineView, pictures: list[Picture], index: int
     ) -> list[Picture]:
-        """With the recipe's probability, the objects of another image on top, in like colours."""
+        """Paste objects of another image on top, in like colours, with the recipe's probability."""
         if rng.random() >= view.augmentation.copy_paste:
             return pictures
         other = self._any(rng)
@@ -172,7 +172,7 @@ class AugmentedSamples(Dataset[tuple[torch.Tensor, Tensors]]):
 
 
 def jittered(rng: np.random.Generator, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Boxes (m, 4), each moved and resized by up to REFERENCE_JITTER of its sides."""
+    """Move and resize each of the boxes (m, 4) by up to REFERENCE_JITTER of its sides."""
     shift_x, shift_y, grow_x, grow_y = rng.uniform(
         -REFERENCE_JITTER, REFERENCE_JITTER, boxes.shape
     ).T
@@ -186,12 +186,12 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
     """The (epoch, index) keys of each training step from `start` to `stop`.
 
     Each epoch is a permutation drawn from (seed, epoch); what does not fill its last batch is left
-    out. A step's batch is a function of the step alone, so a run can begin anywhere. With `tall`,
-    which images are higher than wide, all but one batch of an epoch hold images of one kind:
-    padding a tall and a wide one to a common size would waste up to half of the computation.
+    out. A step's batch is a function of the step alone, so a run can begin anywhere. `tall` says
+    which images are higher than wide; with it, all but one batch of an epoch hold images of one
+    kind: padding a tall and a wide one to a common size would waste up to half of the computation.
 
     Of each batch, `part` of `parts` is taken, counted from 0; together they are the batch, in
-    order. Raises InputError for a batch that cannot be cut into equal parts.
+    order. Raise InputError if a batch cannot be cut into equal parts.
     """
 
     def __init__(
@@ -232,7 +232,7 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
             yield [(epoch, int(i)) for i in share]
 
     def _batches(self, epoch: int) -> NDArray[np.int64]:
-        """Indices (per_epoch, batch_size)."""
+        """Draw the epoch's indices, (per_epoch, batch_size)."""
         rng = np.random.default_rng([self.seed, epoch])
         order = rng.permutation(self.count)[: self.per_epoch * self.batch_size]
         if self.tall is None:
@@ -242,7 +242,7 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
 
 
 def collate(samples: Sequence[tuple[torch.Tensor, Tensors]]) -> tuple[torch.Tensor, list[Tensors]]:
-    """Images stacked to (N, H, W, 3) uint8, reference images and targets listed.
+    """Stack images to (N, H, W, 3) uint8 and list their targets, reference images padded alike.
 
     H and W are the least multiples of 32 that hold all images, which lie at the top left. Masks
     keep the size of their own image, and so tell it.
@@ -263,9 +263,9 @@ def collate(samples: Sequence[tuple[torch.Tensor, Tensors]]) -> tuple[torch.Tens
 def normalised(
     normalise: Normalise, images: torch.Tensor, targets: Sequence[Tensors]
 ) -> tuple[torch.Tensor, list[Tensors]]:
-    """What `collate` returns as `named_losses` takes it: (N, 3, H, W) float32, padded with zeros.
+    """Turn what `collate` returns into what `named_losses` takes: (N, 3, H, W), padded with zeros.
 
-    Zero is the mean colour once it is normalised, so padding looks as it does at test time.
+    All is float32. Zero is the mean colour, normalised: padding looks as it does at test time.
     """
 
     def pixels(image: torch.Tensor, target: Tensors) -> torch.Tensor:

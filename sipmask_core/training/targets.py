@@ -44,7 +44,7 @@ class Assignment(NamedTuple):
 
 
 def make_points(sizes: Sequence[torch.Size], device: torch.device) -> Points:
-    """Locations for feature maps of these sizes (H_l, W_l)."""
+    """Return the locations for feature maps of these sizes (H_l, W_l)."""
     xy = [locations(h, w, s, device) for (h, w), s in zip(sizes, STRIDES, strict=True)]
     counts = torch.tensor([len(level) for level in xy], device=device)
     strides = torch.tensor(STRIDES, dtype=torch.float32, device=device)
@@ -93,9 +93,9 @@ def assign(points: Points, boxes: Tensor, labels: Tensor, inclusive: bool) -> As
 
 
 def without_crowds(labels: Tensor, points: Points, ignore: Tensor | None) -> Tensor:
-    """Labels (L,) as `Assignment` has them, with -1 for background in the regions of crowds.
+    """Return labels (L,) as `Assignment` has them, with -1 for background in regions of crowds.
 
-    ignore: (H, W), non-zero in those regions; None without any. Nothing beyond it is a region.
+    ignore: (H, W), non-zero in those regions; None without any. Beyond it there is no region.
     """
     if ignore is None:
         return labels
@@ -108,11 +108,12 @@ def without_crowds(labels: Tensor, points: Points, ignore: Tensor | None) -> Ten
 def known_places(
     points: Points, targets: Sequence[dict[str, Tensor]], labels: Tensor, classes: int
 ) -> Tensor | None:
-    """(N, L, classes) bool: of which class it is known whether there is one at which location.
+    """Return of which class it is known whether a location shows it: (N, L, classes) bool.
 
     Unknown are the classes that `known_classes` (classes,) of a target leaves out, and a class of
-    `unsure_labels` (k,) within the box of `unsure_boxes` (k, 4) that goes with it; never an object
-    that is a location's target. labels: (N, L) as `Assignment` has them. None: all is known.
+    `unsure_labels` (k,) within the box of `unsure_boxes` (k, 4) that goes with it; the class of a
+    location's own target is always known. labels: (N, L) as `Assignment` has them. Return None if
+    all is known.
     """
     if not any("known_classes" in t or "unsure_boxes" in t for t in targets):
         return None
@@ -129,13 +130,13 @@ def known_places(
 
 
 def _distances(points: Tensor, boxes: Tensor) -> Tensor:
-    """(L, 2) and (n, 4) or (L, n, 4) -> left top right bottom (L, n, 4)."""
+    """Return left top right bottom (L, n, 4) of points (L, 2) in boxes (n, 4) or (L, n, 4)."""
     points = points[:, None]  # (L, 1, 2)
     return torch.cat((points - boxes[..., :2], boxes[..., 2:] - points), dim=2)
 
 
 def centerness(distances: Tensor) -> Tensor:
-    """(P, 4) left top right bottom -> (P,) in [0, 1]: 1 in the centre of the box (FCOS, eq. 3)."""
+    """Rate left top right bottom (P, 4): (P,) in [0, 1], 1 in the box's centre (FCOS, eq. 3)."""
     left, top, right, bottom = distances.unbind(1)
     horizontal = torch.minimum(left, right) / torch.maximum(left, right)
     vertical = torch.minimum(top, bottom) / torch.maximum(top, bottom)

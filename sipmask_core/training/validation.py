@@ -43,7 +43,7 @@ class Validation:
         self.device = str(device)
 
     def score(self, model: SipMask) -> dict[str, dict[str, float]]:
-        """COCO's metrics, as `evaluation.coco.score` has them.
+        """Return COCO's metrics, as `evaluation.coco.score` has them.
 
         All processes take part and get the same figures, those that one process would get.
         """
@@ -61,9 +61,10 @@ class Validation:
         return from_main(score(self.annotations, list(chain(*found))) if is_main() else {})
 
     def draw(self, model: SipMask) -> NDArray[np.uint8]:
-        """DRAWN_IMAGES images, ground truth to the left of what the model finds.
+        """Draw DRAWN_IMAGES images, ground truth to the left of what the model finds.
 
-        Those with objects come first. One sheet, (H, W, 3) uint8 BGR; scores from DRAWN_SCORE on.
+        Images with objects come first. Return one sheet, (H, W, 3) uint8 BGR, of instances that
+        score DRAWN_SCORE or more.
         """
         predictor = Predictor(model, self.device, score_threshold=DRAWN_SCORE)
         cells = []
@@ -75,7 +76,7 @@ class Validation:
 
 
 def ground_truth(record: CocoImage) -> Instances:
-    """What is annotated in an image, crowds left out, with scores of 1."""
+    """Return what is annotated in an image, crowds left out, with scores of 1."""
     size = record.height, record.width
     objects = [o for o in record.objects if not o.is_crowd]
     boxes = np.array([o.bbox for o in objects], np.float32).reshape(-1, 4)

@@ -2,7 +2,7 @@
 
 Flip, scale, crop and letterbox are composed into a single matrix, so each pixel is resampled once.
 That is an order of magnitude cheaper than the chain of `torchvision.transforms.v2` operators with
-the same effect, which matters where the processor that loads is the processor that trains.
+the same effect, which matters if the processor that loads is the processor that trains.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from sipmask_core.training.augmentation.target import Picture
 
-CAMERA_MOVE = 0.3  # of the sides, between a photograph and the same as its own reference
+CAMERA_MOVE = 0.3  # of the sides: the most between a photograph and itself as its reference
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Augmentation:
         boxes: NDArray[np.float32],
         canvas: Canvas,
     ) -> AffineView:
-        """What happens to an image of (H, W) = size; the boxes in it do not matter."""
+        """Draw what happens to an image of (H, W) = size; the boxes in it do not matter."""
         colours = random_colour_table(rng, self)
         return AffineView(self, canvas, colours, random_placement(rng, size, _size(canvas), self))
 
@@ -68,11 +68,11 @@ class AffineView:
     def __call__(
         self, image: NDArray[np.uint8], target: Target
     ) -> tuple[NDArray[np.uint8], Target]:
-        """Image and target as the network sees them."""
+        """Return image and target as the network sees them."""
         return warp(recolour(image, self.colours), target, self.matrix, self.canvas)
 
     def elsewhere(self, rng: np.random.Generator, size: tuple[int, int]) -> AffineView:
-        """The same colours for an image of (H, W) = size, which is placed anew."""
+        """Draw a view with the same colours that places an image of (H, W) = size anew."""
         matrix = random_placement(rng, size, _size(self.canvas), self.augmentation)
         return replace(self, matrix=matrix)
 
@@ -88,10 +88,10 @@ def random_placement(
     input_size: tuple[int, int],
     augmentation: Augmentation,
 ) -> NDArray[np.float64]:
-    """The (2, 3) matrix from image pixels to input pixels.
+    """Draw the (2, 3) matrix from image pixels to input pixels.
 
-    Where the scaled image is larger than the input it is cropped at random; where it is smaller it
-    is placed at random. Sizes are (H, W); coordinates are continuous, pixel i covering [i, i + 1].
+    If the scaled image is larger than the input, it is cropped at random; if it is smaller, it is
+    placed at random. Sizes are (H, W); coordinates are continuous, pixel i covering [i, i + 1].
     """
     h, w = image_size
     height, width = input_size
@@ -113,10 +113,10 @@ def warp(
     matrix: NDArray[np.float64],
     canvas: Canvas,
 ) -> tuple[NDArray[np.uint8], Target]:
-    """Image, boxes and masks under `matrix` (see `random_placement`), on the canvas.
+    """Warp image, boxes and masks by `matrix` (see `random_placement`) onto the canvas.
 
     Objects of which (almost) nothing remains are dropped. A box follows its annotated, sub-pixel
-    box where the whole object is visible and the visible part of the mask where the canvas cuts it.
+    box if the whole object is visible, and the visible part of the mask if the canvas cuts it.
     """
     height, width = _size(canvas)
     # OpenCV counts from pixel centres: p' = A (p + 1/2) + b - 1/2.
@@ -145,9 +145,9 @@ def warp(
 def seen_again(
     rng: np.random.Generator, image: NDArray[np.uint8], target: Target, canvas: Canvas
 ) -> Picture:
-    """The picture as the same camera would see it after a move, at the same size.
+    """Draw the picture as the same camera would see it after a move, at the same size.
 
-    Nearer or farther, and shifted, by up to CAMERA_MOVE of its sides.
+    It comes nearer or farther, and is shifted, by up to CAMERA_MOVE of its sides.
     """
     height, width = image.shape[:2]
     zoom = 1 + rng.uniform(-CAMERA_MOVE, CAMERA_MOVE)
@@ -164,9 +164,9 @@ def paste(
     source: NDArray[np.uint8],
     source_target: Target,
 ) -> tuple[NDArray[np.uint8], Target]:
-    """The objects of `source` laid over `image`, both of the same size; what they hide is cut.
+    """Lay the objects of `source` over `image`, both of the same size; what they hide is cut.
 
-    Objects without a mask stay where they are.
+    Objects of `source` without a mask are left out.
     """
     source_target = chosen(source_target, source_target["has_mask"])
     if not len(source_target["labels"]):
@@ -188,7 +188,7 @@ def paste(
 
 
 def random_colour_table(rng: np.random.Generator, augmentation: Augmentation) -> NDArray[np.uint8]:
-    """(256, 3) uint8: new hue, saturation and value for each old one, for `recolour`."""
+    """Draw new hue, saturation and value for each old one, (256, 3) uint8, for `recolour`."""
     a = augmentation
     values = np.arange(256, dtype=np.float32)
     contrast = rng.uniform(1 - a.contrast, 1 + a.contrast)
@@ -204,6 +204,6 @@ def random_colour_table(rng: np.random.Generator, augmentation: Augmentation) ->
 
 
 def recolour(image: NDArray[np.uint8], table: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 BGR with hue, saturation and value looked up in `table`."""
+    """Replace hue, saturation and value of (H, W, 3) uint8 BGR by what `table` has for them."""
     hsv = cv2.LUT(cv2.cvtColor(image, cv2.COLOR_BGR2HSV), table[None])
     return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR), np.uint8)

@@ -24,7 +24,7 @@ class ResizeAugmentation:
     long, short: the first and the last of the whole numbers of pixels that the sides of `KeepRatio`
     are drawn from, independently of each other and uniformly. flip: probability of mirroring.
 
-    Raises InputError for ranges that are empty or fall below 96 pixels.
+    Raise InputError if a range is empty or falls below 96 pixels.
     """
 
     long: tuple[int, int]
@@ -45,7 +45,7 @@ class ResizeAugmentation:
         boxes: NDArray[np.float32],
         canvas: Canvas,
     ) -> View:
-        """What happens to an image of (H, W) = size; the boxes in it do not matter."""
+        """Draw what happens to an image of (H, W) = size; the boxes in it do not matter."""
         long, short = (
             int(rng.integers(*sides, endpoint=True)) for sides in (self.long, self.short)
         )
@@ -63,10 +63,10 @@ class ResizeAugmentation:
 def resized(
     image: NDArray[np.uint8], target: Target, size: tuple[int, int], inclusive: bool
 ) -> tuple[NDArray[np.uint8], Target]:
-    """Image, boxes and masks at (H, W) = size.
+    """Scale image, boxes and masks to (H, W) = size.
 
     The image is interpolated as at test time, masks take the nearest pixel. With `inclusive`, boxes
-    are cut by their last pixel before they are scaled, as the authors do.
+    lose their last pixel before they are scaled, as the authors do.
     """
     h, w = image.shape[:2]
     boxes = target["boxes"].copy()
@@ -83,7 +83,7 @@ def resized(
 
 
 def nearest(masks: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """(n, h, w) -> (n, H, W) = (n, *size), each pixel from the one that it falls into."""
+    """Scale (n, h, w) to (n, H, W) = (n, *size), each pixel from the one that it falls into."""
     out = np.empty((len(masks), *size), np.uint8)
     for large, mask in zip(out, masks, strict=True):
         cv2.resize(mask, size[::-1], dst=large, interpolation=cv2.INTER_NEAREST)

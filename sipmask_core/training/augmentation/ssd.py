@@ -35,9 +35,9 @@ CROP_ASPECT = (0.5, 2.0)  # of a crop's height to its width
 class SsdAugmentation:
     """Colours, expansion, crop, stretch to the canvas and mirroring, in this order.
 
-    brightness: most that is added or subtracted, of 255. contrast, saturation: ranges of factors.
-    hue: most degrees either way. Each of these, and a shuffle of the channels, happens with
-    probability 1/2.
+    brightness: the most that is added or subtracted, of 255. contrast, saturation: ranges of
+    factors. hue: the most degrees either way. Each of these, and a shuffle of the channels, happens
+    with probability 1/2.
     expand: range of the factor by which the canvas grows beyond the image, which lies in it at
     random; it happens with probability 1/2.
     min_ious: a crop has at least one of these IoUs with every object, or any IoU, or there is no
@@ -62,13 +62,13 @@ class SsdAugmentation:
         boxes: NDArray[np.float32],
         canvas: Canvas,
     ) -> View:
-        """What happens to an image of (H, W) = size with these boxes (n, 4)."""
+        """Draw what happens to an image of (H, W) = size with these boxes (n, 4)."""
         assert canvas.size is not None
         out = canvas.size
         colours = random_colours(rng, self)
         expanded, offset = random_expansion(rng, size, self)
         crop = random_crop(rng, expanded, boxes + np.tile(offset, 2), self)
-        # Of the image, in its own pixels.
+        # What is cut out, in the image's own pixels.
         window = (crop or Window(0, 0, expanded[1], expanded[0])).moved(-offset[0], -offset[1])
         is_mirrored = rng.random() < self.flip
 
@@ -93,7 +93,7 @@ class Colours(NamedTuple):
 
 
 def random_colours(rng: np.random.Generator, augmentation: SsdAugmentation) -> Colours:
-    """Each change with probability 1/2; contrast before or after saturation and hue."""
+    """Draw each change with probability 1/2; contrast before or after saturation and hue."""
     a = augmentation
 
     def maybe(neutral: float, low: float, high: float) -> float:
@@ -109,7 +109,7 @@ def random_colours(rng: np.random.Generator, augmentation: SsdAugmentation) -> C
 
 
 def recolour(image: NDArray[np.uint8], colours: Colours) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 BGR with changed colours; what leaves 0 to 255 saturates at the end."""
+    """Change the colours of (H, W, 3) uint8 BGR; what leaves 0 to 255 saturates at the end."""
     values = (np.arange(256, dtype=np.float32) + colours.brightness) * colours.contrast_before
     if colours.saturation == 1 and colours.hue == 0:
         changed = cv2.LUT(image, _saturated(values * colours.contrast_after))
@@ -138,21 +138,21 @@ class Window(NamedTuple):
 
     @property
     def size(self) -> tuple[int, int]:
-        """(H, W)."""
+        """The sides (H, W)."""
         return self.bottom - self.top, self.right - self.left
 
     def moved(self, x: int, y: int) -> Window:
-        """The window x pixels further right and y further down."""
+        """Return the window x pixels further right and y further down."""
         return Window(self.left + x, self.top + y, self.right + x, self.bottom + y)
 
     def holds_centres(self, boxes: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """Which boxes (n, 4) have their centre strictly inside."""
+        """Return which boxes (n, 4) have their centre strictly inside."""
         centres = (boxes[:, :2] + boxes[:, 2:]) / 2
         inside: NDArray[np.bool_] = (centres > self[:2]) & (centres < self[2:])
         return np.asarray(inside.all(axis=1))
 
     def overlaps(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-        """IoU (n,) with boxes (n, 4)."""
+        """Return the IoU (n,) with boxes (n, 4)."""
         low, high = np.maximum(boxes[:, :2], self[:2]), np.minimum(boxes[:, 2:], self[2:])
         intersection = np.clip(high - low, 0, None).prod(axis=1)
         areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
@@ -163,7 +163,7 @@ class Window(NamedTuple):
 def random_expansion(
     rng: np.random.Generator, size: tuple[int, int], augmentation: SsdAugmentation
 ) -> tuple[tuple[int, int], tuple[int, int]]:
-    """(H, W) of the expanded canvas, and the (x, y) at which the image lies in it."""
+    """Draw the (H, W) of the expanded canvas, and the (x, y) at which the image lies in it."""
     h, w = size
     if rng.random() < 0.5:
         return size, (0, 0)
@@ -178,9 +178,9 @@ def random_crop(
     boxes: NDArray[np.float32],
     augmentation: SsdAugmentation,
 ) -> Window | None:
-    """A crop of an image of (H, W) with these boxes (n, 4); None to leave it whole.
+    """Draw a crop of an image of (H, W) with these boxes (n, 4); None leaves it whole.
 
-    A crop holds the centre of at least one object, where there are any.
+    A crop holds the centre of at least one object, if there are any.
     """
     h, w = size
     choices = (None, *augmentation.min_ious, 0.0)
@@ -209,7 +209,7 @@ def cut(
     size: tuple[int, int],
     canvas: Canvas,
 ) -> tuple[NDArray[np.uint8], Target]:
-    """What the window shows of image, boxes and masks, stretched to (H, W) = size."""
+    """Cut the window out of image, boxes and masks, and stretch it to (H, W) = size."""
     h, w = window.size
     boxes = target["boxes"].copy()
     if canvas.inclusive:
@@ -231,7 +231,7 @@ def cut(
 def _seen(
     image: NDArray[np.uint8], window: Window, fill: int | tuple[int, int, int]
 ) -> NDArray[np.uint8]:
-    """The window's pixels, (H, W) or (H, W, 3); `fill` outside the image."""
+    """Return the window's pixels, (H, W) or (H, W, 3); `fill` outside the image."""
     h, w = image.shape[:2]
     left, top = max(window.left, 0), max(window.top, 0)
     right, bottom = min(window.right, w), min(window.bottom, h)

@@ -22,8 +22,8 @@ class Target(TypedDict):
     boxes: (n, 4) float32, x0 y0 x1 y1 in pixels. labels: (n,) int64, 0-based. ids: (n,) int64, the
     annotation's or, in a video, the track's. masks: (n, H, W) uint8, 0 or 1; of an object without a
     mask, which `has_mask` (n,) bool tells, the inside of its box. uncertain: (n,) bool, objects
-    that may be one or none: within their boxes, neither is to be learnt of their class. ignore:
-    (H, W) uint8, 1 in the regions of crowds, where it is not to be learnt of any class.
+    that may be there or not: within their boxes, neither is to be learnt of their class. ignore:
+    (H, W) uint8, 1 in the regions of crowds, where background is not to be learnt.
     """
 
     boxes: NDArray[np.float32]
@@ -49,8 +49,8 @@ It can be repeated: frames of one video get the same view.
 class Canvas:
     """What a preset asks of every training image.
 
-    size: (H, W); None where each image has its own. fill: the BGR colour of what no image covers.
-    inclusive: boxes end on their last pixel instead of after it, as the authors have it.
+    size: (H, W); None if each image has its own. fill: the BGR colour of what no image covers.
+    inclusive: boxes end on their last pixel instead of after it, as in the authors' code.
     """
 
     size: tuple[int, int] | None
@@ -59,7 +59,7 @@ class Canvas:
 
 
 def finished(target: Target, canvas: Canvas) -> Target:
-    """The target within its image: what can be learnt from, or all that the authors keep."""
+    """Clip the target to its image; drop what cannot be learnt from, unless `canvas.inclusive`."""
     if not canvas.inclusive:
         return visible(target)
     h, w = target["ignore"].shape
@@ -70,7 +70,7 @@ def finished(target: Target, canvas: Canvas) -> Target:
 def mirrored(
     image: NDArray[np.uint8], target: Target, inclusive: bool
 ) -> tuple[NDArray[np.uint8], Target]:
-    """Image, boxes and masks with left and right exchanged."""
+    """Exchange left and right in image, boxes and masks."""
     right = image.shape[1] - (1 if inclusive else 0)
     boxes = target["boxes"].copy()
     boxes[:, [0, 2]] = right - target["boxes"][:, [2, 0]]
@@ -83,7 +83,7 @@ def mirrored(
 
 
 def chosen(target: Target, keep: NDArray[np.bool_]) -> Target:
-    """The objects that `keep` (n,) marks."""
+    """Keep the objects that `keep` (n,) marks."""
     if keep.all():
         return target
     return Target(
@@ -98,7 +98,7 @@ def chosen(target: Target, keep: NDArray[np.bool_]) -> Target:
 
 
 def visible(target: Target) -> Target:
-    """The objects that can still be seen, each box within a pixel of its mask's bounds."""
+    """Keep the objects that can still be seen, each box within a pixel of its mask's bounds."""
     bounds = mask_bounds(target["masks"])
     low, high = bounds[:, :2], bounds[:, 2:]
     boxes = np.concatenate(
@@ -116,7 +116,7 @@ def visible(target: Target) -> Target:
 
 
 def mask_bounds(masks: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """(n, 4) x0 y0 x1 y1 around the non-zero pixels of (n, H, W) masks; zeros for an empty mask."""
+    """Bound the non-zero pixels of masks (n, H, W): x0 y0 x1 y1 (n, 4); zeros for an empty mask."""
     bounds = np.zeros((len(masks), 4), np.int64)
     for row, mask in zip(bounds, masks, strict=True):
         x, y, w, h = cv2.boundingRect(mask)
