@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def synthetic(images: int, classes: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """A COCO document and results for it: most objects are found, roughly, and much else."""
+    """Return a COCO document and results for it: most objects are found, roughly, and much else."""
     rng = np.random.default_rng(0)
     truth: list[dict[str, Any]] = []
     results: list[dict[str, Any]] = []
@@ -104,13 +104,13 @@ def synthetic(images: int, classes: int) -> tuple[dict[str, Any], list[dict[str,
 
 
 def random_box(rng: np.random.Generator) -> NDArray[np.float64]:
-    """x, y, width, height; small ones are frequent, as in COCO."""
+    """Return x, y, width, height; small ones are frequent, as in COCO."""
     w, h = np.exp(rng.uniform(np.log(8), np.log(300), 2))
     return np.array([rng.uniform(0, WIDTH - w), rng.uniform(0, HEIGHT - h), w, h])
 
 
 def shape(image_id: int, category_id: int, box: NDArray[np.float64]) -> dict[str, Any]:
-    """A box and the ellipse in it."""
+    """Return an annotation with a box and the ellipse in it."""
     x, y, w, h = (float(value) for value in box)
     w, h = max(w, 2.0), max(h, 2.0)
     ellipse = np.array([x + w / 2, y + h / 2]) + ROUND * [w / 2, h / 2]
@@ -124,14 +124,14 @@ def shape(image_id: int, category_id: int, box: NDArray[np.float64]) -> dict[str
 
 
 def area(entry: dict[str, Any]) -> float:
-    """Pixels of the mask."""
+    """Return the number of pixels of the mask."""
     return float(coco_mask.area(entry["segmentation"]))
 
 
 def by_pycocotools(
     document: dict[str, Any], results: list[dict[str, Any]], kind: str
 ) -> tuple[list[float], dict[str, float]]:
-    """The twelve figures, and seconds by part; reading is not counted."""
+    """Return the twelve figures, and seconds by part; reading is not counted."""
     with contextlib.redirect_stdout(io.StringIO()):
         truth, detections = COCO(), COCO()
         truth.dataset = document
@@ -157,7 +157,7 @@ def by_pycocotools(
 
 
 def timed(function: Callable[..., Any], spent: list[float]) -> Callable[..., Any]:
-    """The function, adding the seconds that it takes to spent[0]."""
+    """Return the function so that it adds the seconds that it takes to spent[0]."""
 
     def call(*arguments: Any) -> Any:
         began = process_time()
@@ -169,7 +169,7 @@ def timed(function: Callable[..., Any], spent: list[float]) -> Callable[..., Any
 
 
 def parts(overlaps: float, total: float) -> dict[str, float]:
-    """Seconds by part."""
+    """Return seconds by part."""
     return {
         "grouping and overlaps": overlaps,
         "matching and accumulation": total - overlaps,
@@ -178,7 +178,7 @@ def parts(overlaps: float, total: float) -> dict[str, float]:
 
 
 def by_us(annotations: Any, results: list[dict[str, Any]], kind: str) -> Any:
-    """The same of `sipmask_core.evaluation.coco`."""
+    """Return the same as by `sipmask_core.evaluation.coco`."""
     began = process_time()
     comparisons = own.compare(annotations, results, kind)
     compared = process_time()

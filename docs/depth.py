@@ -1,4 +1,4 @@
-"""How well positions hold on the made-up scenes of tests/depth_scenes.py: a table and a picture.
+"""How well positions hold on the scenes of tests/helpers/depth_scenes.py: a table and a picture.
 
 Beside `locate` stand the depths that simpler ways give: the median and the mode of what lies under
 the mask, and the median under the eroded mask.
@@ -95,7 +95,7 @@ def _mode(depth: NDArray[np.uint16], mask: NDArray[np.bool_]) -> float:
 
 
 def _shortest(function: Callable[[], Any], rounds: int) -> float:
-    """Seconds of the fastest round: what other programs do disturbs the others."""
+    """Return the seconds of the fastest round: other programs disturb the others."""
     times = []
     for _ in range(rounds):
         began = perf_counter()
@@ -137,7 +137,7 @@ def _draw_masks(axes: Axes, scene: Scene, seen: View, colours: list[str]) -> Non
 
 
 def _light(depth: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How bright surfaces are that a lamp at the camera lights: (H, W), in [0, 1]."""
+    """Return how bright a lamp at the camera makes the surfaces: (H, W), in [0, 1]."""
     points = depth[..., None] * _rays()
     normals = np.cross(*np.gradient(points, axis=(0, 1)))
     lengths = np.linalg.norm(normals, axis=-1) * np.linalg.norm(points, axis=-1)
@@ -146,7 +146,7 @@ def _light(depth: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _rays() -> NDArray[np.float64]:
-    """(H, W, 3), z = 1."""
+    """Return the rays of all pixels, (H, W, 3), with z = 1."""
     y, x = np.mgrid[: SIZE[0], : SIZE[1]].astype(float)
     flat = LENS.rays(np.stack([x.ravel(), y.ravel()], 1))
     return np.insert(flat, 2, 1, axis=1).reshape(*SIZE, 3)

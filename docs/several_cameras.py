@@ -66,7 +66,7 @@ def main() -> int:
 
 
 def measure(cameras: int, rate: float, seconds: float) -> str:
-    """A row of the table."""
+    """Return a row of the table."""
     topics = [f"camera{number}/image" for number in range(1, cameras + 1)]
     with ExitStack() as stack:
         listener = rclpy.create_node("listener")
@@ -108,7 +108,7 @@ def _note(listener: Node, into: list[float], message: InstanceArray) -> None:
 
 
 def start(stack: ExitStack, *command: str) -> subprocess.Popen[str]:
-    """A Python program that ends with the stack."""
+    """Start a Python program that ends with the stack."""
     process = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, text=True)
     stack.callback(process.wait)
     stack.callback(process.terminate)
@@ -116,7 +116,7 @@ def start(stack: ExitStack, *command: str) -> subprocess.Popen[str]:
 
 
 def be_node() -> int:
-    """The node, which prints the mean size of its batches when it ends."""
+    """Run the node; print the mean size of its batches when it ends."""
     batches: list[int] = []
 
     def load(wanted: Parameters) -> Predictor:

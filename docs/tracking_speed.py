@@ -43,7 +43,7 @@ def _median_ms(count: int, embedding_length: int) -> float:
 
 
 def _video(count: int, embedding_length: int) -> list[Instances]:
-    """Ellipses the size of people that walk and tremble."""
+    """Return a video of ellipses the size of people that walk and tremble."""
     rng = np.random.default_rng(0)
     sides = rng.uniform((60, 120), (160, 300), (count, 2))
     places = rng.uniform(0, SIZE - sides)

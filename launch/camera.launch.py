@@ -1,4 +1,4 @@
-"""A camera, the segmentation node and, where wished, RViz."""
+"""A camera, the segmentation node and, if wished, RViz."""
 
 from pathlib import Path
 
@@ -35,7 +35,7 @@ ARGUMENTS = {
 
 
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
-    """The processes that the arguments ask for."""
+    """Return the processes that the arguments ask for."""
     given = {name: context.launch_configurations[name] for name in ARGUMENTS}
 
     def parameters(*names: str) -> dict[str, ParameterValue]:
@@ -82,7 +82,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Read by `ros2 launch sipmask_ros camera.launch.py`."""
+    """Return what `ros2 launch sipmask_ros camera.launch.py` starts."""
     return LaunchDescription(
         [
             DeclareLaunchArgument(name, default_value=default, description=description)

@@ -1,4 +1,4 @@
-"""Writes what the tables of parameters say into config/*.yaml and README.md: `make parameters`."""
+"""Write what the tables of parameters say into config/*.yaml and README.md: `make parameters`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _WIDTH = 100
 
 
 def as_yaml(node: str, table: type[ParameterTable]) -> str:
-    """A file for `--params-file` with every parameter's default, explained in comments."""
+    """Return the text for `--params-file` with every parameter's default, explained in comments."""
     lines = [
         f"# Every parameter of {node} with its default, written by `make parameters`.",
         f"{node}:",
@@ -41,7 +41,7 @@ def as_yaml(node: str, table: type[ParameterTable]) -> str:
 
 
 def as_markdown(table: type[ParameterTable]) -> str:
-    """A table in Markdown, and under it what its marks mean."""
+    """Return a table in Markdown and, under it, what its marks mean."""
     lines = ["| parameter | default | change | |", "|---|---|---|---|"]
     present = rows(table)
     for row in present:
@@ -58,7 +58,10 @@ def as_markdown(table: type[ParameterTable]) -> str:
 
 
 def with_tables(readme: str) -> str:
-    """The text with each node's table between the comments that mark its place."""
+    """Return the text with each node's table between the comments that mark its place.
+
+    Raise SystemExit unless each of these comments is there exactly once.
+    """
     for node, table, _ in TABLES:
         begin, end = f"<!-- parameters of {node} -->", f"<!-- end of parameters of {node} -->"
         if readme.count(begin) != 1 or readme.count(end) != 1:
@@ -69,7 +72,10 @@ def with_tables(readme: str) -> str:
 
 
 def contents(root: Path) -> dict[Path, str]:
-    """The files made from the tables in a source tree, with what they should hold."""
+    """Return what each file made from the tables in a source tree should hold.
+
+    Raise SystemExit if it has no README.md.
+    """
     readme = root / "README.md"
     if not readme.is_file():
         raise SystemExit(f"{readme.resolve()} does not exist; run this in the project's folder.")

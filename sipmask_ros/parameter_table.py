@@ -1,4 +1,4 @@
-"""Parameters of a node as one table: what declares them, checks them and documents them.
+"""Parameters of a node as one table that declares, checks and documents them.
 
 A table is a frozen dataclass of `parameter` fields that derives from `ParameterTable`; an object of
 it holds values that were checked.
@@ -31,13 +31,13 @@ _IN_WORDS = {
     str: "a text",
     tuple: "a list of texts",
 }
-# Where a value may have other types than the default. ROS has lists and, of numbers, arrays; an
-# empty one can be of numbers, because YAML does not tell of what it is empty.
+# The types that a value may have, if not only that of the default. ROS has lists and, of numbers,
+# arrays; an empty list may arrive as an array of numbers, because YAML does not say its type.
 _TAKES = {float: (float, int), tuple: (tuple, list, array)}
 
 
 class Effect(Enum):
-    """When a change counts that a running node is told; the value says it in words."""
+    """When a change to a running node takes effect; the value says it in words."""
 
     LIVE = "at once"
     RELOAD = "at the next configure or ~/reload_model"
@@ -58,7 +58,7 @@ class Row:
     effect: Effect
 
     def accepted(self) -> str:
-        """What the parameter takes, in words."""
+        """Say in words what the parameter accepts."""
         if self.choices:
             return f"one of {', '.join(self.choices)}"
         kind = _IN_WORDS[type(self.default)]
@@ -67,9 +67,9 @@ class Row:
         return kind if self.minimum is None else f"{kind} from {self.minimum:g} up"
 
     def checked(self, value: Any) -> Any:
-        """The value as the parameter's type; an integer passes for a number, a list for a tuple.
+        """Return the value as the parameter's type; take an integer as a number, a list as a tuple.
 
-        Raises InputError when its type or range is wrong.
+        Raise InputError if its type or range is wrong, or if it is none of the choices.
         """
         kind = type(self.default)
         if (
@@ -96,7 +96,7 @@ def parameter(
     maximum: float | None = None,
     effect: Effect = Effect.CONFIGURE,
 ) -> T:
-    """A field of a table. A maximum needs a minimum."""
+    """Return a field of a table. A maximum needs a minimum."""
     return field(
         default=default,
         metadata={
@@ -114,7 +114,7 @@ class ParameterTable:
     """Values of a node's parameters.
 
     What must hold between several values is checked in a table's own `__post_init__`, after this
-    one. Raises InputError naming the first value that is wrong.
+    one. Raises InputError, naming the first value that is wrong.
     """
 
     def __post_init__(self) -> None:
@@ -126,17 +126,17 @@ Table = TypeVar("Table", bound=ParameterTable)
 
 
 def rows(table: type[ParameterTable]) -> list[Row]:
-    """What a table declares, in its order."""
+    """Return what a table declares, in its order."""
     return [Row(declared.name, declared.default, **declared.metadata) for declared in fields(table)]
 
 
 def declare(node: Node, table: type[ParameterTable]) -> None:
     """Declare a table's parameters on a node, and refuse wrong values from then on.
 
-    Types are left open and ranges are told in words alone: ROS checks both while a node is
-    constructed, with an exception, and before any callback; so a wrong value in a launch file
-    becomes a sentence of `read`, and a later one a sentence of the refusal. What must hold between
-    several values is left to `read`, since they may be set one after the other.
+    ROS is told no types, and ranges only in words: it would check both with an exception while a
+    node is constructed, and before any callback. Instead, a wrong value in a launch file becomes a
+    sentence of `read`, and a later one a sentence of the refusal. What must hold between several
+    values is left to `read`, since they may be set one after the other.
     """
     declared = {row.name: row for row in rows(table)}
 
@@ -158,27 +158,27 @@ def declare(node: Node, table: type[ParameterTable]) -> None:
         )
         value = node.declare_parameter(row.name, row.default, descriptor).value
         if type(row.default) is tuple and value in (None, ()):
-            # An empty list has no type in YAML (and arrives as nothing) nor in Python.
+            # An empty list has no type in YAML, from which it arrives as nothing, nor in Python.
             node.set_parameters([Parameter(row.name, Parameter.Type.STRING_ARRAY, [])])
     node.add_on_set_parameters_callback(refuse_wrong_values)
 
 
 def read(node: Node, table: type[Table]) -> Table:
-    """The node's present parameters. Raises InputError naming the first that is wrong."""
+    """Return the node's present parameters. Raise InputError, naming the first that is wrong."""
     return table(**{row.name: node.get_parameter(row.name).value for row in rows(table)})
 
 
 def changed(now: Table, changes: Iterable[Parameter]) -> Table:
-    """The values with those of the changes that count at once.
+    """Return the values with those of the changes that take effect at once.
 
-    Raises InputError naming the first of these that is wrong.
+    Raise InputError, naming the first of these that is wrong.
     """
     live = _names(now, Effect.LIVE)
     return replace(now, **{each.name: each.value for each in changes if each.name in live})
 
 
 def reloaded(now: Table, wanted: Table) -> Table:
-    """The values with those wanted that count once the model is loaded anew."""
+    """Return the values with those wanted that take effect once the model is loaded anew."""
     return replace(now, **{name: getattr(wanted, name) for name in _names(now, Effect.RELOAD)})
 
 

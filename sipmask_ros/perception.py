@@ -30,7 +30,7 @@ ImageMessage: TypeAlias = Image | CompressedImage
 
 
 class Percept(NamedTuple):
-    """What was seen in an image. tracked: whether somebody tried to give ids."""
+    """What was seen in an image. tracked: whether a tracker was asked for ids."""
 
     header: Any
     image: NDArray[np.uint8]
@@ -64,10 +64,10 @@ class Perception:
     def __call__(
         self, messages: Sequence[ImageMessage], trackers: Sequence[OnlineTracker | None]
     ) -> list[Percept]:
-        """What is in images of different cameras, each with the tracker of its camera.
+        """Segment images of different cameras, each with the tracker of its camera.
 
-        None in place of a tracker leaves the instances without ids. Raises InputError where one of
-        the images cannot be read; no tracker has seen any of them then.
+        None in place of a tracker leaves the instances without ids. Raise InputError if one of the
+        images cannot be read; then no tracker has seen any of them.
         """
         with stage("decode"):
             images = [to_bgr(message) for message in messages]
@@ -94,7 +94,7 @@ class Perception:
         return instances[np.isin(instances.labels, labels)]
 
     def to_message(self, percept: Percept) -> InstanceArray:
-        """The instances as they are published."""
+        """Return the instances as they are published."""
         with stage("message"):
             return instances_to_message(
                 percept.instances,
@@ -105,7 +105,7 @@ class Perception:
             )
 
     def to_overlay(self, percept: Percept) -> Image:
-        """The image with the instances drawn in, as it is published."""
+        """Return the image with the instances drawn in, as it is published."""
         picture = draw_instances(
             percept.image,
             percept.instances,
@@ -115,11 +115,11 @@ class Perception:
         return array_to_image(picture, "bgr8", percept.header)
 
     def to_label_image(self, percept: Percept) -> Image:
-        """Which instance each pixel shows, as it is published."""
+        """Return which instance each pixel shows, as it is published."""
         return array_to_image(label_image(percept.instances), "mono16", percept.header)
 
     def to_detections(self, percept: Percept) -> Any:
-        """The instances as vision_msgs has them; only where that is installed."""
+        """Return the instances as a message of vision_msgs; call it only if that is installed."""
         return instances_to_detections(
             percept.instances, percept.header, self.predictor.class_names
         )

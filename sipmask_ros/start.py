@@ -18,9 +18,10 @@ MODULES = {
 
 
 def start(node: str) -> int:
-    """Run the `main` of a node, one of MODULES.
+    """Run the `main` of a node, one of MODULES. Return its exit code.
 
-    A signal that comes while it is imported, which takes seconds, ends the process in silence.
+    A signal that comes while the module is imported, which takes seconds, ends the process in
+    silence.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _end)
@@ -28,5 +29,5 @@ def start(node: str) -> int:
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-    # An exception would come out of somebody's import, if that lets it out at all.
+    # An exception would come out of the middle of an import, if that lets it out at all.
     os._exit(0)

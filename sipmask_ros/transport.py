@@ -12,7 +12,7 @@ from pathlib import Path
 # One of Fast DDS 2 (Jazzy) and one of Fast DDS 3 (Kilted).
 PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 
-# Set to "system", it leaves both as the system has them.
+# Set to "system", it leaves DDS and malloc as the system has them.
 _VARIABLE = "SIPMASK_TRANSPORT"
 UNTOUCHED = {_VARIABLE: "system"}
 
@@ -25,9 +25,9 @@ _M_MMAP_THRESHOLD = -3
 
 
 def prepare_for_images() -> None:
-    """Give Fast DDS a shared-memory segment of image size and keep image buffers from the kernel.
+    """Give Fast DDS a shared-memory segment of image size and let freed image buffers be reused.
 
-    What killed processes have left of such segments is freed.
+    Also free the segments that killed processes have left.
 
     Call it before rclpy.init. A profile that the user set stays, and with SIPMASK_TRANSPORT=system
     in the environment nothing is changed. Without the segment most images of 1280 x 720 are lost
@@ -49,9 +49,9 @@ def prepare_for_images() -> None:
 
 
 def release_free_memory() -> None:
-    """Give the kernel what nobody uses of the memory that `prepare_for_images` has kept.
+    """Give back to the kernel what is free of the memory that `prepare_for_images` makes us keep.
 
-    For after a model was loaded, which takes several times what the model then needs.
+    Call it after a model was loaded, which takes several times what the model then needs.
     """
     malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc only
     if malloc_trim is not None:
@@ -62,11 +62,11 @@ def free_orphaned_memory(folder: Path = _SHARED_MEMORY) -> None:
     """Remove the shared memory of processes that were killed before they could do so.
 
     Fast DDS leaves it there until the machine restarts: with segments of image size, 70 MB for each
-    kill. As its own `fastdds shm clean`, this goes by the lock file that a living process holds.
+    kill. Like its own `fastdds shm clean`, this goes by the lock file that a living process holds.
     """
     for lock in folder.glob(f"fast*_{16 * '[0-9a-f]'}_el"):
         with suppress(OSError), lock.open("rb") as file:
-            # A process that starts makes the file first and locks it then; not to be forestalled.
+            # A starting process makes the file before it locks it; a file that new is left alone.
             if time.time() - os.fstat(file.fileno()).st_mtime > _STARTING:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 lock.with_name(lock.name.removesuffix("_el")).unlink(missing_ok=True)
@@ -74,7 +74,7 @@ def free_orphaned_memory(folder: Path = _SHARED_MEMORY) -> None:
 
 
 def _shared_memory_profile() -> Path:
-    """The file of the installed package, or where it would be in the source tree."""
+    """Return the file of the installed package, or where it would be in the source tree."""
     from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
 
     try:

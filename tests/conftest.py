@@ -1,4 +1,4 @@
-"""What tests of several files need: real nodes, and a GPU where there is one."""
+"""What tests of several files need: real nodes, and a GPU if there is one."""
 
 import pytest
 
@@ -28,7 +28,7 @@ def pytest_terminal_summary(terminalreporter):
 
 @pytest.fixture(scope="module")
 def ros():
-    """This process takes part in ROS, in a domain of its own."""
+    """Make this process take part in ROS, in a domain of its own."""
     import rclpy
     from ros_harness import start_ros
 
@@ -39,7 +39,7 @@ def ros():
 
 @pytest.fixture
 def start(ros, tmp_path):
-    """Starts nodes that end with the test."""
+    """Offer a starter of nodes that end with the test."""
     from node_harness import Starter
 
     starter = Starter(tmp_path)

@@ -1,4 +1,4 @@
-"""Whatever writes a file: on a full disk one sentence, the old file as it was, nothing else."""
+"""Whatever writes a file: on a full disk it says one sentence, and the old file stays as it was."""
 
 from __future__ import annotations
 

@@ -142,9 +142,12 @@ def write_image(path: Path | str, image: NDArray[np.uint8]) -> None:
 
 
 def write_figure(path: Path | str, figure: Figure) -> None:
-    """Write a matplotlib figure as PNG, atomically. Raises InputError when it cannot be written."""
+    """Write a matplotlib figure in the format that the suffix names, without one PNG, atomically.
+
+    Raise InputError if it cannot be written.
+    """
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=110)
+        figure.savefig(temporary, format=Path(path).suffix.removeprefix(".") or "png", dpi=110)
 
 
 def write_zip(path: Path | str, name: str, content: str) -> None:

@@ -1,4 +1,4 @@
-"""The images of a recorded bag on offer for a data set."""
+"""The images of a recorded bag, ready for a data set."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 def recorded_images(bag: Bag, topics: Sequence[str]) -> Iterator[Recorded]:
-    """The images of these topics, as recorded; the topics are the sources.
+    """Yield the images of these topics, as recorded; the topics are the sources.
 
-    The name ends in the header's stamp (ns) or, where the camera left it empty, in the number of
-    the image: `evaluate bag` finds the recorded image by it.
+    The name ends in the header's stamp (ns) or, if the camera left it empty, in the number of the
+    image: `evaluate bag` finds the recorded image by it.
     """
     counts = dict.fromkeys(topics, 0)
     for message in bag.messages(topics):
@@ -45,7 +45,7 @@ def recorded_images(bag: Bag, topics: Sequence[str]) -> Iterator[Recorded]:
 
 
 def _file_of(image: Any) -> bytes | None:
-    """What a compressed image would be as a file; None where it would not give the same pixels."""
+    """Return a compressed image as a file; None if that would not give the same pixels."""
     if not hasattr(image, "format"):
         return None
     data = bytes(image.data)

@@ -41,10 +41,10 @@ IMAGE_TYPES = {
 class Task:
     """What to do with a recording; the lists go with `topics`, entry by entry.
 
-    topics: of images; empty where the bag has only one.
+    topics: of images; empty if the bag has only one.
     output: folder for the new bag, report.json and the plots.
     overlay: also write the images with the instances drawn in.
-    truth_files, truth_topics: ground truth, see `bag_truth`; one of the two at most.
+    truth_files, truth_topics: ground truth, see the module `truth`; one of the two at most.
     results, results_topics: a bag whose InstanceArrays are looked at in place of a model's.
     """
 
@@ -70,14 +70,14 @@ class Task:
 
 
 def evaluate(task: Task, predictor: Predictor | None) -> tuple[dict[str, Any], list[str]]:
-    """Go through a recording. Returns the report and a sentence for each thing that went wrong.
+    """Go through a recording. Return the report and a sentence for each thing that went wrong.
 
-    predictor: the model; None where the task names results.
+    predictor: the model; None if the task names results.
 
-    The new bag has, for each image topic, the InstanceArrays on <topic>/instances, made as
-    `segmentation_node` makes them and recorded at the time of their image, and pictures on
-    <topic>/overlay. Ctrl-C ends the work after an image and keeps what is done.
-    Raises InputError where the task cannot be done.
+    With a model, a new bag has, for each image topic, the InstanceArrays on <topic>/instances, made
+    as `segmentation_node` makes them and recorded at the time of their image, and, if the task says
+    so, pictures on <topic>/overlay. Ctrl-C ends the work after an image and keeps what is done.
+    Raise InputError if the task cannot be done.
     """
     bag = Bag(task.recording)
     topics = image_topics(bag, task.topics)
@@ -106,7 +106,7 @@ def evaluate(task: Task, predictor: Predictor | None) -> tuple[dict[str, Any], l
 
 
 def format_report(report: dict[str, Any]) -> str:
-    """The report in a few lines."""
+    """Return the report in a few lines."""
     head = (
         f"{report['images']} images in {report['seconds']:.1f} s"
         f" ({report['images_per_second']:.1f} images/s)"
@@ -115,7 +115,11 @@ def format_report(report: dict[str, Any]) -> str:
 
 
 def image_topics(bag: Bag, wanted: Sequence[str]) -> list[str]:
-    """The topics to look at. Raises InputError unless each one carries images."""
+    """Return the topics to look at: those wanted, or else the only one with images.
+
+    Raise InputError if one does not carry images or is named twice, or if there is none to look at
+    or no telling which.
+    """
     known = sorted(topic for topic, kind in bag.topics.items() if kind in IMAGE_TYPES)
     if not known:
         found = ", ".join(sorted(bag.topics)) or "none"
@@ -184,11 +188,14 @@ class _Run:
             self._scorers[topic].add(number, stamp, seen[0] if seen is not None else None)
 
     def _look_at(self, recorded: Message, image: Any) -> tuple[Instances, dict[str, float]] | None:
-        """The instances in an image and what each stage took; None where there is no result."""
+        """Return the instances in an image and what each stage took; None if there is no result."""
         raise NotImplementedError
 
     def lost_messages(self) -> dict[str, int]:
-        """Per topic, messages that the bag tells of but that were not found in it."""
+        """Return, per topic, how many messages the bag tells of that were not found in it.
+
+        There are none after an interruption.
+        """
         if self.interrupted:
             return {}
         lost = {
@@ -198,7 +205,7 @@ class _Run:
         return {topic: count for topic, count in lost.items() if count > 0}
 
     def failures(self) -> list[str]:
-        """A sentence for each thing that went wrong, and for those that are like it."""
+        """Return a sentence for each thing that went wrong; if they are many, one for the rest."""
         sentences = [
             f"{count} of {self._bag.promised[topic]} images of {topic} are lost."
             for topic, count in self.lost_messages().items()
@@ -212,7 +219,7 @@ class _Run:
         return sentences
 
     def figures(self) -> dict[str, Any]:
-        """What is reported of each topic; draws the plots on the way."""
+        """Return what is reported of each topic; draw the plots on the way."""
         figures = {}
         for topic, account in self.accounts.items():
             figures[topic] = account.figures()
@@ -250,7 +257,7 @@ class _ModelRun(_Run):
 
 
 class _ResultsRun(_Run):
-    """InstanceArrays that were recorded are looked at; the header's stamp says of which image.
+    """Recorded InstanceArrays are looked at; their headers' stamps say of which image each is.
 
     Memory holds the arrays of all topics.
     """
@@ -280,7 +287,7 @@ class _ResultsRun(_Run):
 
 
 def _truths(task: Task, bag: Bag, topics: list[str]) -> dict[str, GroundTruth]:
-    """Ground truth by image topic."""
+    """Return ground truth by image topic."""
     if task.truth_files:
         _require_as_many("--ground-truth", task.truth_files, topics)
         return dict(zip(topics, map(read_truth, task.truth_files, topics), strict=True))
@@ -292,7 +299,10 @@ def _truths(task: Task, bag: Bag, topics: list[str]) -> dict[str, GroundTruth]:
 
 
 def _default_results(results: Bag, topics: list[str], task: Task) -> tuple[str, ...]:
-    """The topics that `evaluate` writes, else the only one with InstanceArrays but no truth."""
+    """Return the topics that `evaluate` writes, else the only one with InstanceArrays but no truth.
+
+    Raise InputError if there are several of these, or none.
+    """
     own = tuple(f"{topic}/instances" for topic in topics)
     if all(topic in results.topics for topic in own):
         return own

@@ -39,7 +39,7 @@ class Bag:
 
     topics: the type of each topic.
     promised: how many messages of each topic were recorded, as far as the bag says so.
-    Raises InputError for what is no bag. A damaged one is read as far as possible, by `Salvage`
+    Raises InputError if the path is no bag. A damaged one is read as far as possible, by `Salvage`
     from where the library for whole bags gives up.
     """
 
@@ -67,9 +67,9 @@ class Bag:
         return list(self._damage.values())
 
     def messages(self, topics: Collection[str]) -> Iterator[Message]:
-        """The messages of these topics, in the order in which they were recorded.
+        """Yield the messages of these topics, in the order in which they were recorded.
 
-        Memory grows by their times.
+        Memory grows with their number: the time of each is kept.
         """
         for source in self._sources:
             delivered: Counter[tuple[str, int]] = Counter()
@@ -113,7 +113,7 @@ class Bag:
 
 
 def deserialized(recorded: Message, message_class: Any) -> Any:
-    """The message as rclpy has it. Raises InputError where its bytes are damaged."""
+    """Return the message as rclpy has it. Raise InputError if its bytes are damaged."""
     try:
         return deserialize_message(recorded.data, message_class)
     except Exception as error:  # of the middleware's own
@@ -124,7 +124,10 @@ def deserialized(recorded: Message, message_class: Any) -> Any:
 
 
 def _storage_files(path: Path) -> list[Path]:
-    """The storage files of a bag, split ones in the order of their numbers."""
+    """Return the storage files of a bag, split ones in the order of their numbers.
+
+    Raise InputError if a file has another suffix than those of STORAGES.
+    """
     if path.is_dir():
         files = [file for file in path.iterdir() if file.suffix in STORAGES]
         return sorted(files, key=lambda file: (len(file.name), file.name))
@@ -134,7 +137,7 @@ def _storage_files(path: Path) -> list[Path]:
 
 
 def _promised(source: Path) -> dict[str, int]:
-    """How many messages of each topic metadata.yaml tells of; none where it cannot be read."""
+    """Return how many messages of each topic metadata.yaml tells of; none if it cannot be read."""
     try:
         content: Any = YAML(typ="safe").load(source / "metadata.yaml")
         return {

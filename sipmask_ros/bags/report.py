@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     from sipmask_core.instances import Instances
 
-GAP = 1.5  # median periods between two images that make a gap
-LISTED_GAPS = 20  # gaps, the longest, that a report lists
-NAMED_REFUSALS = 10  # images left out of which the report says why
-DRAWN_TRACKS = 60  # tracks, those seen most, that the time line shows
+GAP = 1.5  # more than this many median periods between two images are a gap
+LISTED_GAPS = 20  # this many of the longest gaps are listed in a report
+NAMED_REFUSALS = 10  # for this many of the images left out the report says why
+DRAWN_TRACKS = 60  # this many of the tracks seen most are in the time line
 
 
 class TopicAccount:
@@ -48,13 +48,13 @@ class TopicAccount:
 
     @property
     def segmented(self) -> int:
-        """For how many images there are instances."""
+        """For how many images there are instances, if only an empty list."""
         return len(self._counts)
 
     def receive(self, recorded: int, stamp: int | None) -> None:
         """Note that an image came: when it was recorded and its stamp, in ns.
 
-        The stamp is 0 where the camera left it empty, None where there is no header to read.
+        The stamp is 0 if the camera left it empty, None if there is no header to read.
         """
         self.received += 1
         if stamp is not None:
@@ -87,7 +87,7 @@ class TopicAccount:
                     self._confirmed.add(track_id)
 
     def figures(self) -> dict[str, Any]:
-        """Everything that was noted, as a JSON object; times in the unit that the names end in."""
+        """Return everything that was noted, as a JSON object; names of times end in their unit."""
         stamps = np.array(self._stamps, np.int64)
         periods = np.diff(stamps) * 1e-9  # (images - 1,) s
         forward = periods[periods > 0]
@@ -136,7 +136,7 @@ class TopicAccount:
         }
 
     def _latencies(self) -> dict[str, Any]:
-        """By stage and in total; empty where no model ran."""
+        """Return latencies by stage and in total; empty if no model ran."""
         return latencies([seconds for seconds in self._seconds if seconds])
 
     def draw(self, path: Path) -> None:
@@ -163,7 +163,7 @@ class TopicAccount:
         write_figure(path, figure)
 
     def _draw_periods(self, axes: Any) -> None:
-        """The time from each image to the one before; gaps in red, in all plots."""
+        """Draw the time from each image to the one before; gaps in red, in all plots."""
         stamps = np.array(self._stamps, np.int64)
         seconds = (stamps - stamps[0]) * 1e-9 if len(stamps) else stamps
         periods = np.diff(seconds)
@@ -177,7 +177,7 @@ class TopicAccount:
         axes.set(ylabel="since last image (ms)", ylim=(0, None))
 
     def _draw_tracks(self, axes: Any) -> None:
-        """A line per track, broken where it was not seen."""
+        """Draw a line per track, broken while it was not seen."""
         most_seen = sorted(self._tracks.items(), key=lambda item: -len(item[1]))[:DRAWN_TRACKS]
         shown = sorted(most_seen, key=lambda item: item[1][0])
         edges = self._edges()
@@ -195,7 +195,7 @@ class TopicAccount:
         axes.set(xlabel="seconds since the first image", title=title)
 
     def _edges(self) -> list[float]:
-        """When each segmented image begins to count, in s, and when the last one ends."""
+        """Return when each segmented image begins to count, in s, and when the last one ends."""
         if not self._times:
             return []
         period = float(np.median(np.diff(self._times))) if len(self._times) > 1 else 1.0
@@ -203,7 +203,7 @@ class TopicAccount:
 
 
 def format_account(topic: str, figures: dict[str, Any]) -> str:
-    """A few lines for the terminal."""
+    """Return the figures of a topic in a few lines for the terminal."""
     gaps, instances, tracks = figures["gaps"], figures["instances"], figures["tracks"]
     lines = [
         f"{topic}: {figures['images']} images in {figures['duration_s']:.1f} s"
@@ -238,7 +238,7 @@ def format_account(topic: str, figures: dict[str, Any]) -> str:
 
 
 def _runs(indices: list[int]) -> list[tuple[int, int]]:
-    """First and last of each run of consecutive numbers in a rising list."""
+    """Return the first and the last of each run of consecutive numbers in a rising list."""
     breaks = [i + 1 for i, (a, b) in enumerate(pairwise(indices)) if b > a + 1]
     starts, ends = [0, *breaks], [*breaks, len(indices)]
     return [(indices[s], indices[e - 1]) for s, e in zip(starts, ends, strict=True)]

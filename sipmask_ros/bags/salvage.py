@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 _MAGIC = b"\x89MCAP0\r\n"
 _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _DATA_END = 0x03, 0x04, 0x05, 0x06, 0x0F
 _HEAD = struct.Struct("<BQ")  # of a record: what it is and the length of what follows
-# The head of a record, of less than 4 GiB, that can come among messages; so many records in a row
-# are no chance.
+# The head of a record, of less than 4 GiB, that can come among messages; _CHAIN records in a row
+# are no coincidence.
 _RECORD = re.compile(rb"(?=[\x03-\x08].{4}\0{4})", re.DOTALL)
 _CHAIN = 3
 _MESSAGE_HEAD = struct.Struct("<HIQQ")  # channel, sequence, log time, publish time
@@ -46,7 +46,7 @@ class Message(NamedTuple):
 
 
 class Salvage:
-    """Iterates over the messages that can be read, in the order of the file.
+    """Iterates over the messages that can be read, in the order of the file; in a chunk, by time.
 
     Afterwards `reason` says what is wrong with the file ("" if nothing was found) and
     `unread_bytes` how many of its `total_bytes` are damaged or missing.
@@ -106,7 +106,7 @@ class Salvage:
         self._lose(0, "it was not closed: its index is missing")
 
     def _chunk(self, stream: BinaryIO, length: int, channels: _Channels) -> Iterator[Message]:
-        """The messages of a chunk, of which `length` bytes are there."""
+        """Yield the messages of a chunk of which `length` bytes are there."""
         content = stream.read(length)
         try:
             _, _, size, checksum, n = _CHUNK_HEAD.unpack_from(content)
@@ -152,7 +152,7 @@ class Salvage:
         last, skip = 0, 1
         uri = f"{self.path.resolve().as_uri()}?immutable=1"
         with closing(sqlite3.connect(uri, uri=True)) as database:
-            # Without it, SQLite opens no file that is shorter than its header says.
+            # Without this, SQLite opens no file that is shorter than its header says.
             database.execute("PRAGMA writable_schema = ON")
             while skip <= _MOST_SKIPPED:
                 try:
@@ -170,7 +170,7 @@ class Salvage:
 
 
 def _next_record(content: bytes | mmap.mmap, start: int) -> int | None:
-    """Where records of MCAP begin again, from `start` on; None where they do not."""
+    """Return where records of MCAP begin again, from `start` on; None if they do not."""
     for match in _RECORD.finditer(content, start):
         at = match.start()
         for _ in range(_CHAIN):
@@ -188,14 +188,14 @@ def _next_record(content: bytes | mmap.mmap, start: int) -> int | None:
 
 
 class _Channels:
-    """What an MCAP file has said so far of its topics."""
+    """What an MCAP file has said so far about its topics."""
 
     def __init__(self) -> None:
         self._types: dict[int, str] = {}
         self._topics: dict[int, tuple[str, str]] = {}
 
     def read(self, kind: int, content: bytes) -> Iterator[Message]:
-        """Take in one record; yields it where it is a message of a known topic."""
+        """Take in one record; yield it if it is a message of a known topic."""
         try:
             if kind == _SCHEMA:
                 (number,) = struct.unpack_from("<H", content)

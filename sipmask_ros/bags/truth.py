@@ -4,7 +4,7 @@ Ground truth comes from an InstanceArray topic, keyed by the stamps of its heade
 in the format of COCO or YouTube-VIS. An image of such a file belongs to the recorded image that
 its entry's integer field `stamp` (header stamp in nanoseconds) or `frame` (0 is the topic's first
 image) names. Without these fields (for YouTube-VIS: lists `stamps` or `frames` of a video), the
-number that its file name ends in counts: from 16 digits on a stamp, otherwise a frame. Where file
+number that its file name ends in counts: from 16 digits on a stamp, otherwise a frame. If some file
 names begin with the topic (`file_prefix`), as `sipmask dataset from-bag` makes them, only these
 images belong to it.
 """
@@ -47,14 +47,16 @@ class GroundTruth:
     by_frame: dict[int, CocoImage]
 
     def find(self, frame: int, stamp: int) -> CocoImage | None:
-        """The annotated image of a recorded one, if there is one."""
+        """Return the annotated image of a recorded one, if there is one."""
         return self.by_stamp.get(stamp) or self.by_frame.get(frame)
 
 
 def read_truth(path: Path, topic: str) -> GroundTruth:
-    """Ground truth from a COCO or YouTube-VIS file; the latter must hold one video of the topic.
+    """Read ground truth from a COCO or YouTube-VIS file.
 
-    Raises InputError where the file is wrong or an image belongs to no or the same recorded image.
+    The latter must hold exactly one video of the topic, or exactly one video if none is named after
+    the topic. Raise InputError if the file is wrong, or if nothing says which recorded image an
+    image is or two are the same one.
     """
     document = Document(path)
     if not document.has("videos"):
@@ -86,9 +88,9 @@ def read_truth(path: Path, topic: str) -> GroundTruth:
 
 
 def recorded_truth(bag: Bag, topic: str) -> GroundTruth:
-    """Ground truth from the InstanceArrays of a topic; category ids follow the class names.
+    """Return ground truth from the InstanceArrays of a topic; category ids follow the class names.
 
-    Raises InputError where the topic has no such messages.
+    Raise InputError if the topic has no such messages, no instance is in them or one is damaged.
     """
     arrays = list(read_arrays(bag, topic))
     names = sorted({i.class_name for message in arrays for i in message.instances})
@@ -129,7 +131,10 @@ def recorded_truth(bag: Bag, topic: str) -> GroundTruth:
 
 
 def read_arrays(bag: Bag, topic: str) -> Iterator[Any]:
-    """The InstanceArrays of a topic. Raises InputError where it has none or one is damaged."""
+    """Yield the InstanceArrays of a topic.
+
+    Raise InputError if the topic has another type or one of them is damaged.
+    """
     if bag.topics.get(topic) != "sipmask_ros/msg/InstanceArray":
         known = [t for t, kind in bag.topics.items() if kind == "sipmask_ros/msg/InstanceArray"]
         raise InputError(
@@ -145,7 +150,7 @@ class Scorer:
 
     Classes correspond by name; what the truth has no class for is left out. Crowds are scored by
     COCO's rules, and left out of the tracking metrics. Those need an id and a mask for every true
-    object. Memory grows with the annotated images.
+    object. Memory grows with the annotated images. Raises InputError if no class corresponds.
     """
 
     def __init__(self, truth: GroundTruth, class_names: Sequence[str]) -> None:
@@ -167,9 +172,9 @@ class Scorer:
         self._has_ids = True
 
     def add(self, frame: int, stamp: int, instances: Instances | None) -> None:
-        """Take in what was seen in a recorded image; None where there is no result, as if nothing.
+        """Take in what was seen in a recorded image; None, for no result, counts as nothing seen.
 
-        An image that was recorded twice counts once. Raises InputError where the sizes differ.
+        An image that was recorded twice counts once. Raise InputError if the sizes differ.
         """
         image = self._truth.find(frame, stamp)
         if image is None or image.id in self._scored:
@@ -202,7 +207,7 @@ class Scorer:
             self._true_frames.append(TrackedFrame(ids, [region(o, size) for o in true]))
 
     def scores(self) -> dict[str, Any]:
-        """Metrics by kind: segm and bbox as COCO's, tracking as HOTA's and MOTA's authors'.
+        """Return metrics by kind: segm and bbox as COCO's, tracking as HOTA's and MOTA's authors'.
 
         annotated_images are those of the ground truth, scored_images those that were recorded.
         """

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @cache
 def typestore() -> Typestore:
-    """ROS 2's message types and those of this package, from the .msg files installed with it."""
+    """Return ROS 2's message types and those of this package, from its installed .msg files."""
     store = get_typestore(Stores.ROS2_JAZZY)
     own: dict[str, Any] = {}
     for path in Path(get_package_share_directory("sipmask_ros"), "msg").glob("*.msg"):
@@ -37,9 +37,9 @@ def typestore() -> Typestore:
 class BagWriter(PiecewiseWriter):
     """A new bag in folder `path`, which appears there, whole, when the block ends without an error.
 
-    Nothing appears where nothing was written.
+    Nothing appears if nothing was written.
 
-    Raises InputError where `path` exists or its folder cannot be made.
+    Raises InputError if `path` exists or its folder cannot be made.
     """
 
     def __init__(self, path: Path) -> None:

@@ -134,11 +134,11 @@ class CameraSource(Node):
         )
 
     def has_subscriber(self) -> bool:
-        """Whether somebody listens."""
+        """Return whether somebody listens."""
         return bool(self._publisher.get_subscription_count())
 
     def publish(self, image: NDArray[np.uint8]) -> None:
-        """Send (H, W, 3) uint8 BGR with the time of now."""
+        """Send an image, (H, W, 3) uint8 BGR, with the time of now."""
         header = Header(stamp=self.get_clock().now().to_msg(), frame_id=self.settings.frame_id)
         if self.settings.size is not None and image.shape[1::-1] != self.settings.size:
             image = np.asarray(cv2.resize(image, self.settings.size), np.uint8)
@@ -150,10 +150,10 @@ class CameraSource(Node):
 def open_source(
     settings: Settings, warn: Callable[[str], object]
 ) -> tuple[Iterator[NDArray[np.uint8]], float]:
-    """The images, each (H, W, 3) uint8 BGR, and how many of them to send per second.
+    """Return the images, each (H, W, 3) uint8 BGR, and how many of them to send per second.
 
-    The rate is 0 where they come at a camera's own pace. Images that cannot be read are told to
-    `warn` and skipped. Raises InputError when the source cannot be opened; the iterator does when
+    The rate is 0 if they come at a camera's own pace. Images that cannot be read are told to
+    `warn` and skipped. Raise InputError if the source cannot be opened; the iterator does if
     a file holds no readable image or a camera or stream stops.
     """
     if settings.source in ("", "demo"):
@@ -211,7 +211,7 @@ def _send_all(node: CameraSource, interruption: Interruption) -> None:
             rclpy.spin_once(node, timeout_sec=min(left, _LONGEST_WAIT))
 
     def serve_during(call: Callable[..., T], *arguments: Any) -> T | None:
-        """Spin the node while a call that may stall runs; None where a signal came first."""
+        """Spin the node while a call that may stall runs; return None if a signal came first."""
         future: Future[T] = Future()
         thread = threading.Thread(target=_fulfil, args=(future, call, *arguments), daemon=True)
         thread.start()
@@ -251,9 +251,9 @@ def _fulfil(future: Future[T], call: Callable[..., T], *arguments: Any) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run until the source ends or a signal comes; prints the count of sent images as JSON.
+    """Run until the source ends or a signal comes; print the count of sent images as JSON.
 
-    Returns 0, or 2 where a parameter is wrong or the source cannot be opened or stops.
+    Return 0, or 2 if a parameter is wrong or the source cannot be opened or stops.
     """
     # Decoders complain on stderr about what is then said in a sentence.
     if "OPENCV_LOG_LEVEL" not in os.environ:

@@ -65,7 +65,7 @@ class _Walker(NamedTuple):
 class _View(NamedTuple):
     """What of a photograph fills the frame: its middle (shares of width, height) and the zoom.
 
-    Zoom 1 shows the whole height of the photograph. Where it is narrower than the frame then, a
+    Zoom 1 shows the whole height of the photograph. If its width then does not fill the frame, a
     blurred copy fills the sides.
     """
 
@@ -141,7 +141,8 @@ class DemoScene:
     """Renders frames by their number: the same number always gives the same picture.
 
     width, height: of the frames in pixels. rate: frames per second of scene time.
-    Raises InputError for a size or rate that is not positive, or without the photographs.
+    Raises InputError for a size below 16 x 16, a rate that is not positive, or if the photographs
+    are not installed.
     """
 
     def __init__(self, width: int = 1280, height: int = 720, rate: float = 30.0) -> None:
@@ -161,7 +162,7 @@ class DemoScene:
         }
 
     def render(self, index: int) -> NDArray[np.uint8]:
-        """Frame number `index` as a new (height, width, 3) uint8 BGR array; the scene repeats."""
+        """Return frame `index`, a new (height, width, 3) uint8 BGR array; the scene repeats."""
         seconds = index / self.rate
         act = _ACTS[int(seconds // ACT_SECONDS) % len(_ACTS)]
         progress = seconds % ACT_SECONDS / ACT_SECONDS
@@ -192,7 +193,7 @@ class DemoScene:
         return frame
 
     def _paste(self, frame: NDArray[np.uint8], sprite: _Sprite, x: float, sunk: float) -> None:
-        """Blend the sprite in, its middle at share `x`, its lower edge `sunk` below the frame's."""
+        """Blend the sprite in: its middle at share `x`, its lower edge `sunk` below the frame's."""
         h, w = sprite.opacity.shape
         left = round(x * self.width - w / 2)
         top = round(self.height - h + sunk)
@@ -209,7 +210,7 @@ class DemoScene:
 
 @cache
 def _photographs() -> dict[str, NDArray[np.uint8]]:
-    """The photographs as (H, W, 3) uint8 BGR."""
+    """Return the photographs as (H, W, 3) uint8 BGR. Raise InputError if they are not installed."""
     try:
         from matplotlib import cbook, image
         from skimage import data
@@ -232,7 +233,7 @@ def _photographs() -> dict[str, NDArray[np.uint8]]:
 
 
 def _blurred(photograph: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
-    """The photograph at the size of the frame, darkened, with nothing in it to be recognised."""
+    """Return the photograph at the size of the frame, darkened and too blurred to recognise."""
     coarse = cv2.resize(photograph, (8, 6), interpolation=cv2.INTER_AREA)
     smooth = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
     return np.asarray(cv2.convertScaleAbs(smooth, alpha=0.6), np.uint8)

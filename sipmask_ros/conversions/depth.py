@@ -38,9 +38,9 @@ _COEFFICIENTS = {
 
 
 def read_depth(message: Image) -> tuple[NDArray[Any], float]:
-    """A depth image as it lies in memory, (H, W) uint16 or float32, and the metres of its unit.
+    """Return a depth image, (H, W) uint16 or float32 as in the message, and the metres of its unit.
 
-    Raises InputError for an encoding outside `DEPTH_ENCODINGS` and for data of the wrong length.
+    Raise InputError for an encoding outside `DEPTH_ENCODINGS` and for data of the wrong length.
     """
     if message.encoding not in DEPTH_ENCODINGS:
         raise InputError(
@@ -52,18 +52,18 @@ def read_depth(message: Image) -> tuple[NDArray[Any], float]:
 
 
 def same_view(size: tuple[float, float], image_size: tuple[int, int]) -> bool:
-    """Whether (H, W) is `image_size` at another scale, up to one pixel of rounding."""
+    """Return whether (H, W) is `image_size` at another scale, up to one pixel of rounding."""
     (height, width), (image_height, image_width) = size, image_size
     difference = abs(width * image_height - height * image_width)
     return min(height, width) > 0 and difference <= max(image_size)
 
 
 def read_lens(message: CameraInfo, image_size: tuple[int, int], rectified: bool) -> Lens:
-    """The lens of a sensor_msgs/CameraInfo for an image of (H, W), which may have another scale.
+    """Return the lens of a sensor_msgs/CameraInfo for an image of (H, W), at whatever scale.
 
     rectified: the image's pixels are those of the projection matrix P, without distortion, instead
-    of those of K and D. Binning and region of interest are taken into account. Raises InputError
-    for a camera that is not calibrated, a distortion that is not known and another aspect ratio.
+    of those of K and D. Binning and region of interest are taken into account. Raise InputError
+    if the camera is not calibrated, its distortion is not known or the aspect ratio is another.
     """
     roi, height, width = message.roi, image_size[0], image_size[1]
     binning = max(1, message.binning_x), max(1, message.binning_y)
@@ -120,9 +120,10 @@ def positions_to_message(
     class_names: Sequence[str],
     depth_delay: float = float("nan"),
 ) -> InstancePositionArray:
-    """Positions as a sipmask_ros/InstancePositionArray; `header` is that of the segmented image.
+    """Return positions as a sipmask_ros/InstancePositionArray.
 
-    depth_delay: seconds from its stamp to that of the depth image.
+    header: that of the segmented image. depth_delay: seconds from its stamp to that of the depth
+    image.
     """
     return InstancePositionArray(
         header=header,

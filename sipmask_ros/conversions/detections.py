@@ -1,4 +1,4 @@
-"""Instances as messages of vision_msgs, where that package is installed."""
+"""Instances as messages of vision_msgs, if that package is installed."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 def instances_to_detections(
     instances: Instances, header: Header, class_names: Sequence[str]
 ) -> Detection2DArray:
-    """Instances as a vision_msgs/Detection2DArray, in the same order; masks have no place there.
+    """Return instances as a vision_msgs/Detection2DArray, in the same order, without their masks.
 
     `header` is that of the segmented image, of the array and of each detection. `class_id` is the
-    name of the class, `id` the track id, empty where an instance has none. Boxes are in pixels;
-    poses stay unset. Only where vision_msgs is installed: `Detection2DArray` is None elsewhere.
+    name of the class, `id` the track id, empty if an instance has none. Boxes are in pixels;
+    poses stay unset. Call it only if vision_msgs is installed; if not, `Detection2DArray` is None.
     """
     return Detection2DArray(
         header=header,

@@ -24,7 +24,7 @@ MOST_PIXELS = 1 << 27  # of a compressed image or run lengths: few bytes may sta
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8"
-# Of a segment with content. Decoders pass over what lies between segments and is no marker.
+# Of a segment with content. Decoders skip what lies between segments and is no marker.
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 
@@ -33,8 +33,8 @@ class Encoding(NamedTuple):
     """How the pixels of a sensor_msgs/Image lie in memory, and what makes BGR of them.
 
     channels: values per pixel in a row. dtype: of one value. code: OpenCV's colour conversion,
-    None where the values are BGR already. multiple: of (height, width). rows: of the data, per row
-    of the image.
+    None if there is nothing to convert. multiple: (height, width) are multiples of these. rows: of
+    the data, per row of the image.
     """
 
     channels: int
@@ -69,23 +69,23 @@ ENCODINGS = {
 _WITHOUT_BRIDGE = ("bgr8", "rgb8", "mono8")
 
 
-# cv_bridge takes these for no colour format, or reads a wrong number of rows.
+# cv_bridge does not take these for colour formats, or reads a wrong number of rows.
 _BEYOND_BRIDGE = ("16UC1", "uyvy", "yuv422", "yuyv", "yuv422_yuy2", "nv12", "nv21")
 
 
 def to_bgr(message: Image | CompressedImage) -> NDArray[np.uint8]:
-    """The pixels of an image message, raw or compressed; see the functions for each."""
+    """Return the pixels of an image message, raw or compressed; see the functions for each."""
     if isinstance(message, CompressedImage):
         return compressed_to_bgr(message)
     return image_to_bgr(message)
 
 
 def image_to_bgr(message: Image) -> NDArray[np.uint8]:
-    """The pixels of a sensor_msgs/Image as (H, W, 3) uint8 BGR.
+    """Return the pixels of a sensor_msgs/Image as (H, W, 3) uint8 BGR.
 
     bgr8 is a view of the message's data, without a copy; everything else is converted. Rows may
     be padded (`step`). 16-bit values are scaled from their full range. Encodings outside
-    `ENCODINGS` work where cv_bridge is installed and knows them. Raises InputError for an image
+    `ENCODINGS` work if cv_bridge is installed and knows them. Raise InputError for an image
     without pixels, data of the wrong length, and an unknown encoding.
     """
     name = message.encoding
@@ -109,9 +109,10 @@ def image_to_bgr(message: Image) -> NDArray[np.uint8]:
 
 
 def pixel_values(message: Image, encoding: Encoding) -> NDArray[Any]:
-    """A view of the message's data: (rows, W) or (rows, W, channels), in native byte order.
+    """Return the message's data as (rows, W) or (rows, W, channels), in native byte order.
 
-    Raises InputError where the message's sizes do not agree.
+    It is a view unless byte order or alignment takes a copy. Raise InputError if the message's
+    sizes do not agree.
     """
     height, width, step = message.height, message.width, message.step
     for side, size, multiple in (
@@ -147,7 +148,7 @@ def pixel_values(message: Image, encoding: Encoding) -> NDArray[Any]:
 
 @cache
 def _cv_bridge() -> Any:
-    """cv_bridge where it is installed and loads; built for another NumPy, it does not."""
+    """Return cv_bridge; None if it is not installed or, built for another NumPy, does not load."""
     try:
         from cv_bridge import CvBridge
     except (ImportError, AttributeError):
@@ -156,7 +157,7 @@ def _cv_bridge() -> Any:
 
 
 def _through_cv_bridge(message: Image) -> NDArray[np.uint8] | None:
-    """The BGR pixels by cv_bridge; None where it is absent or cannot read this image.
+    """Return the BGR pixels by cv_bridge; None if it is absent or cannot read this image.
 
     It misreads padded rows and big-endian values, so those are not given to it.
     """
@@ -176,10 +177,10 @@ def _through_cv_bridge(message: Image) -> NDArray[np.uint8] | None:
 
 
 def compressed_to_bgr(message: CompressedImage) -> NDArray[np.uint8]:
-    """The pixels of a sensor_msgs/CompressedImage (jpeg or png) as (H, W, 3) uint8 BGR.
+    """Return the pixels of a sensor_msgs/CompressedImage (jpeg or png) as (H, W, 3) uint8 BGR.
 
     An orientation that the file may carry is ignored: pixels stay where the camera put them.
-    Raises InputError for another format, more than MOST_PIXELS, and data that does not decode.
+    Raise InputError for another format, more than MOST_PIXELS, and data that does not decode.
     """
     pixels: Any = None
     if (size := declared_size(message.data)) is not None:
@@ -202,7 +203,7 @@ def compressed_to_bgr(message: CompressedImage) -> NDArray[np.uint8]:
 
 
 def array_to_image(pixels: NDArray[Any], encoding: str, header: Header) -> Image:
-    """An (H, W) or (H, W, C) array as a sensor_msgs/Image with this header.
+    """Return an (H, W) or (H, W, C) array as a sensor_msgs/Image with this header.
 
     `encoding` must describe the array's type and channels; nothing is converted.
     """
@@ -216,22 +217,22 @@ def array_to_image(pixels: NDArray[Any], encoding: str, header: Header) -> Image
 
 
 def type_name(message_class: Any) -> str:
-    """The full name of a message class, such as sensor_msgs/msg/Image."""
+    """Return the full name of a message class, such as sensor_msgs/msg/Image."""
     package, kind, _ = message_class.__module__.split(".")
     return f"{package}/{kind}/{message_class.__name__}"
 
 
 def message_bytes(values: NDArray[Any]) -> array[int]:
-    """The memory of a contiguous array, as the type that rclpy's messages take without a copy."""
+    """Return the bytes of a contiguous array as the type that rclpy's messages do not copy."""
     data = array("B")
     data.frombytes(values.reshape(-1).view(np.uint8).data)
     return data
 
 
 def declared_size(image: Buffer) -> tuple[int, int] | None:
-    """The width and height in the header of a PNG (IHDR) or JPEG (frame header, ITU-T T.81 B.2.2).
+    """Return the width and height in the header of a PNG (IHDR) or JPEG (ITU-T T.81 B.2.2).
 
-    None for any other format and where the header is cut off.
+    Return None for any other format and if the header is cut off.
     """
     data = memoryview(image)
     if data[:8] == _PNG:

@@ -25,7 +25,7 @@ MOST_MASK_PIXELS = 1 << 30  # of all rectangles of an array whose masks are run 
 
 
 def label_image(instances: Instances) -> NDArray[np.uint16]:
-    """(H, W) uint16: 0 is background, i + 1 is instance i; higher scores lie on top."""
+    """Return (H, W) uint16: 0 is background, i + 1 is instance i; higher scores lie on top."""
     canvas = np.zeros(instances.image_size, np.uint16)
     for index in reversed(range(len(instances))):
         x, y, bitmap = instances.mask_crops[index]
@@ -41,7 +41,10 @@ def instances_to_message(
     model: str,
     mask_encoding: str = "mono8",
 ) -> InstanceArray:
-    """Instances as a sipmask_ros/InstanceArray; `header` is that of the segmented image."""
+    """Return instances as a sipmask_ros/InstanceArray; `header` is that of the segmented image.
+
+    Raise InputError if `mask_encoding` is none of MASK_ENCODINGS.
+    """
     if mask_encoding not in MASK_ENCODINGS:
         raise InputError(
             f"mask_encoding is {mask_encoding!r}; it must be {' or '.join(MASK_ENCODINGS)}."
@@ -91,9 +94,9 @@ def instances_to_message(
 
 
 def message_to_instances(message: InstanceArray) -> Instances:
-    """The Instances that a sipmask_ros/InstanceArray carries; mask scores equal the scores.
+    """Return the Instances that a sipmask_ros/InstanceArray carries; mask scores equal the scores.
 
-    Raises InputError when a mask does not fit its rectangle or does not decode, and for run lengths
+    Raise InputError if a mask does not fit its rectangle or does not decode, and for run lengths
     of an image of more than MOST_PIXELS or of masks with more than MOST_MASK_PIXELS together.
     """
     if message.mask_encoding == "rle":

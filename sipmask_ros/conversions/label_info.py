@@ -11,7 +11,7 @@ from sipmask_ros.msg import LabelInfo
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# The last message stays with the publisher; a subscriber gets it by asking for the same.
+# The last message stays with the publisher; a subscriber gets it if it asks for the same.
 LATCHED = QoSProfile(
     depth=1,
     reliability=ReliabilityPolicy.RELIABLE,
@@ -26,7 +26,7 @@ def label_info_message(
     score_threshold: float,
     reported_classes: Sequence[str] = (),
 ) -> LabelInfo:
-    """A sipmask_ros/LabelInfo that holds from `stamp` (builtin_interfaces/Time) on.
+    """Return a sipmask_ros/LabelInfo that holds from `stamp` (builtin_interfaces/Time) on.
 
     class_names: by class_id. reported_classes: those of them that results contain; empty: all.
     """

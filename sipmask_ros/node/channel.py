@@ -42,9 +42,9 @@ class Arrival(NamedTuple):
 class Channel:
     """What belongs to one image topic from configure to cleanup.
 
-    topic: one of the parameters' `image_topics`. Where it is the only one, the node's outputs are
+    topic: one of the parameters' `image_topics`. If it is the only one, the node's outputs are
     its outputs; otherwise their names begin with it. watch: sees who connects to its topics.
-    first_track_id: no id from it on was given before.
+    first_track_id: no id from this one on was given before.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Channel:
         self._add(Image, "label_image", 1, Perception.to_label_image)
 
     def _offer(self, kind: type, name: str, depth: int) -> Any:
-        """A topic for results of this camera."""
+        """Create a topic for results of this camera and return its publisher."""
         publisher = self._node.create_lifecycle_publisher(
             kind, f"{self._prefix}/{name}", depth, event_callbacks=self._watch.publisher_events
         )
@@ -90,7 +90,7 @@ class Channel:
     def _add(
         self, kind: type, name: str, depth: int, make: Callable[[Perception, Percept], Any]
     ) -> None:
-        """A topic whose messages are made only while someone subscribes."""
+        """Create a topic whose messages are made only while someone subscribes."""
         publisher = self._offer(kind, name, depth)
 
         def publish(percept: Percept, perceive: Perception) -> None:
@@ -101,7 +101,7 @@ class Channel:
 
     @property
     def parameters(self) -> Parameters:
-        """As of now; changed ones count from the next image on."""
+        """Parameters as of now; changed ones count from the next image on."""
         return self._parameters
 
     @parameters.setter
@@ -113,7 +113,7 @@ class Channel:
         self._parameters = changed
 
     def subscribe(self, callback: Callable[[ImageMessage], None]) -> None:
-        """Let images come in."""
+        """Begin to receive images."""
         wanted = self._parameters
         reliability = ReliabilityPolicy[wanted.reliability.upper()]
         self._subscription = self._node.create_subscription(
@@ -127,14 +127,14 @@ class Channel:
             self._depth = DepthCamera(self._node, *depth, wanted.depth_tolerance)
 
     def unsubscribe(self) -> None:
-        """Let no more images come in."""
+        """Receive no more images."""
         self._node.destroy_subscription(self._subscription)
         self._subscription = None
         if self._depth is not None:
             self._depth.close()
 
     def follower(self, predictor: Predictor) -> OnlineTracker | None:
-        """The tracker of what this predictor finds, while ids are wanted."""
+        """Return the tracker of what this predictor finds, or None if no ids are wanted."""
         if predictor is not self._predictor:
             # Another model's classes and embeddings have other meanings.
             self._predictor = predictor
@@ -142,7 +142,7 @@ class Channel:
         return self.tracker if self._parameters.tracking else None
 
     def receive(self, message: ImageMessage) -> Arrival | None:
-        """Count an image that came in; None where it is not to be segmented."""
+        """Count an image that came in; return None if it is not to be segmented."""
         now = time.perf_counter()
         self.statistics.receive()
         if not (self._parameters.always_on or self._is_heard()):
@@ -154,7 +154,7 @@ class Channel:
         return None
 
     def age(self, header: Any) -> float | None:
-        """Seconds since the header's stamp; None where the camera left it empty."""
+        """Return the seconds since the header's stamp; None if the camera left it empty."""
         stamp = stamp_nanoseconds(header)
         if not stamp:
             return None
@@ -162,13 +162,13 @@ class Channel:
         return (now - stamp) * 1e-9
 
     def publish(self, percept: Percept, perceive: Perception) -> None:
-        """Send the instances of an image."""
+        """Publish the instances of an image."""
         message = perceive.to_message(percept)
         with stage("publish"):
             self._instances.publish(message)
 
     def report(self, now: Time, predictor: Predictor, active: bool) -> DiagnosticStatus:
-        """How this camera's images fare, see `Reporter`."""
+        """Report how this camera's images fare, see `Reporter`."""
         facts = {
             "model": predictor.model_name,
             "device": str(predictor.device),
@@ -182,7 +182,7 @@ class Channel:
         return self._reporter.report(now, facts, active)
 
     def destroy(self) -> None:
-        """Let the topics go."""
+        """Destroy the publishers of this camera's topics."""
         for publisher in self._publishers:
             self._node.destroy_lifecycle_publisher(publisher)
 

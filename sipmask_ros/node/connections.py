@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from rclpy.qos import QoSProfile
 
 CHECK_PERIOD = 0.25  # seconds
-# A topic is known before the name of its node is; after this many checks it is told without.
+# A topic is known before its node's name; after this many checks the warning goes without it.
 NAMELESS_CHECKS = 4
 
-# The policies that DDS compares between who offers and who asks, and what they are where unset.
+# The policies that DDS compares between publisher and subscription, and what they are if unset.
 _POLICIES = {
     "reliability": ReliabilityPolicy.RELIABLE,
     "durability": DurabilityPolicy.VOLATILE,
@@ -47,7 +47,7 @@ class Difference(NamedTuple):
 
 class _Mismatch(NamedTuple):
     endpoint: bytes  # the other's identity in the graph
-    node: str  # its name, empty where that is not known
+    node: str  # its name, empty if that is not known
     topic: str
     difference: Difference
     is_publisher: bool  # whether the other one is
@@ -66,7 +66,7 @@ class ConnectionWatch:
     def __init__(self, node: Node, image_topics: Collection[str] = ()) -> None:
         self._node = node
         self._image_topics = {node.resolve_topic_name(topic) for topic in image_topics}
-        # How many checks in a row have seen it; no larger than the graph.
+        # How many checks in a row have seen each one; it grows no larger than the graph.
         self._sightings: dict[_Mismatch, int] = {}
         self.subscription_events = SubscriptionEventCallbacks(
             incompatible_qos=self._on_event, use_default_callbacks=False
@@ -83,7 +83,7 @@ class ConnectionWatch:
         self._node.destroy_timer(self._timer)
 
     def check(self) -> None:
-        """Warn of what is new since the last check."""
+        """Warn of what is new; of a node without a name only after NAMELESS_CHECKS checks."""
         try:
             present = list(self._find())
         except Exception:
@@ -138,7 +138,7 @@ class ConnectionWatch:
 def differences(
     offered_type: str, offered: QoSProfile, asked_type: str, asked: QoSProfile
 ) -> list[Difference]:
-    """What keeps a publisher that offers from a subscription that asks; empty where nothing does.
+    """Return what keeps a publisher that offers from a subscription that asks; empty if nothing.
 
     Types are names such as sensor_msgs/msg/Image.
     """
@@ -154,7 +154,7 @@ def differences(
 
 
 def _word(value: Any) -> str:
-    """A policy's value as people write it: an enumerator's name, or seconds."""
+    """Return a policy's value as people write it: an enumerator's name, or seconds."""
     if hasattr(value, "short_key"):
         return str(value.short_key)
     return "none" if value == Infinite else f"{value.nanoseconds * 1e-9:g} s"
@@ -165,7 +165,7 @@ def _identity(endpoint: Any) -> bytes:
 
 
 def _node_name(endpoint: Any) -> str:
-    """With its namespace; empty where the graph does not know it."""
+    """Return its name with its namespace; empty if the graph does not know it."""
     if endpoint.node_name == _UNKNOWN_NAME:
         return ""
     return f"{endpoint.node_namespace.rstrip('/')}/{endpoint.node_name}"

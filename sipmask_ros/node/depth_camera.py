@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sipmask_core.instances import Instances
     from sipmask_ros.msg import InstancePositionArray
 
-# So many of the newest depth images wait for the image that they belong to.
+# This many of the newest depth images wait for the image that they belong to.
 KEPT_IMAGES = 8
 # Seconds between two warnings.
 WARNING_PERIOD = 30.0
@@ -34,9 +34,9 @@ class DepthCamera:
     """Says where the instances in the images of one camera are, from its depth images.
 
     Depth images are received in one thread and only read in the other, when positions are asked
-    for. The image of the same stamp counts, or the one whose stamp is nearest, by up to `tolerance`
-    seconds, which may change at any time. Topics whose last part has "rect" in it carry rectified
-    images.
+    for. To an image belongs the depth image of the same stamp, or else the one whose stamp is
+    nearest, at most `tolerance` seconds off; `tolerance` may change at any time. Topics whose last
+    part has "rect" in it carry rectified images.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class DepthCamera:
         ]
 
     def on_depth(self, message: Image) -> None:
-        """Keep a depth image, and let the oldest go."""
+        """Keep a depth image; of more than KEPT_IMAGES let the oldest go."""
         with self._lock:
             self._images.append(message)
 
@@ -79,7 +79,7 @@ class DepthCamera:
     def positions(
         self, instances: Instances, header: Header, class_names: Sequence[str]
     ) -> InstancePositionArray:
-        """Where the instances of the image with this header are; without depth, all unknown."""
+        """Return where the instances of the image with this header are; unknown without depth."""
         found, delay = Positions.unknown(len(instances)), float("nan")
         stamp = stamp_nanoseconds(header)
         depth = self._nearest(stamp)
@@ -102,9 +102,9 @@ class DepthCamera:
             self._node.destroy_subscription(self._subscriptions.pop())
 
     def _nearest(self, stamp: int) -> Image | None:
-        """The depth image of that time in nanoseconds; of equally near ones the newest.
+        """Return the depth image of that time in nanoseconds; of equally near ones the newest.
 
-        None where none is near enough, or the camera leaves its stamps empty.
+        Return None if none is near enough, or if the camera leaves its stamps empty.
         """
         near = [
             (abs(own - stamp), image)

@@ -33,7 +33,7 @@ class Outcome(Enum):
     REPLACED = "dropped_replaced"  # a newer one came while it waited
     STALE = "dropped_stale"  # older than max_age when its turn came
     BROKEN = "dropped_broken"  # wrong length, no pixels, unknown encoding
-    FAILED = "dropped_failed"  # the predictor raised
+    FAILED = "dropped_failed"  # segmenting or publishing it raised
     STOPPED = "dropped_stopped"  # it waited when the node was deactivated
 
 
@@ -72,7 +72,7 @@ class Statistics:
             self._stages.append(seconds)
 
     def snapshot(self) -> Snapshot:
-        """The counts of this moment."""
+        """Return the counts of this moment."""
         with self._lock:
             return Snapshot(
                 self._received,
@@ -92,7 +92,7 @@ class Snapshot:
     stages: list[Mapping[str, float]] = field(default_factory=list)
 
     def values(self) -> dict[str, str]:
-        """Counts, latency percentiles and what the stages took, by name."""
+        """Return counts, latency percentiles and what the stages took, by name."""
         values = {"received": str(self.received)}
         values |= {outcome.value: str(self.outcomes[outcome]) for outcome in Outcome}
         values["in_progress"] = str(self.received - self.outcomes.total())
@@ -107,7 +107,7 @@ class Snapshot:
 
 
 class Reporter:
-    """Makes a DiagnosticStatus of what happened to one camera's images since the last one."""
+    """Makes a DiagnosticStatus of what happened to one camera's images since the previous one."""
 
     def __init__(self, statistics: Statistics, name: str) -> None:
         self._statistics = statistics
@@ -116,7 +116,7 @@ class Reporter:
         self._last_time: Time | None = None
 
     def report(self, now: Time, facts: Mapping[str, str], active: bool = True) -> DiagnosticStatus:
-        """The state at `now`; the rate is that since the last report.
+        """Return the state at `now`; the rate is that since the last report.
 
         facts: what else there is to tell, by name; among it the "device" of the network. active:
         False says that this is the last report, its counts final.
@@ -157,7 +157,7 @@ def _judge(received: int, since: dict[Outcome, int]) -> tuple[bytes, str]:
 
 
 def _memory(device: str) -> dict[str, str]:
-    """Peak memory of the process, and of PyTorch on the GPU where that is the device."""
+    """Return the peak memory of the process and, if the device is a GPU, of PyTorch on it."""
     values = {"peak_memory_mb": f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f}"}
     if device.startswith("cuda"):
         import torch

@@ -14,8 +14,8 @@ Item = TypeVar("Item")
 class Mailbox(Generic[Sender, Item]):
     """One place for each sender, in which the newest item wins; senders are served in turn.
 
-    The line is that of the senders: one that replaces its item keeps its place, and one that was
-    served goes to the end. However fast one of them sends, all get the same share.
+    Senders stand in line, not items: a sender that replaces its item keeps its place, and one that
+    was served goes to the end. However fast one of them sends, all get the same share.
     """
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class Mailbox(Generic[Sender, Item]):
         self._changed = threading.Condition()
 
     def put(self, sender: Sender, item: Item) -> Item | None:
-        """Leave an item. Returns the one that it replaced, if any; itself once closed."""
+        """Leave an item. Return the one that it replaced, if any; the item itself once closed."""
         with self._changed:
             if self._closed:
                 return item
@@ -41,7 +41,7 @@ class Mailbox(Generic[Sender, Item]):
             return [self._waiting.pop(sender) for sender in senders]
 
     def close(self) -> list[Item]:
-        """Let nothing more in and wake who waits. Returns the items that nobody took."""
+        """Let nothing more in and wake whoever waits. Return the items that nobody took."""
         with self._changed:
             left = list(self._waiting.values())
             self._waiting = {}

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def load_predictor(wanted: Parameters) -> sm.Predictor:
-    """The predictor that the parameters ask for. Raises InputError where there is none."""
+    """Return the predictor that the parameters ask for. Raise InputError if there is none."""
     own_choice = _threads_of_torch()
     options: dict[str, Any] = {
         "device": wanted.device,
@@ -36,7 +36,7 @@ def load_predictor(wanted: Parameters) -> sm.Predictor:
 
 @cache
 def _threads_of_torch() -> int:
-    """How many CPU threads PyTorch takes by itself: as many as before the first model."""
+    """Return how many CPU threads PyTorch takes by itself; to be called before the first model."""
     import torch
 
     return torch.get_num_threads()
@@ -45,7 +45,7 @@ def _threads_of_torch() -> int:
 class ModelLoader:
     """Makes predictors that are ready for their first image.
 
-    load: makes one from the parameters; raises InputError where they name none.
+    load: makes one from the parameters; raises InputError if they name none.
     """
 
     def __init__(self, node: Node, load: Callable[[Parameters], sm.Predictor]) -> None:
@@ -59,7 +59,7 @@ class ModelLoader:
         return self._is_busy
 
     def load(self, wanted: Parameters) -> sm.Predictor:
-        """The predictor, warm. Raises what loading raises."""
+        """Return the predictor, warm. Raise what loading raises."""
         predictor = self._load(wanted)
         # The first image takes longest: let it be this one.
         predictor(np.zeros((480, 640, 3), np.uint8))
@@ -67,9 +67,9 @@ class ModelLoader:
         return predictor
 
     def load_in_background(self, wanted: Parameters) -> Future:
-        """As `load`, in a thread; a callback of the node can await the result.
+        """Load in a thread, as `load` does; a callback of the node can await the result.
 
-        Raises InputError while another is being loaded.
+        Raise InputError while another is being loaded.
         """
         if self._is_busy:
             raise sm.InputError("Another model is being loaded; try again when it is there.")
@@ -85,7 +85,7 @@ class ModelLoader:
             settle = partial(future.set_result, self.load(wanted))
         except Exception as error:
             settle = partial(future.set_exception, error)
-        # First: who gets the answer may ask for the next model before this thread has ended.
+        # Before the answer: who gets it may ask for the next model before this thread has ended.
         self._is_busy = False
         settle()
         # What awaits it goes on in the executor's next turn.

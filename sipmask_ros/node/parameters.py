@@ -187,7 +187,7 @@ class Parameters(ParameterTable):
                 )
 
     def depth_of(self, image_topic: str) -> tuple[str, str] | None:
-        """The depth topic and the camera_info topic that belong to an image topic, if any."""
+        """Return the depth topic and the camera_info topic of an image topic, if it has any."""
         if not self.depth_topics:
             return None
         index = self.image_topics.index(image_topic)
@@ -198,7 +198,7 @@ class Parameters(ParameterTable):
         return depth, f"{folder}{slash}camera_info"
 
     def tracker_settings(self) -> TrackerSettings:
-        """The settings of the tracker."""
+        """Return the settings of the tracker."""
         return TrackerSettings(
             new_score=self.track_new_score,
             confirm_after=self.track_confirm_after,

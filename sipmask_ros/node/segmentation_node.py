@@ -86,7 +86,7 @@ def _explained(transition: _Transition) -> _Transition:
 class SegmentationNode(LifecycleNode):
     """Segments the newest images of its topics, again and again.
 
-    load: makes the predictor from the parameters; where it raises InputError, the node refuses to
+    load: makes the predictor from the parameters; if it raises InputError, the node refuses to
     be configured and says why.
     """
 
@@ -111,7 +111,7 @@ class SegmentationNode(LifecycleNode):
         self._first_track_id = 0
 
     def _guard_transitions(self) -> None:
-        """Refuse a transition that the present state does not have; rclpy ends the node there."""
+        """Refuse a transition that the present state does not have; rclpy would end the node."""
         (service,) = (s for s in self.services if s.srv_type is ChangeState)
         change_state = service.callback
 
@@ -128,12 +128,12 @@ class SegmentationNode(LifecycleNode):
         service.callback = refuse_or_change
 
     def start(self) -> bool:
-        """Configure and activate, as `autostart` wants. Returns whether both succeeded."""
+        """Configure and activate, as `autostart` wants. Return whether both succeeded."""
         success = TransitionCallbackReturn.SUCCESS
         return bool(self.trigger_configure() == success and self.trigger_activate() == success)
 
     def stop(self, timeout: float | None = None) -> bool:
-        """Receive no more and finish the images in work. Returns whether it took no longer."""
+        """Receive no more and finish the images in work. Return whether it took no longer."""
         if self._configuration is None or self._activity is None:
             return True
         for channel in self._configuration.channels:
@@ -146,7 +146,7 @@ class SegmentationNode(LifecycleNode):
         return True
 
     def can_end(self, timeout: float) -> bool:
-        """Stop; whether no thread is in the middle of something that cannot be interrupted."""
+        """Stop. Return whether no thread is busy with something that cannot be interrupted."""
         return self.stop(timeout) and not self._loader.is_busy
 
     @_explained
@@ -201,7 +201,7 @@ class SegmentationNode(LifecycleNode):
 
     @_explained
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Let the model and the topics go."""
+        """Let go of the model and the topics."""
         if self._configuration is not None:
             gone, self._configuration = self._configuration, None
             # No id comes twice while the node lives.
@@ -215,18 +215,18 @@ class SegmentationNode(LifecycleNode):
 
     @_explained
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """From any state."""
+        """Finish and let go of everything, from any state."""
         self._finish()
         return self.on_cleanup(state)
 
     @_explained
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Let go what the transition that failed has left; the node can be configured again."""
+        """Let go of what the failed transition has left; the node can be configured again."""
         self.stop()
         return self.on_cleanup(state)
 
     def _finish(self) -> None:
-        """Stop, and publish the final counts where the node was active."""
+        """Stop and, if the node was active, publish the final counts."""
         if self._activity is not None:
             self.stop()
             self._report(active=False)
@@ -253,7 +253,7 @@ class SegmentationNode(LifecycleNode):
         )
 
     def _use(self, parameters: Parameters, perceive: Perception) -> None:
-        """From the next image on."""
+        """Use these from the next image on, and publish what class numbers mean by now."""
         ready = self._configuration
         assert ready is not None
         perceive.predictor.score_threshold = parameters.score_threshold
@@ -266,7 +266,10 @@ class SegmentationNode(LifecycleNode):
         self._publish_label_info()
 
     def _changed(self, changes: Iterable[Parameter]) -> tuple[Parameters, Perception] | None:
-        """What changes that count at once lead to. Raises InputError where that is nothing."""
+        """Return what the changes that take effect at once lead to; None if nothing is configured.
+
+        Raise InputError if the node cannot work with the result.
+        """
         ready = self._configuration
         if ready is None:
             return None
@@ -275,7 +278,7 @@ class SegmentationNode(LifecycleNode):
         return parameters, Perception(predictor, parameters.mask_encoding, parameters.classes)
 
     def _refuse_useless(self, changes: Iterable[Parameter]) -> SetParametersResult:
-        """Refuse what only the model can tell to be wrong."""
+        """Refuse changes that only the model can tell to be wrong."""
         try:
             self._changed(changes)
         except InputError as error:
@@ -304,7 +307,7 @@ class SegmentationNode(LifecycleNode):
     async def _reload_model(
         self, request: Trigger.Request, response: Trigger.Response
     ) -> Trigger.Response:
-        """Load the model that the parameters name by now; meanwhile the one in use goes on."""
+        """Load the model that the parameters name by now; meanwhile the one in use works on."""
         ready = self._configuration
         try:
             if ready is None:
@@ -353,7 +356,7 @@ class SegmentationNode(LifecycleNode):
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-    """Interrupt at the first signal and let those that follow find the node ending.
+    """Interrupt at the first signal and let those that follow do nothing.
 
     Ctrl-C in a terminal reaches a launched node twice: from the terminal and from the launch.
     """
@@ -370,7 +373,7 @@ def main(
     arguments: Sequence[str] | None = None,
     load: Callable[[Parameters], Predictor] = load_predictor,
 ) -> int:
-    """Run the node until it is told to end. Returns 2 where it could not be started."""
+    """Run the node until it is told to end. Return 0, or 2 if it could not be started."""
     node = None
     code = 0
     try:

@@ -53,7 +53,7 @@ class Segmenter:
             channel.statistics.finish(Outcome.REPLACED)
 
     def stop(self, timeout: float | None = None) -> bool:
-        """Finish the images in work and end. Returns whether that was done within the timeout."""
+        """Finish the images in work and end. Return whether that was done within the timeout."""
         for arrival in self._mailbox.close():
             arrival.channel.statistics.finish(Outcome.STOPPED)
         # Not Thread.join: interrupted by a signal, it takes a running thread for one that ended.
@@ -91,7 +91,7 @@ class Segmenter:
     def _understood(
         self, arrivals: Sequence[Arrival], perceive: Perception
     ) -> Iterator[tuple[Arrival, Percept]]:
-        """What is in the images; one that cannot be understood is counted and left out."""
+        """Yield what is in the images; count one that cannot be understood, and leave it out."""
         if not arrivals:
             return
         try:
@@ -106,8 +106,8 @@ class Segmenter:
         else:
             yield from zip(arrivals, percepts, strict=True)
             return
-        # One image has spoilt it for all, or memory is short for so many. Not in the handler:
-        # until that ends, the error holds what the batch has allocated.
+        # One image has spoilt it for all, or memory is too short for this many. This is not done in
+        # the handler: until that ends, the error keeps alive what the batch has allocated.
         for arrival in arrivals:
             yield from self._understood([arrival], perceive)
 
@@ -157,7 +157,7 @@ class Segmenter:
         arrival.channel.statistics.finish(outcome)
 
     def _complain(self, sentence: str) -> None:
-        """Log the exception at hand."""
+        """Log the sentence with the exception at hand."""
         if self._context.ok():
             self._log.error(
                 f"{sentence}\n{traceback.format_exc()}", throttle_duration_sec=WARNING_PERIOD

@@ -52,7 +52,7 @@ _PRELOADED = 90  # images in the source's memory; six seconds of the demo scene 
 _PRECISION = 1.05  # between the highest rate that holds and the lowest that does not
 _HIGHEST = 1000.0  # Hz, nothing faster is tried
 
-# Of the stages in a chart: those of the model as in its own, what is beside it in green.
+# Of the stages in a chart: those of the model as in its own chart, most others in green.
 _COLOURS = STAGE_COLOURS | {
     "receive": "#e5f5e0",
     "wait": "#a1d99b",
@@ -66,8 +66,8 @@ _COLOURS = STAGE_COLOURS | {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark.
 
-    Returns 0; 1 where a node ended later than in the first trial; 2 for bad input or where a node
-    does not start; 130 where it was interrupted. What was measured until then is written.
+    Return 0; 1 if a node ended later than in the first trial; 2 for bad input or if a node does
+    not start; 130 if it was interrupted. What was measured until then is written.
     """
     args = _parse(arguments)
     isolate()
@@ -129,9 +129,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def measure(args: argparse.Namespace, interruption: Interruption) -> dict[str, Any]:
-    """All trials: the rates asked for, then those of the search.
+    """Run all trials: the rates asked for, then those of the search.
 
-    Raises InputError where the first does not succeed; `ended_early` says why a later one did not.
+    Raise InputError if the first does not succeed; `ended_early` says why a later one did not.
     """
     from sipmask_core.inference.predictor import PRETRAINED
 
@@ -173,7 +173,7 @@ def measure(args: argparse.Namespace, interruption: Interruption) -> dict[str, A
 
 
 def _search(verdicts: Mapping[float, bool], holds: Callable[[float], bool]) -> float:
-    """The highest rate that holds, to within _PRECISION; 0 where not even 1 Hz does.
+    """Return the highest rate that holds, to within _PRECISION; 0 if not even 1 Hz does.
 
     verdicts: what is known of some rates.
     """
@@ -199,7 +199,10 @@ def _trial(
     interruption: Interruption,
     environment: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Try one rate, with processes of its own. Raises InputError where one of them ends early."""
+    """Try one rate, with processes of its own.
+
+    Raise InputError if one of them does not start or ends early, KeyboardInterrupt if interrupted.
+    """
 
     def check() -> None:
         if interruption.requested:
@@ -252,7 +255,7 @@ def _trial(
 
 
 def _figures(rate: float, sent: int, recorder: Recorder) -> dict[str, Any]:
-    """What one trial showed. Times in milliseconds."""
+    """Return what one trial showed. Times in milliseconds."""
     told = recorder.diagnostics
     latencies = 1e3 * np.array(recorder.latencies)
     sent_hz = _sent_hz(rate, sent, recorder)
@@ -268,7 +271,7 @@ def _figures(rate: float, sent: int, recorder: Recorder) -> dict[str, Any]:
         if key.endswith("_mean_ms")
     }
     if stages and len(latencies):
-        # The node tells of the last images, as many as it keeps.
+        # The node's figures are of the last images, at most LATENCY_WINDOW of them.
         before = sum(stage["mean"] for stage in stages.values())
         stages["deliver"] = {"mean": float(latencies[-LATENCY_WINDOW:].mean()) - before}
     return {
@@ -291,7 +294,7 @@ def _figures(rate: float, sent: int, recorder: Recorder) -> dict[str, Any]:
 
 
 def _sent_hz(rate: float, sent: int, recorder: Recorder) -> float:
-    """The source's rate, by the first and last stamp that came through: it may not keep up."""
+    """Return the source's rate, by the first and last stamp that came through: it may be slow."""
     stamps = np.array(recorder.receipts) - np.array(recorder.latencies)
     if len(stamps) < 2:
         return rate
@@ -299,7 +302,7 @@ def _sent_hz(rate: float, sent: int, recorder: Recorder) -> float:
 
 
 def format_report(report: dict[str, Any]) -> str:
-    """Tables of the rates and, for the lowest of them, of the stages."""
+    """Return tables of the rates and, for the lowest of them, of the stages."""
     lines = [f"{'Hz':>8}{'sent':>8}{'lost':>8}{'p50 ms':>9}{'p99 ms':>9}{'instances':>11}"]
     for trial in report["trials"]:
         lines.append(_row(f"{trial['rate_hz']:.1f}", trial))
@@ -327,7 +330,7 @@ def _row(name: str, trial: dict[str, Any]) -> str:
 
 
 def draw(report: dict[str, Any], path: Path) -> None:
-    """A chart: how many images come through at each rate, and where the time of one goes."""
+    """Draw a chart: how many images come through at each rate, and where the time of one goes."""
     from matplotlib.figure import Figure
 
     trials = sorted(report["trials"], key=lambda trial: trial["rate_hz"])

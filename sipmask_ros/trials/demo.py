@@ -45,14 +45,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _SHEET = (12, 3)  # moments, columns
-_FILM_RATE = 30.0  # of the film where the source has a rate of its own
+_FILM_RATE = 30.0  # of the film if the source has a rate of its own
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo.
 
-    Returns 0; 1 where a node ended while recording, nothing was segmented or the counts do not add
-    up; 2 for bad input or where no image came through at the start; 130 where it was interrupted.
+    Return 0; 1 if a node ended while recording, nothing was segmented or the counts do not add
+    up; 2 for bad input or if no image came through at the start; 130 if it was interrupted.
     """
     args = _parse(arguments)
     isolate()
@@ -97,7 +97,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _run(args: argparse.Namespace, interruption: Interruption) -> dict[str, Any]:
-    """Start both nodes, record, stop them in order. Returns the report."""
+    """Start both nodes, record, stop them in order. Return the report."""
     prepare_for_images()
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     with ExitStack() as stack:
@@ -150,7 +150,7 @@ def _run(args: argparse.Namespace, interruption: Interruption) -> dict[str, Any]
 
 
 def _record(args: argparse.Namespace) -> dict[str, Any]:
-    """The machine, the versions and the hashes of the model and of the source's files."""
+    """Return the machine, the versions and the hashes of the model and of the source's files."""
     # This imports torch, which the starting nodes need not wait for.
     from sipmask_core.inference.predictor import PRETRAINED
 
@@ -161,7 +161,7 @@ def _record(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _report(args: argparse.Namespace, sent: int, recorder: Recorder, film: Film) -> dict[str, Any]:
-    """Everything that was counted; `adds_up` where no frame is unaccounted for."""
+    """Return everything that was counted; `adds_up` says that no frame is unaccounted for."""
     told = recorder.diagnostics
     received, segmented = int(told.get("received", 0)), int(told.get("segmented", 0))
     dropped = {key: int(value) for key, value in told.items() if key.startswith("dropped_")}

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import rclpy
 
 from sipmask_core.runtime.arguments import width_by_height
+from sipmask_ros.start import MODULES
 from sipmask_ros.trials.recorder import Recorder
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from rclpy.node import Node
 
     from sipmask_core.runtime.interruption import Interruption
-    from sipmask_ros.start import MODULES
 
 # Seconds. At its start the node imports torch and loads its model.
 START_TIMEOUT = 120.0
@@ -36,7 +36,7 @@ _IN_FLIGHT = 0.5  # until the last images have come through
 def add_node_arguments(
     parser: argparse.ArgumentParser, size: tuple[int, int] = (1280, 720)
 ) -> None:
-    """Options of the nodes: what images, of which size, through which model, where.
+    """Add options of the nodes: what images, of which size, through which model, on which device.
 
     size: default of the images' (width, height).
     """
@@ -60,9 +60,9 @@ def isolate() -> None:
 
 
 def _unused_domain() -> int:
-    """A domain, by chance, of which nobody on this machine has the first participant's port.
+    """Return a random domain of which nobody on this machine has the first participant's port.
 
-    Which port that is: DDSI-RTPS 2.5, section 9.6.2.3.
+    Which port that is: DDSI-RTPS 2.5, section 9.6.2.3. If all are in use, any domain will do.
     """
     domains = random.sample(range(1, 101), 100)
     for domain in domains:
@@ -75,7 +75,7 @@ def _unused_domain() -> int:
 class NodeProcess:
     """A node in a session of its own, so that the terminal's Ctrl-C reaches only this program.
 
-    It does not outlive this program, even where that is killed; see `tether`.
+    It does not outlive this program, even if that is killed; see `tether`.
 
     name: of the node, one of `start.MODULES`. parameters: of the node. environment: variables to
     add.
@@ -106,19 +106,19 @@ class NodeProcess:
 
     @property
     def pid(self) -> int:
-        """Of the process."""
+        """The id of the process."""
         return self._process.pid
 
     def is_running(self) -> bool:
-        """Whether it has not ended."""
+        """Return whether it has not ended."""
         return self._process.poll() is None
 
     def describe_end(self) -> str:
-        """How it ended."""
+        """Say how it ended."""
         return f"{self._name} ended with exit code {self._process.poll()}"
 
     def stop(self) -> str:
-        """End it, by force where that takes too long. Returns what it printed."""
+        """End it, by force if that takes too long. Return what it printed."""
         if self._output is None:
             # Not SIGINT: a Python that still imports would print a traceback.
             self._process.terminate()
@@ -133,12 +133,12 @@ class NodeProcess:
 
 
 def first_ended(processes: Sequence[NodeProcess]) -> str | None:
-    """Which of the processes has ended, and how."""
+    """Say which of the processes has ended, and how; None if all are running."""
     return next((p.describe_end() for p in processes if not p.is_running()), None)
 
 
 def sent_images(output: str) -> int:
-    """The count that camera_source prints when it ends; 0 where it was killed."""
+    """Return the count that camera_source prints when it ends; 0 if it was killed."""
     lines = output.splitlines()
     return int(json.loads(lines[-1])["sent"]) if lines else 0
 
@@ -161,7 +161,7 @@ def spin(
 
 
 def finish(recorder: Recorder, node: NodeProcess) -> None:
-    """Once the source has ended: record the images on their way and the node's final counts."""
+    """Record the images on their way and the node's final counts, once the source has ended."""
     spin(recorder, _IN_FLIGHT, lambda: False)
     if node.is_running():
         answer = recorder.deactivate_watched()

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 WATCHED = "segmentation_node"
 RESULT_QUEUE = 1000  # results that may wait here; they are small, and each is counted
 OVERLAY_QUEUE = 16  # overlays that may wait for the video encoder; beyond, they are not filmed
-_LONGEST_GAP = 2.0  # seconds that the film stands still at most where no overlay came
+_LONGEST_GAP = 2.0  # seconds that the film stands still at most while no overlay comes
 _SHEET_WIDTH = 640
 
 
@@ -50,7 +50,7 @@ class Film:
         self._thread.start()
 
     def add(self, seconds: float, picture: NDArray[np.uint8]) -> None:
-        """Leave an (H, W, 3) uint8 BGR picture and its stamp; never waits."""
+        """Leave an (H, W, 3) uint8 BGR picture and its stamp; never wait."""
         try:
             self._queue.put_nowait((seconds, picture))
         except Full:
@@ -62,7 +62,7 @@ class Film:
         return self._error is not None
 
     def finish(self) -> None:
-        """Encode what still waits. Raises, once, the error that the encoding ended with."""
+        """Encode what still waits. Raise, once, the error that the encoding ended with."""
         self._queue.put(None)
         self._thread.join()
         error, self._error = self._error, None
@@ -102,8 +102,8 @@ class Film:
 class Recorder(Node):
     """Notes for each InstanceArray how many it holds and how old its image is by then.
 
-    film: takes the overlays; where None, the node need not draw any. The lists grow by one number
-    per image; whoever records decides for how long.
+    film: takes the overlays; if it is None, the node need not draw any. The lists grow by one
+    number per image; whoever records decides for how long.
     """
 
     def __init__(self, film: Film | None = None) -> None:
@@ -125,16 +125,16 @@ class Recorder(Node):
         self._change_state = self.create_client(ChangeState, f"{WATCHED}/change_state")
 
     def deactivate_watched(self) -> Any:
-        """Ask the node to finish and to publish its final counts; returns the pending answer."""
+        """Ask the node to finish and to publish its final counts; return the pending answer."""
         transition = Transition(id=Transition.TRANSITION_DEACTIVATE)
         return self._change_state.call_async(ChangeState.Request(transition=transition))
 
     def will_hear(self) -> bool:
-        """Whether the node has found this subscriber, so that no result will be lost."""
+        """Return whether the node has found this subscriber, so that no result will be lost."""
         return self.diagnostics.get("instances_subscribers", "0") != "0"
 
     def has_everything(self) -> bool:
-        """Whether the final counts came and every result that they tell of."""
+        """Return whether the final counts came and every result that they tell of."""
         return self._finished and len(self.receipts) >= int(self.diagnostics["segmented"])
 
     def _on_instances(self, message: InstanceArray) -> None:

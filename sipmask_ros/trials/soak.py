@@ -8,7 +8,7 @@ activated again. The node's warnings about broken images are part of that.
 Each camera sends its next image when the last one's result has come, so the rate is the highest at
 which none is lost, but for the bursts. To keep it high, the network's input is 128x128 pixels.
 
-Fails (exit code 1) where memory grows by 1 % or more after the warm-up, the first tenth of the
+Fails (exit code 1) if memory grows by 1 % or more after the warm-up, the first tenth of the
 frames; file handles or threads become more; an image is not accounted for; a camera's track id is
 used twice; or a request is refused. Ctrl-C ends it early and keeps what was measured until then.
 
@@ -71,8 +71,8 @@ _TURN = 0.05  # seconds that a pause or an overdue result may go unnoticed
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the soak.
 
-    Returns 0; 1 where a criterion fails or the node ends or falls silent; 2 for bad input or where
-    the node does not start; 130 where it was interrupted. What was measured until then is written.
+    Return 0; 1 if a criterion fails or the node ends or falls silent; 2 for bad input or if the
+    node does not start; 130 if it was interrupted. What was measured until then is written.
     """
     args = _parse(arguments)
     isolate()
@@ -124,7 +124,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def measure(args: argparse.Namespace, interruption: Interruption) -> dict[str, Any]:
-    """Run node and cameras. Returns the report; raises InputError where the node does not start."""
+    """Run node and cameras. Return the report; raise InputError if the node does not start."""
     from sipmask_core.inference.predictor import PRETRAINED
 
     prepare_for_images()
@@ -174,7 +174,7 @@ def _images(args: argparse.Namespace) -> list[np.ndarray[Any, np.dtype[np.uint8]
 
 
 def _small_model(path: Path | str, folder: Path) -> Path:
-    """The model with a smaller input, in a file of its own."""
+    """Write the model, with a smaller input, to a file of its own. Return the file's path."""
     from sipmask_core.model.checkpoints import load_model, save_checkpoint
     from sipmask_core.model.presets import Letterbox
 
@@ -191,7 +191,7 @@ def _soak(
     node: NodeProcess,
     interruption: Interruption,
 ) -> tuple[list[dict[str, Any]], str | None]:
-    """Send and hear until there are enough results. Returns samples and what ended it early."""
+    """Send and hear until there are enough results. Return samples and what ended it early."""
     samples: list[dict[str, Any]] = []
     interval = max(_SHORTEST, args.frames // _SAMPLES)
     results, since = 0, time.monotonic()  # those of the last sample

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rclpy.client import Client
 
-PATIENCE = 0.5  # seconds that a result may take before the next image goes out all the same
+PATIENCE = 0.5  # seconds that a result may take before the next image goes out without it
 
 # How images can be encoded, and what OpenCV makes them with.
 ENCODINGS = {
@@ -78,11 +78,11 @@ class Camera:
         )
 
     def has_subscriber(self) -> bool:
-        """Whether the node listens."""
+        """Return whether the node listens."""
         return bool(self._publisher.get_subscription_count())
 
     def is_due(self) -> bool:
-        """Whether the last result has come, or will not come any more."""
+        """Return whether no pause is on and the last result has come, or will not come any more."""
         now = time.monotonic()
         return now >= self.silent_until and (
             self._awaited is None or now > self._sent_at + PATIENCE
@@ -106,7 +106,7 @@ class Camera:
             image = np.asarray(cv2.resize(image, None, fx=self.scale, fy=self.scale), np.uint8)
         if (code := ENCODINGS[self.encoding]) is not None:
             image = np.asarray(cv2.cvtColor(image, code), np.uint8)
-        # The node copies the header to the result, which is known by it whatever the stamp says.
+        # The node copies the header to the result, which shows its image whatever the stamp says.
         header = Header(frame_id=f"{self.topic}:{self.sent}")
         if self.clock is not None:
             now = self._node.get_clock().now().nanoseconds
@@ -141,7 +141,7 @@ class Cameras(Node):
         ]
         self.told: dict[str, dict[str, str]] = {}  # the newest diagnostics, by camera and key
         self.refusals: list[str] = []  # requests that the node did not grant
-        self.finished = False  # whether those are final
+        self.finished = False  # whether the diagnostics are final
         self._pending: set[str] = set()
         self._viewers: dict[str, Any] = {}
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
@@ -153,17 +153,17 @@ class Cameras(Node):
         }
 
     def output(self, topic: str, name: str) -> str:
-        """The node's topic for one output of one camera."""
+        """Return the node's topic for one output of one camera."""
         return f"{WATCHED}/{name}" if len(self.topics) == 1 else f"{WATCHED}/{topic}/{name}"
 
     @property
     def sent(self) -> int:
-        """Images of all cameras."""
+        """How many images all cameras have sent."""
         return sum(camera.sent for camera in self.cameras)
 
     @property
     def results(self) -> int:
-        """Of all cameras."""
+        """How many results all cameras have heard."""
         return sum(camera.results for camera in self.cameras)
 
     @property
@@ -177,7 +177,7 @@ class Cameras(Node):
         return totals
 
     def are_heard(self) -> bool:
-        """Whether the node has found everything here, so that no image and no result is lost."""
+        """Return whether the node has found everything here, so that no message is lost."""
         clients = (self._change_state, self._set_parameters, *self._triggers.values())
         return (
             len(self.told) == len(self.cameras)
@@ -193,7 +193,7 @@ class Cameras(Node):
                 camera.send()
 
     def take_latencies(self) -> list[float]:
-        """Seconds from sending to receiving, of all results since the last call."""
+        """Return the seconds from sending to receiving of all results since the last call."""
         taken = []
         for camera in self.cameras:
             taken += camera.latencies
@@ -201,14 +201,14 @@ class Cameras(Node):
         return taken
 
     def toggle_viewer(self, topic: str) -> None:
-        """Subscribe to an image that the node draws, or no longer."""
+        """Subscribe to an image that the node draws, or, if that was done before, unsubscribe."""
         if viewer := self._viewers.pop(topic, None):
             self.destroy_subscription(viewer)
         else:
             self._viewers[topic] = self.create_subscription(Image, topic, lambda _: None, 1)
 
     def set_parameter(self, name: str, value: float) -> None:
-        """Ask the node for another value."""
+        """Ask the node to give a parameter another value."""
         message: ParameterMessage = Parameter(name, value=value).to_parameter_msg()
         self._call(self._set_parameters, SetParameters.Request(parameters=[message]), name)
 
@@ -230,11 +230,11 @@ class Cameras(Node):
         self._change("deactivate", Transition.TRANSITION_DEACTIVATE)
 
     def is_waiting(self) -> bool:
-        """Whether a request is not answered yet."""
+        """Return whether a request is not answered yet."""
         return bool(self._pending)
 
     def has_everything(self) -> bool:
-        """Whether the final counts came and every result that they tell of."""
+        """Return whether the final counts came and every result that they tell of."""
         return (
             self.finished and not self._pending and self.results >= self.counts.get("segmented", 0)
         )

@@ -1,4 +1,4 @@
-"""What happens to a node in weeks, in minutes: cameras and viewers come, go and change."""
+"""What a node meets in weeks, within minutes: cameras and viewers come, go and change."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ MORE_IN_WARM_UP = 5
 
 
 class Disturbances:
-    """Lets something happen after every so many results.
+    """Lets something happen each time that `interval` more results of all cameras have come.
 
-    interval: in results of all cameras. seed: equal ones give the same order of events. All kinds
-    come once, in an order of chance, before one comes again, each time to a camera of chance.
-    warm_up: so many results in which more happens: only when everything has happened several times
-    has each kind of memory been as full as it gets.
+    seed: equal ones give the same order of events. Every kind of event comes once, in random
+    order, before one comes again, each time to a random camera. warm_up: during this many results
+    more happens: only when everything has happened several times has each kind of memory been as
+    full as it gets.
     """
 
     def __init__(self, cameras: Cameras, interval: int, seed: int, warm_up: int = 0) -> None:

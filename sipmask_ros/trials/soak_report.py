@@ -23,12 +23,12 @@ _MIB = 2**20
 
 
 class Growth(NamedTuple):
-    """Of a quantity after the warm-up.
+    """How much a quantity has grown after the warm-up.
 
     start, end: medians of the first and of the last tenth. per_frame: the slope after Theil and
-    Sen, the median of those between all pairs of samples. share: of `start`, what the slope makes
-    of all frames or what the end has more than the start, whichever is more: a steady leak is in
-    the one, a late step in the other, and single outliers are in neither.
+    Sen, the median of those between all pairs of samples. share: the growth as a share of `start`,
+    either the slope over all frames or end less start, whichever is more: a steady leak is in the
+    one, a late step in the other, and single outliers are in neither.
     """
 
     start: float
@@ -38,7 +38,7 @@ class Growth(NamedTuple):
 
 
 def growth(frames: Sequence[int], values: Sequence[float]) -> Growth | None:
-    """How a quantity that was sampled at these frame counts has grown; None for few samples."""
+    """Return how a quantity sampled at these frame counts has grown; None for too few samples."""
     x, y = np.array(frames, np.float64), np.array(values, np.float64)
     warm = x > WARM_UP * x.max(initial=0)
     x, y = x[warm], y[warm]
@@ -54,7 +54,7 @@ def growth(frames: Sequence[int], values: Sequence[float]) -> Growth | None:
 
 @dataclass(frozen=True)
 class Criterion:
-    """holds: None where it cannot be judged. says: one sentence with the figures."""
+    """One requirement. holds: None if it cannot be judged. says: one sentence with the figures."""
 
     name: str
     holds: bool | None
@@ -67,7 +67,7 @@ def judge(
     tallies: Mapping[str, int],
     final: bool = True,
 ) -> list[Criterion]:
-    """The criteria.
+    """Judge the criteria.
 
     frames: of all cameras: sent, received, segmented, recorded and the dropped ones by reason.
     samples: each with frames, anonymous (bytes), handles and threads. tallies: `ids_used_twice` and
@@ -128,7 +128,7 @@ def _none(name: str, number: int, what: str) -> Criterion:
 
 
 def describe(report: dict[str, Any]) -> str:
-    """What ran and which criteria hold, for people to read."""
+    """Say what ran and which criteria hold, for people to read."""
     marks = {True: "holds", False: "FAILS", None: "-"}
     lines = [f"{report['frames']['recorded']} frames of {report['cameras']} cameras"]
     if report["samples"]:
@@ -140,7 +140,7 @@ def describe(report: dict[str, Any]) -> str:
 
 
 def draw(report: dict[str, Any], path: Path) -> None:
-    """A chart over the frames: memory, latency, file handles and threads, rate."""
+    """Draw a chart over the frames: memory, latency, file handles and threads, rate."""
     from matplotlib.figure import Figure
 
     samples = report["samples"]

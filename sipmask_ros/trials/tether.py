@@ -1,4 +1,4 @@
-"""Runs a module as a program that ends with the one that started it, even where that is killed.
+"""Run a module as a program that ends with the one that started it, even if that is killed.
 
 usage: python -m sipmask_ros.trials.tether MODULE [ARGUMENT ...]
 
@@ -16,7 +16,7 @@ import threading
 
 
 def main() -> None:
-    """Run the module that the first argument names with the rest."""
+    """Run the module that the first argument names; the other arguments are for it."""
     threading.Thread(target=_end_with_the_other, daemon=True).start()
     del sys.argv[0]
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Usage:
-    """Of one process at one moment. Memory in bytes.
+    """What one process takes at one moment. Memory in bytes.
 
     rss: all that is resident. pss: the same with shared pages divided by those who share them.
-    anonymous: what the process has allocated, in no file and, unlike the unshared part of the
-    others, not dependent on which libraries other processes have loaded.
+    anonymous: what the process has allocated, swapped or not, in no file and, unlike the unshared
+    part of the others, not dependent on which libraries other processes have loaded.
     """
 
     rss: int
@@ -23,7 +23,7 @@ class Usage:
 
 
 def usage_of(pid: int) -> Usage:
-    """Read it from /proc (proc_pid_smaps(5), proc_pid_fd(5)). Raises OSError once it has ended."""
+    """Read it from /proc (proc_pid_smaps(5), proc_pid_fd(5)). Raise OSError once it has ended."""
     process = Path("/proc") / str(pid)
     pages = {}  # in KiB, by name
     for line in (process / "smaps_rollup").read_text(encoding="ascii").splitlines()[1:]:

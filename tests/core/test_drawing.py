@@ -11,7 +11,7 @@ NAMES = ("person", "dog")
 
 
 def make_instances(size, rectangles, track_ids=None, scores=None):
-    """One instance per (x, y, w, h), its mask filling the rectangle."""
+    """Return one instance per (x, y, w, h), its mask filling the rectangle."""
     n = len(rectangles)
     return Instances(
         boxes=np.array([(x, y, x + w, y + h) for x, y, w, h in rectangles], np.float32),

@@ -62,7 +62,7 @@ def test_no_pixels_give_no_rays(distortion):
     ],
 )
 def test_a_ray_leads_back_to_its_pixel_or_there_is_none(distortion, fisheye):
-    """These lenses bend what is far off the axis so much that its pixels cannot be taken back."""
+    """Take lenses that bend what is far off the axis too much for its pixels to be taken back."""
     focal = 300.0
     lens = Lens((focal, focal), (640.0, 360.0), distortion, fisheye)
     pixels = np.stack(np.meshgrid(np.arange(0.0, 1280, 40), np.arange(0.0, 720, 40)), -1)

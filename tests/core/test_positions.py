@@ -23,7 +23,7 @@ def rectangle(x, y, width, height):
 
 
 def plainly(instances, depth, unit, lens):
-    """What `locate` does, pixel by pixel. Points, deviations, pixels and coverage of each."""
+    """Do what `locate` does, pixel by pixel; return points, deviations, pixels and coverage."""
     found = []
     for mask in instances.masks:
         ys, xs = np.nonzero(mask)
@@ -100,7 +100,7 @@ def test_the_middle_of_a_rectangle_and_its_size_are_exact():
 
 
 def plane(normal, distance):
-    """The depth (H, W) float32 of the points p with p @ normal = distance."""
+    """Return the depth (H, W) float32 of the points p with p @ normal = distance."""
     y, x = np.mgrid[: SIZE[0], : SIZE[1]].astype(float)
     along = LENS.rays(np.stack([x.ravel(), y.ravel()], 1)) @ normal[:2] + normal[2]
     return (distance / along).reshape(SIZE).astype(np.float32)
@@ -149,7 +149,7 @@ def test_a_small_thing_in_front_does_not_count():
 
 
 def plain_layers(depths):
-    """Windows of near depths, joined where they share some: (start, end) of each."""
+    """Return windows of near depths, joined if they share some: (start, end) of each."""
     step = max(1, int(len(depths) * positions.NEIGHBOURS))
     layers = []
     for start in range(len(depths) - step):

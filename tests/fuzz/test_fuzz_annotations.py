@@ -87,7 +87,7 @@ def folder(tmp_path_factory):
 
 
 def written(folder, document):
-    """The document as a file; bytes are written as they are."""
+    """Write the document to a file and return its path; bytes are written as they are."""
     path = folder / "mutated.json"
     path.write_bytes(document if isinstance(document, bytes) else json.dumps(document).encode())
     return path
@@ -98,7 +98,7 @@ def documents(original):
 
 
 def masks_of(annotations: CocoAnnotations):
-    """Every mask can be made."""
+    """Check that every mask can be made."""
     for image in annotations.images:
         size = image.height, image.width
         for shape in image.objects:

@@ -35,7 +35,7 @@ def folder(tmp_path_factory):
 
 
 def bag_of(folder, kind, content=None, metadata=None):
-    """A copy of a bag with another storage file or other metadata."""
+    """Return a copy of a bag with another storage file or other metadata."""
     copy = folder / "copy"
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(folder / kind, copy)
@@ -47,7 +47,7 @@ def bag_of(folder, kind, content=None, metadata=None):
 
 
 def read_through(path):
-    """How many images of a bag can be read."""
+    """Return how many images of a bag can be read."""
     count = 0
     with may_refuse():
         bag = Bag(path)

@@ -34,7 +34,7 @@ def folder(tmp_path_factory):
 
 
 def looked_at(path):
-    """What a user may do with a file; the model, where it is one."""
+    """Do what a user may do with a file. Return the model, or None if it is refused."""
     with may_refuse():
         checkpoint_preset(path)
     with may_refuse() as refusals:
@@ -159,7 +159,7 @@ def test_a_pth_of_plain_values_is_refused(folder, content):
 
 
 class Evil:
-    """What calls a function when it is unpickled."""
+    """An object that calls a function when it is unpickled."""
 
     def __init__(self, function, *arguments):
         self.function, self.arguments = function, arguments

@@ -59,7 +59,7 @@ def enough(*arguments, **options):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """The working folder: files of every kind, right and wrong; no work is done that takes long."""
+    """Work in a folder with files of every kind, right and wrong; do no work that takes long."""
     folder = tmp_path_factory.mktemp("command_line")
     annotations, _ = write_squares(folder / "squares", count=2)
     annotations.rename(folder / "coco.json")

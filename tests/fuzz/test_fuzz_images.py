@@ -21,7 +21,7 @@ sizes = st.one_of(st.integers(0, 40), st.sampled_from([2**16, 2**31 - 1, 2**31, 
 
 @st.composite
 def raw_images(draw):
-    """Mostly near what is right: a step and a length that fit, or nearly."""
+    """Draw images that are mostly near what is right: a step and a length that fit, or nearly."""
     encoding = draw(st.sampled_from([*ENCODINGS, *ODD]))
     height, width = draw(sizes), draw(sizes)
     known = ENCODINGS.get(encoding, ENCODINGS["bgr8"])
@@ -57,7 +57,7 @@ def encoded(suffix):
 
 
 def png(width, height, content=b""):
-    """A PNG whose header says anything."""
+    """Return a PNG whose header says anything."""
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     parts = [(b"IHDR", header), (b"IDAT", zlib.compress(content)), (b"IEND", b"")]
     chunks = [

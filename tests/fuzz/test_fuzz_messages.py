@@ -84,7 +84,7 @@ def messages(draw):
         )
 
     def filling(height, width):
-        """The RLE of a mask without a pixel, as pycocotools would have it."""
+        """Return the RLE of a mask without a pixel, as pycocotools would have it."""
         from sipmask_core.mask_crop import compress
 
         return st.just(compress([np.array([height * width])])[0].encode())

@@ -15,7 +15,7 @@ from sipmask_core.model.presets import KeepRatio
 
 
 def seeing(**changes):
-    """A small predictor with random weights that reports objects everywhere."""
+    """Return a small predictor with random weights that reports objects everywhere."""
     torch.manual_seed(0)
     preset = replace(tiny_preset(), score_threshold=0.0, max_detections=5, **changes)
     model = sm.build_model(preset, num_classes=3)
@@ -29,7 +29,7 @@ def predictors():
 
 
 def whole(instances, size):
-    """Whether these are instances of an image of that (H, W), as the class promises."""
+    """Check that these are instances of an image of that (H, W), as the class promises."""
     count = len(instances)
     assert instances.image_size == size
     assert np.isfinite(instances.boxes).all() and np.isfinite(instances.scores).all()

@@ -36,7 +36,7 @@ class BrightSpotPredictor:
 
 
 def write_hiding_spot(path):
-    """A clip of a spot that moves, hides in frames 6 to 8, and comes back; returns the path."""
+    """Write a clip of a spot that moves, hides in frames 6 to 8 and comes back; return its path."""
     with VideoWriter(path, 20) as writer:
         for index in range(14):
             hidden = 6 <= index <= 8

@@ -63,7 +63,7 @@ def ground_truth(folder, entries, images=2):
 
 
 class FakePredictor:
-    """Finds the bright square of each picture, and something the data set has no name for."""
+    """Finds the bright square of each picture, also as a class that the data set lacks."""
 
     class_names = ("unicorn", "square")
     device = torch.device("cpu")

@@ -35,7 +35,7 @@ def read(folder, content):
 
 
 def write_boxes(folder, name, classes, images, objects):
-    """images: {id: file name}; objects: (image id, class)."""
+    """Write a COCO file and read it. images: {id: file name}; objects: (image id, class)."""
     ids = {c: i for i, c in enumerate(classes, 1)}
     path = folder / f"{name}.json"
     path.write_text(

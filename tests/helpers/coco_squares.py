@@ -14,7 +14,7 @@ from sipmask_core.training.recipe import Recipe
 
 
 def write_squares(folder: Path, count: int = 6, size: int = 80) -> tuple[Path, Path]:
-    """Writes `count` images with one square each, the last with none; (annotations, images)."""
+    """Write `count` images, each but the last with one square. Return (annotations, images)."""
     rng = np.random.default_rng(7)
     images = folder / "images"
     images.mkdir(parents=True)
@@ -70,7 +70,7 @@ AS_PUBLISHED = {
 
 
 def tiny_preset() -> Preset:
-    """Everything SipMask has, at 96 x 96 and a few channels."""
+    """Return the lite preset at 96 x 96, with few channels."""
     return dataclasses.replace(
         sm.get_preset("sipmask_r18_lite"),
         stage_widths=(16, 16, 16, 16),
@@ -83,12 +83,12 @@ def tiny_preset() -> Preset:
 
 
 def tiny_model() -> SipMask:
-    """A fresh model of `tiny_preset` that knows squares."""
+    """Return a fresh model of `tiny_preset` that knows squares."""
     return sm.build_model(tiny_preset(), class_names=("square",))
 
 
 def tiny_recipe() -> Recipe:
-    """Three epochs of two steps on six images."""
+    """Return a recipe of three epochs of two steps on six images."""
     return Recipe(
         input_size=(96, 96), epochs=3, batch_size=3, lr=1e-3, warmup_steps=2, validate_every=1
     )

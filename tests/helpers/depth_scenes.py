@@ -22,7 +22,7 @@ class Ellipsoid:
     radii: tuple
 
     def depth(self, rays):
-        """Where rays (H, W, 3) with z = 1 meet it: depth (H, W), inf beside it."""
+        """Return where rays (H, W, 3) with z = 1 meet it: depth (H, W), inf beside it."""
         centre, scale = np.array(self.centre), 1 / np.array(self.radii)
         a = ((rays * scale) ** 2).sum(-1)
         b = ((rays * scale) * (centre * scale)).sum(-1)
@@ -40,7 +40,7 @@ class Patch:
     down: tuple
 
     def depth(self, rays):
-        """As that of an ellipsoid."""
+        """Return the same as for an ellipsoid."""
         centre, right, down = (np.array(v, float) for v in (self.centre, self.right, self.down))
         normal = np.cross(right, down)
         along = rays @ normal
@@ -56,12 +56,12 @@ def sphere(x, y, z, radius):
 
 
 def facing(x, y, z, width, height):
-    """A rectangle that faces the camera."""
+    """Return a rectangle that faces the camera."""
     return Patch((x, y, z), (width / 2, 0, 0), (0, height / 2, 0))
 
 
 def person(x, z):
-    """Somebody who stands there, 1.7 m high."""
+    """Return the shapes of somebody who stands there, 1.7 m high."""
     return [
         sphere(x, -0.62, z, 0.12),
         Ellipsoid((x, -0.2, z), (0.22, 0.33, 0.14)),
@@ -73,7 +73,7 @@ def person(x, z):
 
 
 def railing(x, y, z, width, height, bars):
-    """Upright bars between two beams, as wide as the half of what lies between them."""
+    """Return upright bars between two beams; a bar is half as wide as the gap between two."""
     pitch = width / (bars - 2 / 3)
     middles = x + (np.arange(bars) - (bars - 1) / 2) * pitch
     beams = [facing(x, y + side * height / 2, z, width, 0.05) for side in (-1, 1)]
@@ -87,10 +87,10 @@ WALL = facing(0, 0, 6, 40, 40)
 class Scene:
     """Objects, each of some shapes, before a background, and what is wrong with the pictures.
 
-    too_large: pixels that masks reach over the edge. filled: masks cover an object's gaps. noise:
-    standard deviation of the depth in metres at one metre; it grows with the square. mixed: width
-    in pixels of the edges where depths of front and back mix. shadow: pixels without depth at
-    the left of each object. holes: share of the picture without depth.
+    too_large: pixels by which masks reach over the edge. filled: masks cover an object's gaps.
+    noise: standard deviation of the depth in metres at one metre; it grows with the square. mixed:
+    width in pixels of the edges at which depths of front and back mix. shadow: pixels without depth
+    at the left of each object. holes: share of the picture without depth.
     """
 
     name: str
@@ -174,7 +174,8 @@ class View:
     """A scene as it is seen.
 
     true_depth, depth: (H, W) metres and uint16 millimetres. true_masks: (N, H, W), what is visible
-    of each object. points: (N, 3), on the ray through the middle of that, its median depth.
+    of each object. points: (N, 3), on the ray through the middle of the visible part, at its median
+    depth.
     """
 
     true_depth: np.ndarray
@@ -186,7 +187,7 @@ class View:
 
 @lru_cache(2 * len(SCENES))
 def view(scene, seed=0):
-    """Look at a scene. What is returned is kept: leave it as it is."""
+    """Look at a scene. The result is cached: leave it as it is."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:HEIGHT, :WIDTH].astype(float)
     rays = np.ones((HEIGHT, WIDTH, 3))
@@ -209,7 +210,7 @@ def view(scene, seed=0):
 
 
 def seen_masks(true_masks, scene):
-    """What a network gives: masks that reach too far."""
+    """Return what a network gives: masks that reach too far."""
     masks = true_masks.astype(np.uint8)
     if scene.filled:
         for mask in masks:
@@ -221,7 +222,7 @@ def seen_masks(true_masks, scene):
 
 
 def seen_depth(true_depth, true_masks, scene, rng):
-    """What a depth camera gives, in whole millimetres; 0 is unknown."""
+    """Return what a depth camera gives, in whole millimetres; 0 is unknown."""
     depth = cv2.blur(true_depth, (scene.mixed,) * 2) if scene.mixed else true_depth.copy()
     depth += rng.normal(0, scene.noise, depth.shape) * depth**2
     if scene.holes:
@@ -234,7 +235,7 @@ def seen_depth(true_depth, true_masks, scene, rng):
 
 
 def to_instances(masks):
-    """Instances with these masks (N, H, W), all of class 0, by falling score."""
+    """Return instances with these masks (N, H, W), all of class 0, by falling score."""
     n = len(masks)
     crops = [trim(0, 0, mask) for mask in masks]
     boxes = [[c.x, c.y, c.x + c.bitmap.shape[1], c.y + c.bitmap.shape[0]] for c in crops]

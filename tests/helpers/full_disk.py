@@ -1,4 +1,4 @@
-"""A disk that is full: files end at so many bytes, and real writes beyond that fail."""
+"""A disk that is full: no file can grow beyond a given size, and real writes beyond it fail."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SAYS = "File too large"  # what the system calls it, in place of "No space left 
 
 @contextmanager
 def full_disk(room: int = 0) -> Iterator[None]:
-    """No file can grow beyond `room` bytes. Python ignores the signal that comes with it."""
+    """Let no file grow beyond `room` bytes. Python ignores the signal that comes with it."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
     try:

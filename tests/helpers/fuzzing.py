@@ -34,7 +34,7 @@ stuck = sys.stderr  # where the stack of a case without end goes
 
 
 def fuzz(share: float = 1.0, **strategies):
-    """`given`, with as many cases as the run asks for, counted and, at night, watched."""
+    """Return `given`, with as many cases as the run asks for, counted and, at night, watched."""
 
     def decorate(test):
         surface = test.__module__.removeprefix("test_fuzz_")
@@ -58,7 +58,7 @@ def fuzz(share: float = 1.0, **strategies):
 
 @contextmanager
 def may_refuse():
-    """Lets pass an InputError that is one line; yields a list that then holds it."""
+    """Let an InputError of one line pass; yield a list that then holds its text."""
     refusals = []
     try:
         yield refusals
@@ -69,7 +69,7 @@ def may_refuse():
 
 @st.composite
 def damaged(draw, originals):
-    """Bytes of which some are others, are missing, or come twice."""
+    """Draw bytes of which some are others, are missing, or come twice."""
     data = bytearray(draw(st.sampled_from(originals)))
     for _ in range(draw(st.integers(0, 6))):
         if not data:
@@ -109,7 +109,7 @@ STRANGE += [
 
 @st.composite
 def mutated(draw, document):
-    """A JSON document of which up to four parts are missing, of another type, or come twice."""
+    """Draw a JSON document with up to four parts missing, of another type, or repeated."""
     document = copy.deepcopy(document)
     for _ in range(draw(st.integers(0, 4))):
         place, key, containers = None, None, [document]
@@ -150,7 +150,7 @@ def prepare_for_the_night():
 
 @contextmanager
 def _watched():
-    """At night, a case that does not end fails; one that is stuck in C code ends the process."""
+    """Let a case that does not end at night fail; end the process if it is stuck in C code."""
     if not NIGHTLY:
         yield
         return

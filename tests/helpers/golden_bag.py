@@ -54,7 +54,7 @@ HOW_TO_UPDATE = (
 
 
 def write_bag(path: Path) -> None:
-    """The same messages on every machine."""
+    """Write the bag, with the same messages on every machine."""
     from rclpy.serialization import serialize_message
 
     from sipmask_ros.bags.writer import typestore
@@ -82,7 +82,7 @@ def write_bag(path: Path) -> None:
 
 
 def true(image: CocoImage, known: int) -> Instances:
-    """What is annotated in an image, of the class that the model knows."""
+    """Return the annotated instances of an image, of the class that the model knows."""
     from pycocotools import mask as coco_mask
 
     size = (image.height, image.width)
@@ -102,7 +102,7 @@ def true(image: CocoImage, known: int) -> Instances:
 
 
 def measure(folder: Path) -> dict[str, Any]:
-    """The figures of this machine and what they come from; `folder` is for the bags."""
+    """Return the figures of this machine and what they come from; `folder` is for the bags."""
     write_bag(folder / "golden")
     command = ["evaluate", "bag", str(folder / "golden"), "--topic", TOPIC]
     command += ["--ground-truth-topic", TRUTH, "--output", str(folder / "seen")]
@@ -131,7 +131,7 @@ def measure(folder: Path) -> dict[str, Any]:
 
 
 def inputs() -> dict[str, str | None]:
-    """SHA-256 of the weights, the frames and their annotations."""
+    """Return the SHA-256 of the weights, of the frames and of their annotations."""
     frames = sorted((VIDEO / "JPEGImages" / "schoolgirls").glob("*.jpg"))
     return {
         "weights": sha256(PRETRAINED),
@@ -141,7 +141,7 @@ def inputs() -> dict[str, str | None]:
 
 
 def differences(measured: dict[str, Any], recorded: dict[str, Any]) -> list[str]:
-    """A sentence for each input that is another one and each figure that has changed."""
+    """Return a sentence for each input that is another one and each figure that has changed."""
     sentences = [
         f"The {name} are not those of the record."
         for name in recorded["inputs"]
@@ -156,7 +156,7 @@ def differences(measured: dict[str, Any], recorded: dict[str, Any]) -> list[str]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """0 where the figures are those of the record, 1 where they changed."""
+    """Compare with the record. Return 1 if figures have changed and it was not updated, else 0."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

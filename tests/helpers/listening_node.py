@@ -1,4 +1,4 @@
-"""Subscribes reliably to the instances of a node; tests run it as a process.
+"""Subscribe reliably to the instances of a node; tests run it as a process.
 
 usage: listening_node.py NAMESPACE
 """

@@ -1,4 +1,4 @@
-"""A small YouTube-VIS data set for tests: squares that move, come and go; and who finds them."""
+"""A small YouTube-VIS data set for tests: squares that move, come and go; and its predictor."""
 
 import json
 import signal
@@ -15,11 +15,11 @@ SIZE = 80
 
 
 def write_videos(folder: Path, count: int = 3, frames: int = 4) -> tuple[Path, Path]:
-    """Writes `count` videos of two squares each; (annotations, images).
+    """Write `count` videos of two squares each. Return (annotations, images).
 
     Track 2v + 1 is to be seen in all frames of video v, track 2v + 2 in all but the last. The last
-    video has but one frame with objects, its first. Boxes and areas are left out where they are odd
-    numbers of frames away, as files may.
+    video has only one frame with objects, its first. Boxes and areas are left out in frames of odd
+    number, as files may do.
     """
     rng = np.random.default_rng(3)
     images = folder / "frames"

@@ -19,7 +19,7 @@ from std_srvs.srv import Trigger
 from sipmask_ros.conversions.images import array_to_image
 from sipmask_ros.conversions.instances import message_to_instances
 
-SCRIPTED = ROOT / "tests" / "scripted_node.py"
+SCRIPTED = ROOT / "tests" / "helpers" / "scripted_node.py"
 # Of the node; in this order a manager makes its clients.
 SERVICES = {
     "change_state": ChangeState,
@@ -33,7 +33,7 @@ RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 
 
 class Manager(Client):
-    """Asks the node in its namespace for what its services offer."""
+    """Calls the services of the node in its namespace."""
 
     def __init__(self, process, namespace, name="manager"):
         super().__init__(name, namespace)
@@ -48,7 +48,7 @@ class Manager(Client):
         self.wait_until(condition, self.process)
 
     def begin(self, service, **request):
-        """Call a service of the node; the answer comes with the future returned."""
+        """Call a service of the node; return the future that the answer comes with."""
         self._make_known()
         return self._services_by_name[service].call_async(SERVICES[service].Request(**request))
 
@@ -58,9 +58,9 @@ class Manager(Client):
         return future.result()
 
     def _make_known(self):
-        """Until the node has found these clients: an answer to one that it has not is lost.
+        """Wait until the node has found these clients: its answer to one that it has not is lost.
 
-        It finds them in the order in which they were made, so asking by the last will do.
+        It finds them in the order in which they were made, so asking by the last is enough.
         """
         answers = []
 
@@ -83,7 +83,7 @@ class Manager(Client):
             assert answer.success, f"{number}\n{self.process.output}"
 
     def set(self, **values):
-        """Change parameters of the node one after the other. Returns why some are refused."""
+        """Change parameters of the node one after the other. Return why some are refused."""
         changes = [Parameter(name, value=value) for name, value in values.items()]
         messages = [change.to_parameter_msg() for change in changes]
         results = self.call("set_parameters", parameters=messages).results
@@ -95,7 +95,7 @@ class Manager(Client):
 
 
 class Camera(Manager):
-    """Sends images to the node in its namespace, collects what that says of them.
+    """Sends images to the node in its namespace, and collects what the node says of them.
 
     topic: of the images. alone: whether the node has no other camera.
     """
@@ -137,7 +137,7 @@ class Camera(Manager):
                 self.counts = {pair.key: pair.value for pair in status.values}
 
     def wait_for_connection(self, subscribers=1):
-        """The one that has found the other first must not send before that has found it, too."""
+        """Wait until each side has found the other: what is sent before that is lost."""
         self.wait(
             lambda: (
                 self._images.get_subscription_count()
@@ -147,7 +147,7 @@ class Camera(Manager):
         )
 
     def header(self):
-        """A header of the present moment, unlike any other."""
+        """Return a header of the present moment, unlike any other."""
         self._sent += 1
         return Header(stamp=self.get_clock().now().to_msg(), frame_id=f"camera_{self._sent}")
 
@@ -159,11 +159,11 @@ class Camera(Manager):
         return message.header
 
     def answer(self, message):
-        """What the node says of this image."""
+        """Send an image and return what the node says of it."""
         return self.answer_to(self.send(message))
 
     def answer_to(self, header):
-        """What the node says of the image that was sent with this header."""
+        """Return what the node says of the image that was sent with this header."""
         self.wait(lambda: any(answer.header == header for answer in self.received))
         return next(answer for answer in self.received if answer.header == header)
 
@@ -173,7 +173,7 @@ class Camera(Manager):
         return {key: int(value) for key, value in self.counts.items() if value.isdigit()}
 
     def final_counts(self, since=None):
-        """The counts of a moment after `since`, or after this call, with no image on its way."""
+        """Return the counts of a moment after `since`, or after this call, with none under way."""
         since = since or self.get_clock().now()
         self.wait(lambda: self._reported > since)
         return self.wait_for_counts(in_progress=0)
@@ -190,7 +190,7 @@ class Starter:
     def process(
         self, *options, program=(SCRIPTED,), environment=None, namespace=None, **parameters
     ):
-        """A node as a process, and its namespace."""
+        """Start a node as a process. Return the process and the node's namespace."""
         if namespace is None:
             namespace = f"/{self._folder.name.replace('-', '_')}_{len(self._processes)}"
         settings = {"reliability": "reliable"} | parameters
@@ -199,20 +199,20 @@ class Starter:
         return self.run(*command, environment=environment), namespace
 
     def run(self, *command, environment=None):
-        """Any other program."""
+        """Start any other program. Return its process."""
         log = self._folder / f"process{len(self._processes)}.log"
         self._processes.append(NodeProcess(log, *command, environment=environment))
         return self._processes[-1]
 
     def node(self, *options, image_type=Image, **settings):
-        """A node that is ready for images, and a camera for it."""
+        """Start a node. Return a camera for it, once it is ready for images, and its process."""
         process, namespace = self.process(*options, **settings)
         camera = self.add(Camera(process, namespace, image_type))
         camera.wait_for_connection()
         return camera, process
 
     def cameras(self, *topics, **settings):
-        """A camera for each topic of one node."""
+        """Start one node. Return a camera for each of these topics of it."""
         process, namespace = self.process(image_topics=f"[{', '.join(topics)}]", **settings)
         cameras = [
             self.add(Camera(process, namespace, topic=topic, alone=False)) for topic in topics
@@ -222,7 +222,7 @@ class Starter:
         return cameras
 
     def manager(self, *options, **settings):
-        """A node, in whatever state it starts, and a manager for it."""
+        """Start a node. Return a manager for it, in whatever state the node is."""
         process, namespace = self.process(*options, **settings)
         return self.add(Manager(process, namespace))
 
@@ -238,7 +238,7 @@ class Starter:
 
 
 def picture(seed=0, size=(48, 64)):
-    """Blue and red shapes that overlap, with holes."""
+    """Return a picture of blue and red shapes that overlap, with holes."""
     canvas = np.zeros((*size, 3), np.uint8)
     shift = seed % 8
     cv2.circle(canvas, (24 + shift, 20), 14, (255, 0, 0), 5)

@@ -28,13 +28,13 @@ class Reference(NamedTuple):
     arrays: Any
 
     def sampled(self, name: str, tensor: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """The tensor's values at the sampled places, and those of the original."""
+        """Return the tensor's values at the sampled places, and those of the original."""
         values = tensor.detach().contiguous().flatten().numpy()
         return values[self.arrays[f"{name}/idx"]], self.arrays[f"{name}/val"]
 
 
 def golden_files(folder: str, *families: str) -> list[Any]:
-    """Parameters for pytest: one per record in that folder of these families of configurations.
+    """Return parameters for pytest: one per record in that folder of these families.
 
     families: how the names of the configurations start.
     """
@@ -53,12 +53,12 @@ def golden_files(folder: str, *families: str) -> list[Any]:
 
 
 def read_reference(file: Path) -> Reference:
-    """Record and arrays of a golden file."""
+    """Read the record and the arrays of a golden file."""
     return Reference(json.loads(file.read_text()), np.load(file.with_suffix(".npz")))
 
 
 def reference_model(config: str, seed: int, cls_bias: float) -> sm.SipMask:
-    """That preset with the recipe's weights."""
+    """Return a model of that preset with the weights of the reference recipe."""
     model = sm.build_model(config)
     # The recipe draws by the original's key names.
     original = to_benchmark_key if config.startswith("benchmark") else str

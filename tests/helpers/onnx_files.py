@@ -1,4 +1,4 @@
-"""Small .onnx files that say they are a network of ours."""
+"""Small .onnx files that claim to be an exported network of ours."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PLUS_PLUS = sm.get_preset("sipmask++_r101_caffe_fpn_ssd_6x")
 
 
 def onnx_file(path: Path, made_as: sm.Preset = LITE, **changes: str | None) -> Path:
-    """A file with the outputs and metadata of a network, but a few weights of zero."""
+    """Write a file with the outputs and metadata of a network, but only a few weights, all zero."""
     height, width = made_as.resize.height, made_as.resize.width
     image = onnx.helper.make_tensor_value_info("images", 1, ["N", 3, height, width])
     nodes, weights, outputs = [], [], []

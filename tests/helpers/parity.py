@@ -37,7 +37,7 @@ class Differences(NamedTuple):
     """The largest differences of one configuration on one image, or on one frame of a video.
 
     raw: of any raw head output, relative to that tensor's largest value. unmatched: detections
-    that only one side has; in a video, ones that only one side has under that track id. box:
+    that only one side has; in a video, those that only one side has under that track id. box:
     pixels. mask_iou: the lowest.
     """
 
@@ -69,7 +69,7 @@ def measure(file: Path) -> Differences:
 
 
 def _benchmark_results(reference: Reference) -> dict[str, dict]:
-    """The detections of a golden file of maskrcnn-benchmark, by class as the others have them."""
+    """Return the detections of a maskrcnn-benchmark golden file, by class as in other files."""
     arrays = reference.arrays
     boxes = np.column_stack((arrays["det_bboxes_orig_scale"], arrays["scores"])).tolist()
     results: dict[str, dict] = {}
@@ -83,7 +83,7 @@ def _benchmark_results(reference: Reference) -> dict[str, dict]:
 
 
 def _named(raw: HeadOutputs, prefix: str) -> dict[str, torch.Tensor]:
-    """Raw outputs by the names of the golden files."""
+    """Return raw outputs by the names of the golden files."""
     tensors = {f"{prefix}basis": raw.basis}
     for short, field in HEAD_TENSORS.items():
         tensors |= {f"{prefix}{short}_{i}": x for i, x in enumerate(getattr(raw, field))}
@@ -111,7 +111,7 @@ class Frame(NamedTuple):
 
 
 def track_clips(file: Path) -> Iterator[Frame]:
-    """Run the configuration of a golden file over its videos, frame by frame."""
+    """Run the configuration of a golden file over its videos; yield each frame."""
     reference = read_reference(file)
     record = reference.record
     predictor = _WatchedPredictor(
@@ -152,7 +152,7 @@ class _WatchedPredictor(sm.Predictor):
 
 
 def _by_track(instances: sm.Instances) -> sm.Instances:
-    """The objects of a frame, the last detection of each track id, with the id for a class."""
+    """Return the last detection of each track id in a frame, with the id for a class."""
     last = {track_id: i for i, track_id in enumerate(instances.track_ids.tolist())}
     last.pop(-1, None)
     kept = instances[sorted(last.values())]
@@ -216,7 +216,7 @@ def main() -> None:
 
 
 def _worst(frames: list[Differences]) -> Differences:
-    """Of a video: counts summed, differences at their largest."""
+    """Return the differences of a video: counts summed, all else at its worst."""
     return Differences(
         raw=max(d.raw for d in frames),
         detections=sum(d.detections for d in frames),

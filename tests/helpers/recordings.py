@@ -28,7 +28,7 @@ def header(index):
 
 
 def picture(index, height=HEIGHT, width=WIDTH):
-    """A blue and a red square, which the scripted predictor sees, on their way to the right."""
+    """Return a blue and a red square, for the scripted predictor, on their way to the right."""
     image = np.zeros((height, width, 3), np.uint8)
     image[4:20, 2 + index : 18 + index, 0] = 255
     image[24:44, 10 + index : 30 + index, 2] = 255
@@ -45,14 +45,14 @@ def compressed(index):
 
 
 def truth(index):
-    """What there is to see, with ids that stay."""
+    """Return a message of what there is to see, with ids that stay."""
     instances = expected(picture(index))
     instances = dataclasses.replace(instances, track_ids=instances.labels + 7)
     return instances_to_message(instances, header(index), ("person", "dog"), "by hand", "rle")
 
 
 def write(path, topics, storage="mcap", compression=None, indices=range(12)):
-    """A bag in the folder `path` of what `topics` make of each index, by topic name."""
+    """Write a bag, in the folder `path`, of what `topics` make of each index, by topic name."""
     plugin = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}[storage]
     writer = Writer(path, version=9, storage_plugin=plugin)
     if compression:

@@ -46,11 +46,11 @@ class NodeProcess:
         return self._log.read_text()
 
     def wait(self):
-        """The exit code, once the process has ended by itself."""
+        """Wait for the process to end by itself. Return its exit code."""
         return self._process.wait(PATIENCE)
 
     def signal(self, *numbers):
-        """Send signals. Returns the exit code and the seconds until the end."""
+        """Send signals. Return the exit code and the seconds until the end."""
         began = time.monotonic()
         for number in numbers:
             self._process.send_signal(number)
@@ -71,7 +71,7 @@ class Client(Node):
         self._executor.add_node(self)
 
     def wait_until(self, condition, process):
-        """Spin until the condition holds; fail with the process's output when it never does."""
+        """Spin until the condition holds; if it never does, fail with the process's output."""
         end = time.monotonic() + PATIENCE
         while not condition():
             assert process.running, f"The process ended.\n{process.output}"

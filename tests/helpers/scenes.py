@@ -7,7 +7,7 @@ from sipmask_core.training.augmentation.target import Target
 
 
 def make_target(boxes, masks, labels=None, ignore=None) -> Target:
-    """A target of boxes (n, 4) and masks (n, H, W); ids are 100, 101, ..."""
+    """Return a target of boxes (n, 4) and masks (n, H, W); ids are 100, 101, ..."""
     masks = np.asarray(masks, np.uint8)
     count = len(masks)
     return Target(
@@ -23,7 +23,7 @@ def make_target(boxes, masks, labels=None, ignore=None) -> Target:
 
 @st.composite
 def scenes(draw, largest=120):
-    """An image of one colour with up to three rectangles, boxes exact, and perhaps a crowd."""
+    """Draw an image of one colour with up to three rectangles, boxes exact, and perhaps a crowd."""
     h, w = draw(st.integers(20, largest)), draw(st.integers(20, largest))
     count = draw(st.integers(0, 3))
     boxes = np.zeros((count, 4), np.float32)
@@ -39,7 +39,7 @@ def scenes(draw, largest=120):
 
 
 def assert_whole(image, target, size):
-    """Everything has the same size and count, and nothing lies outside."""
+    """Check that everything has the same size and count, and that nothing lies outside."""
     h, w = size
     n = len(target["labels"])
     assert image.shape == (h, w, 3) and image.dtype == np.uint8 and image.flags.c_contiguous

@@ -26,14 +26,14 @@ GREEN = (0, 255, 0)
 
 
 def crop(mask):
-    """The mask, cut to the rectangle that it touches."""
+    """Return the mask, cut to the rectangle that it touches."""
     rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
     y, x = rows[0], columns[0]
     return MaskCrop(int(x), int(y), mask[y : rows[-1] + 1, x : columns[-1] + 1])
 
 
 def expected(image, score_threshold=0.3):
-    """The instances that the scripted predictor sees in an (H, W, 3) BGR image."""
+    """Return the instances that the scripted predictor sees in an (H, W, 3) BGR image."""
     found = [(label, image[..., channel] > 127) for label, channel in enumerate((0, 2))]
     found = [
         (label, crop(mask))
@@ -54,7 +54,7 @@ def expected(image, score_threshold=0.3):
 
 
 def pass_gate(variable):
-    """Wait for the file that the environment variable names; who waits leaves one more beside."""
+    """Wait for the file that the environment variable names; leave another beside it meanwhile."""
     gate = Path(os.environ.get(variable, __file__))
     while not gate.exists():
         gate.with_suffix(".waiting").touch()

@@ -10,7 +10,7 @@ import sipmask_core as sm
 
 @st.composite
 def some_instances(draw, classes=3, embeddings=0, largest=24):
-    """Up to four instances in a small image, with masks of any form and any box beside them."""
+    """Draw up to four instances in a small image, with masks and boxes of any form."""
     height, width = draw(st.integers(1, largest)), draw(st.integers(1, largest))
     count = draw(st.integers(0, 4))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))

@@ -15,7 +15,7 @@ from sipmask_core.model.presets import Preset
 def synthetic_outputs(
     preset: Preset, image_size: tuple[int, int], classes: int = 3, objects: int = 60
 ) -> tuple[HeadOutputs, NetworkInput]:
-    """What a network of the preset could say about an image (H, W), and that image's preparation.
+    """Return what a network of the preset could say about an image (H, W), and its prepared input.
 
     Basis maps are smooth noise. About `objects` places score well for one class, each at a few
     neighbouring locations with much the same box.

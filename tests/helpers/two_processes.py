@@ -1,4 +1,4 @@
-"""What `test_distributed.py` runs under torchrun, with two processes: writes into a folder."""
+"""What `test_distributed.py` runs under torchrun, with two processes: it writes into a folder."""
 
 import dataclasses
 import json
@@ -28,7 +28,7 @@ PRESET = dataclasses.replace(tiny_preset(), mask_rescoring=True, resize=Letterbo
 
 
 def make_trainer(folder, name, **changes):
-    """A trainer on the data in `folder / "data"`, the same in each process."""
+    """Return a trainer on the data in `folder / "data"`, the same in each process."""
     recipe = dataclasses.replace(RECIPE, **changes)
     annotations = read_annotations(folder / "data" / "squares.json")
     dataset = CocoDataset(annotations, folder / "data" / "images", max_side=80)
@@ -38,7 +38,7 @@ def make_trainer(folder, name, **changes):
 
 
 def make_validation(folder):
-    """On all images."""
+    """Return a validation on all images."""
     annotations = read_annotations(folder / "data" / "squares.json")
     return Validation(annotations, folder / "data" / "images", "cpu")
 
@@ -65,7 +65,7 @@ def spoil(values):
 
 
 def outcome(run):
-    """The exception with which each process ends."""
+    """Return the name of the exception with which a process ends, if any."""
     try:
         run()
     except (KeyboardInterrupt, DivergenceError) as error:

@@ -1,4 +1,4 @@
-"""camera.launch.py, with stand-ins for ROS's launch where that is not installed."""
+"""camera.launch.py, with stand-ins for ROS's launch if that is not installed."""
 
 import importlib.util
 import sys
@@ -36,19 +36,19 @@ def launch_file(monkeypatch):
 
 
 def started(launch_file, **given):
-    """The nodes that are started with these arguments, by executable."""
+    """Return the nodes that are started with these arguments, by executable."""
     defaults = {name: default for name, (default, _) in launch_file.ARGUMENTS.items()}
     context = SimpleNamespace(launch_configurations=defaults | given)
     return {node.options["executable"]: node.options for node in launch_file.start(context)}
 
 
 def values(options):
-    """The parameters that stand above the file, by name."""
+    """Return the parameters that stand above the file, by name."""
     return {name: value.arguments[0] for name, value in options["parameters"][-1].items()}
 
 
 def topics(options):
-    """The lists of topics that stand above the file."""
+    """Return the lists of topics that stand above the file."""
     return options["parameters"][1]
 
 

@@ -42,7 +42,7 @@ ROWS = {row.name: row for row in rows(Kettle)}
 
 @pytest.fixture
 def kettle():
-    """Makes nodes that declare the table, started with these arguments of ROS."""
+    """Return what makes nodes that declare the table, started with these arguments of ROS."""
     nodes = []
 
     def kettle(*arguments):

@@ -44,7 +44,7 @@ def test_the_system_s_settings_stay_where_that_is_wished(monkeypatch):
 
 
 def test_image_buffers_are_kept_by_the_process_not_mapped_anew():
-    """With glibc's defaults every 3 MB buffer is mapped, and each of its pages faults in again."""
+    """Count page faults: with glibc's defaults every 3 MB buffer is mapped anew, page by page."""
     program = """
 import resource
 from sipmask_ros.transport import prepare_for_images

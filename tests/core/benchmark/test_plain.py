@@ -1,4 +1,4 @@
-"""The fast masks of the predictor are those of the plain way, for every kind of preset."""
+"""The predictor's fast masks equal those of the plain way, for every kind of preset."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KINDS = (
 
 
 def _predictor(name: str) -> sm.Predictor:
-    """One that only its post-processing is asked of: network and input are small."""
+    """Return a predictor of which only the post-processing counts: network and input are small."""
     preset = sm.get_preset(name)
     if isinstance(preset.resize, KeepRatio):
         preset = replace(preset, resize=replace(preset.resize, long=333, short=200))

@@ -1,4 +1,4 @@
-"""The benchmark's record: complete, its stages add up, and it times what ships."""
+"""The benchmark's record: complete, its stages add up, and what ships is what it times."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_a_model_can_be_made_to_report_so_many_instances() -> None:
 
 
 def test_the_plain_form_is_the_predictor_without_its_speed() -> None:
-    """The same instances in single precision, so that the ratio compares the same work."""
+    """Check that both find as many instances, so that the ratio compares equal work."""
     image = standard_images((240, 320))[0].pixels
     model = sm.load_model(PRETRAINED)
     predictor = sm.Predictor(model, device="cpu", precision="fp32")

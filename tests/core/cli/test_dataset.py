@@ -1,4 +1,4 @@
-"""`sipmask dataset`, from a video; `test_bag_dataset.py` has bags."""
+"""`sipmask dataset`, from a video; tests/ros/bags/test_dataset.py has bags."""
 
 import json
 from pathlib import Path
@@ -67,7 +67,7 @@ def test_images_alone_have_the_classes_of_the_model(clip, tmp_path):
 
 
 def test_what_a_model_annotates_it_finds_again_and_can_be_trained_on(tmp_path):
-    """The whole way: video, data set, evaluation with the same model, training."""
+    """Go the whole way: video, data set, evaluation with the same model, training."""
     checkpoint = tmp_path / "tiny.safetensors"
     torch.manual_seed(0)
     sm.save_checkpoint(tiny_model(), checkpoint)

@@ -15,7 +15,7 @@ CLASSES = ("person", "dog")
 
 
 def seen(*tracks, size=(40, 50), labels=None):
-    """One 10 x 8 rectangle per track id, each further right."""
+    """Return one 10 x 8 rectangle per track id, each further right."""
     n = len(tracks)
     crops = [sm.MaskCrop(2 + 11 * i, 5, np.ones((8, 10), bool)) for i in range(n)]
     return sm.Instances(

@@ -12,7 +12,7 @@ SIZE = (70, 90)
 
 
 def drawn(crop):
-    """The polygons of a mask as COCO draws them."""
+    """Return the polygons of a mask as COCO draws them."""
     return coco_mask.decode(merged_rle(mask_polygons(crop), SIZE)).astype(bool)
 
 
@@ -24,7 +24,7 @@ def whole(crop):
 
 
 def blobs(count):
-    """Random masks from specks to smooth shapes with several parts and holes."""
+    """Yield random masks from specks to smooth shapes with several parts and holes."""
     rng = np.random.default_rng(11)
     while count:
         h, w = rng.integers(1, 60, 2)

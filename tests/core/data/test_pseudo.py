@@ -11,7 +11,7 @@ CHAIR = 62
 
 
 def made(folder, found, *, use=0.5, unsure=0.3):
-    """The file of one person, with what the teacher found."""
+    """Return annotations of one person with the teacher's findings added, and their counts."""
     write_boxes(folder, "people", ["person"], {1: "a.png", 2: "b.png"}, [(1, "person")])
     (folder / "found.json").write_text(json.dumps(found))
     document, counts = add_pseudo_labels(folder / "people.json", folder / "found.json", use, unsure)

@@ -52,7 +52,7 @@ def test_an_aborted_run_leaves_no_file(tmp_path):
 
 
 def tracked(scores, labels, track_ids):
-    """A frame of 4 x 4 pixels; object i covers the i-th row."""
+    """Return a frame of 4 x 4 pixels; instance i covers the i-th row."""
     return Instances(
         boxes=np.zeros((len(scores), 4), np.float32),
         scores=np.array(scores, np.float32),

@@ -66,7 +66,7 @@ def compressed(mask):
 
 
 def refusal(call):
-    """What a call returns, and the sentence of its InputError."""
+    """Return what a call returns, and the sentence of its InputError."""
     try:
         return call(), None
     except InputError as error:

@@ -56,7 +56,7 @@ def test_both_rle_forms_are_read(videos, form):
 
 
 def rle(box, size):
-    """An uncompressed RLE of a rectangle x, y, width, height, as the official files have them."""
+    """Return an uncompressed RLE of a rectangle x, y, width, height, as in the official files."""
     x, y, w, h = box
     height, width = size
     gaps = [height - h] * (w - 1)

@@ -99,10 +99,10 @@ def test_results_that_share_no_kind_of_shape_are_refused(tmp_path):
 
 
 def random_data(seed):
-    """Ground truth and results in COCO's form that meet every rule of the protocol.
+    """Return ground truth and results in COCO's form that meet every rule of the protocol.
 
-    Sizes on the borders of the area ranges, crowds, scores that tie, boxes that match exactly or
-    hardly, images and categories without truth, without results or without either.
+    There are sizes on the borders of the area ranges, crowds, scores that tie, boxes that match
+    exactly or hardly, images and categories without truth, without results or without either.
     """
     rng = np.random.default_rng(seed)
     sides = np.array([8, 16, 31, 32, 33, 64, 95, 96, 97, 120])
@@ -164,7 +164,7 @@ def found(image_id, category_id, box, confidence):
 
 
 def by_pycocotools(document, results, kind):
-    """The twelve figures, and precision of all areas, (T, R, K), by the reference."""
+    """Return the twelve figures, and precision of all areas, (T, R, K), by the reference."""
     with contextlib.redirect_stdout(io.StringIO()):
         truth, detections = COCO(), COCO()
         truth.dataset = copy.deepcopy(document)

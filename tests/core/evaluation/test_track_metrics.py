@@ -18,7 +18,7 @@ def rle(x, columns=10, size=(20, 60)):
 
 
 def frame(**objects):
-    """Of id: place or (place, columns); an object with 6 of the 10 columns has an IoU of 0.6."""
+    """Return a frame of id: place or (place, columns); having 6 of 10 columns is an IoU of 0.6."""
     masks = [rle(*p) if isinstance(p, tuple) else rle(p) for p in objects.values()]
     return TrackedFrame([int(name[1:]) for name in objects], masks)
 

@@ -20,7 +20,7 @@ BOX, OTHER = (0, 0, 40, 40), (100, 100, 160, 160)
 
 
 def rle(box):
-    """A rectangle x0, y0, x1, y1; None stays None."""
+    """Return the RLE of a rectangle x0, y0, x1, y1; None stays None."""
     if box is None:
         return None
     x0, y0, x1, y1 = box
@@ -43,7 +43,7 @@ def track(number, boxes, label=0, is_crowd=False):
 
 
 def truth(*videos, classes=1):
-    """Annotations whose video i + 1 has these tracks; category ids are 10, 20, ..."""
+    """Return annotations whose video i + 1 has these tracks; category ids are 10, 20, ..."""
     return VideoAnnotations(
         path=Path("truth.json"),
         sha256="",
@@ -73,7 +73,7 @@ def result(boxes, confidence, video_id=1, category_id=10):
 
 
 def plain_figures(annotations, results):
-    """The definition word by word, slowly: per class, area range, threshold, video and result."""
+    """Compute the definition word by word, slowly: per class, area range, threshold and video."""
     ranges = {
         "": (0, 1e10),
         "s": (0, 128**2),
@@ -147,7 +147,7 @@ def plain_class_figures(annotations, results, label, area_range, thresholds, lim
 
 
 def plain_match(results, tracks, area_range, threshold):
-    """(score, True: hit, False: false alarm, None: ignored) per result; and how many to find."""
+    """Return (score, True: hit, False: false alarm, None: ignored) per result; how many to find."""
     low, high = area_range
 
     def outside(areas):
@@ -194,7 +194,7 @@ def plain_iou(entry, candidate):
 
 
 def random_case(seed, crowded=False, most_frames=3, crowds=True):
-    """Videos of rectangles on a coarse grid, so that IoUs and scores tie; some are not seen."""
+    """Return videos of rectangles on a coarse grid, so IoUs and scores tie; some are unseen."""
     rng = np.random.default_rng(seed)
 
     def box():
@@ -311,9 +311,10 @@ def test_random_cases_agree_with_the_definition_read_word_by_word(seed):
 
 
 def edge_case(seed):
-    """IoUs that lie on the thresholds, areas on the ends of their ranges, stated areas that differ.
+    """Return videos with IoUs on the thresholds and areas on the ends of their ranges, and results.
 
-    Masks are absent, or empty, in some frames or in all; every score comes several times.
+    Some stated areas differ from the masks'. Masks are absent, or empty, in some frames or in all;
+    every score comes several times.
     """
     rng = np.random.default_rng(seed)
     twentieths = [(0, 0, 14 * k, 240) for k in range(8, 21)]  # of the last one

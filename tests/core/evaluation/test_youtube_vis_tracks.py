@@ -10,7 +10,7 @@ from sipmask_core.evaluation.youtube_vis_tracks import count_by_class, format_tr
 
 @pytest.fixture
 def scene(tmp_path):
-    """Annotations (squares in 4 + 4 + 1 frames, bars in 3 + 3 + 1), and perfect results."""
+    """Return annotations (squares in 4 + 4 + 1 frames, bars in 3 + 3 + 1), and perfect results."""
     path, images = write_videos(tmp_path)
     annotations = read_videos(path)
     videos = detect_tracks(SquareSpotter(), annotations, images, "online")

@@ -28,7 +28,7 @@ CPU = torch.device("cpu")
 
 
 def _outputs(tag: str, pixels: Tensor) -> HeadOutputs:
-    """Outputs that say what made them."""
+    """Return outputs that say what made them."""
     return HeadOutputs([], [], [], [], basis=torch.tensor([float(tag == "graph"), pixels.sum()]))
 
 
@@ -140,7 +140,7 @@ def test_a_graph_equals_the_eager_network(on_gpu: sm.Predictor) -> None:
 
 @pytest.fixture
 def sync_debug_mode() -> Iterator[Callable[[str], None]]:
-    """What torch does where the host waits for the GPU: "warn" or "error"."""
+    """Return what tells torch what to do when the host waits for the GPU: "warn" or "error"."""
     yield torch.cuda.set_sync_debug_mode
     torch.cuda.set_sync_debug_mode("default")
 
@@ -167,7 +167,7 @@ def test_the_host_does_not_wait_for_the_network(
 def test_the_host_waits_twice_for_the_instances(
     name: str, sync_debug_mode: Callable[[str], None]
 ) -> None:
-    """For the candidates, and for all masks together."""
+    """Check that it waits once for the candidates and once for all masks together."""
     preset = sm.get_preset(name)
     predictor = sm.Predictor(sm.build_model(preset, num_classes=3), device="cuda")
     outputs, prepared = synthetic_outputs(preset, (240, 320))

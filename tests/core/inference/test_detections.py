@@ -65,7 +65,7 @@ def test_no_more_than_the_allowed_number_is_kept(preset: sm.Preset) -> None:
 
 
 def test_greedy_nms_lets_only_survivors_suppress_but_fast_nms_all() -> None:
-    """B is suppressed by A; C overlaps B alone."""
+    """Let A suppress B; C overlaps only B."""
     chain = _candidates([[0, 0, 10, 10], [3, 0, 13, 10], [6, 0, 16, 10]], [[0.9], [0.8], [0.7]])
     assert detect(chain, replace(LITE, nms_threshold=0.5), 0.3).scores.tolist() == pytest.approx(
         [0.9, 0.7]
@@ -109,7 +109,7 @@ def test_candidates_are_decoded_clipped_and_limited_per_level() -> None:
 def _find_pairs(
     scores: list[list[float]], *, distance: float = 4.0, threshold: float = 0.05, **changes: int
 ) -> Detections:
-    """Objects where P3 has these class scores, one location a row, and centerness 0.5."""
+    """Return detections if P3 has these class scores, one location a row, and centerness 0.5."""
     logits = torch.tensor(scores).t().logit()[None, :, None]  # (1, classes, 1, locations)
     number = logits.shape[-1]
     nothing = torch.full((1, logits.shape[1], 1, 1), -20.0)

@@ -30,7 +30,7 @@ DEVICES = ("cpu", pytest.param("cuda", marks=pytest.mark.cuda))
 
 
 def _predictor(name: str, device: str = "cpu") -> sm.Predictor:
-    """One that only its post-processing is asked of: network and input are small."""
+    """Return a predictor of which only the post-processing counts: network and input are small."""
     preset = sm.get_preset(name)
     if isinstance(preset.resize, KeepRatio):
         preset = replace(preset, resize=replace(preset.resize, long=333, short=200))

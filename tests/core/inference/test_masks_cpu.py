@@ -1,4 +1,4 @@
-"""Masks computed on their crops, against the same on the whole canvas."""
+"""Masks computed on their crops, against masks computed on the whole canvas."""
 
 from __future__ import annotations
 

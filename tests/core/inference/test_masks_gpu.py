@@ -1,4 +1,4 @@
-"""Masks in batches are those made one by one, without the host waiting for each."""
+"""Masks made in batches equal those made one by one, and the host does not wait for each."""
 
 from __future__ import annotations
 

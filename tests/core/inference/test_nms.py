@@ -1,4 +1,4 @@
-"""Suppression in blocks is that of the plain rules, box by box."""
+"""Suppression in blocks equals that of the plain rules, box by box."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sipmask_core.inference.nms import FAST_NMS_PER_CLASS, FIRST_BLOCK, suppress
 
 
 def _boxes(number: int, objects: int, classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Noisy boxes around a few objects; many scores tie."""
+    """Return noisy boxes around a few objects; many scores tie."""
     rng = np.random.default_rng(number + objects + classes)
     centre, half = rng.uniform(0, 400, (objects, 2)), rng.uniform(5, 80, (objects, 2))
     which = rng.integers(objects, size=number)
@@ -26,7 +26,7 @@ def _boxes(number: int, objects: int, classes: int) -> tuple[np.ndarray, np.ndar
 def _one_by_one(
     boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, threshold: float, kind: str
 ) -> list[int]:
-    """The rule as it is told: down the scores, each box against those before it."""
+    """Apply the rule as it is told: down the scores, each box against those before it."""
     iou = box_iou(torch.from_numpy(boxes), torch.from_numpy(boxes)).numpy()
     before: dict[int, list[int]] = {}
     kept = []

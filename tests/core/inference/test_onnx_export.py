@@ -1,4 +1,4 @@
-"""ONNX files: they compute what the model does, and the command that writes them."""
+"""ONNX files compute what the model does; and the command that writes them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Exported(NamedTuple):
 
 
 def _shallow(preset: Preset, monkeypatch: pytest.MonkeyPatch) -> sm.SipMask:
-    """A model with random weights, one block a stage, that finds objects everywhere."""
+    """Return a model with random weights, one block a stage, that finds objects everywhere."""
     monkeypatch.setitem(resnet.LAYERS, preset.backbone, (1, 1, 1, 1))
     torch.manual_seed(0)
     narrow = replace(preset, stage_widths=(64, 32, 32, 32), channels=64, tower_convs=1)
@@ -57,8 +57,11 @@ def image() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def fixed(tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    """All that presets can have, with an input of one size: deformable convolutions, a track
-    branch, mask re-scoring, biases before norms, distances without a sign."""
+    """Export all that presets can have, with an input of one size.
+
+    There are deformable convolutions, a track branch, mask re-scoring, biases before norms and
+    distances without a sign.
+    """
     preset = replace(
         sm.get_preset("sipmask++_r101_caffe_fpn_ssd_gn_10x"),
         embedding_channels=16,
@@ -79,7 +82,7 @@ def fixed(tmp_path_factory: pytest.TempPathFactory) -> Exported:
 
 @pytest.fixture(scope="module")
 def any_size(tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    """A network whose input follows the image."""
+    """Export a network whose input follows the image."""
     lite = sm.get_preset("sipmask_r18_lite")
     preset = replace(lite, resize=KeepRatio(160, 96), group_norm=False)
     path = tmp_path_factory.mktemp("any") / "m.onnx"

@@ -1,4 +1,4 @@
-"""The predictor end to end: equal to the authors' code, and right where there is no reference."""
+"""The predictor end to end: equal to the authors' code, and right if there is no reference."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("file", golden_files("golden", "sipmask", "benchmark"))
 def test_equals_the_authors_code(file: Path) -> None:
-    """The same detections from the public predictor, test-time resize and thresholds included."""
+    """Check the public predictor's detections, with test-time resize and thresholds."""
     differences = measure(file)
     assert differences.raw <= 1e-4
     assert differences.unmatched == 0
@@ -37,7 +37,7 @@ def test_equals_the_authors_code(file: Path) -> None:
 
 @pytest.fixture(scope="module")
 def seeing() -> sm.SipMask:
-    """A small model with random weights that reports objects everywhere."""
+    """Return a small model with random weights that reports objects everywhere."""
     torch.manual_seed(0)
     preset = replace(sm.get_preset("sipmask_r18_lite"), channels=32, score_threshold=0.0)
     model = sm.build_model(preset, num_classes=3)
@@ -125,7 +125,10 @@ def test_the_same_image_gives_the_same_result(seeing: sm.SipMask) -> None:
 
 
 def test_pixels_are_uploaded_for_a_network_without_graphs(seeing: sm.SipMask) -> None:
-    """As that of an ONNX file on a GPU; the meta device refuses other devices' tensors, too."""
+    """Check it on the meta device, which, as a GPU does, refuses tensors of other devices.
+
+    An exported network on a GPU has no graphs either.
+    """
     predictor = sm.Predictor(seeing, device="cpu", precision="fp32")
     predictor.device = torch.device("meta")
     predictor.model.to("meta")
@@ -158,7 +161,7 @@ def test_a_threshold_that_is_asked_for_holds_for_every_score(name: str) -> None:
 
 @pytest.fixture(scope="module")
 def following(seeing: sm.SipMask) -> sm.SipMask:
-    """Like `seeing`, with a track branch."""
+    """Return a model like `seeing`, with a track branch."""
     torch.manual_seed(0)
     model = sm.build_model(replace(seeing.preset, embedding_channels=16), num_classes=3)
     torch.nn.init.zeros_(model.bbox_head.fcos_cls.bias)
@@ -261,7 +264,7 @@ def test_options_that_cannot_be_used_are_refused(
 
 
 def test_the_shipped_model_finds_the_astronaut() -> None:
-    """A photograph that was not in the training data; half precision where the CPU has it."""
+    """Take a photograph that was not in the training data; half precision if the CPU has it."""
     data = pytest.importorskip("skimage.data")
     image = np.ascontiguousarray(data.astronaut()[..., ::-1])
     predictor = sm.Predictor.from_pretrained(device="cpu")
@@ -285,8 +288,10 @@ def test_the_shipped_model_finds_the_astronaut() -> None:
     ],
 )
 def test_half_precision_agrees_with_single(device: str, precision: str) -> None:
-    """On photographs that hold people of all sizes. The bound on masks is on the mean: of a small
-    one, a few pixels at the edge are some per cent."""
+    """Compare both on photographs that hold people of all sizes.
+
+    The bound on masks is on the mean: in a small mask, a few pixels at the edge are some per cent.
+    """
     folder = DATA / "coco_person" / "images"
     if not folder.is_dir():
         pytest.skip(f"no {folder}; set SIPMASK_DATA_DIR")

@@ -40,7 +40,7 @@ def _mmdetection_file(path: Path, state: dict[str, torch.Tensor], **extra: objec
 
 
 def _benchmark_state(model: sm.SipMask) -> dict[str, torch.Tensor]:
-    """The model's weights as the authors' maskrcnn-benchmark code names and shapes them."""
+    """Return the model's weights as the authors' maskrcnn-benchmark code names and shapes them."""
     return {
         to_benchmark_key(key): value.view(1) if key.endswith(".scale") else value
         for key, value in model.state_dict().items()
@@ -232,7 +232,7 @@ def test_a_file_that_goes_away_once_it_was_seen_is_one_sentence(
 def test_a_file_that_is_replaced_while_it_is_read_does_no_harm(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As `cp` does it: the same file, emptied first. What was mapped of it would be gone."""
+    """Replace it as `cp` does: the same file, emptied first. What was mapped would be gone."""
     model = _small()
     path = tmp_path / "m.safetensors"
     sm.save_checkpoint(model, path)

@@ -19,7 +19,7 @@ TOLERANCE = 1e-4  # of `difference`: sums have another order; 1e-6 is usual
 
 
 def torchrun(*arguments):
-    """What two processes print."""
+    """Run two processes. Return what they print."""
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run(
         [sys.executable, *launcher, *map(str, arguments)],
@@ -33,7 +33,7 @@ def torchrun(*arguments):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Holds what two processes have done, and the means to do it again in one."""
+    """Return a folder with what two processes have done, and the means to do it again in one."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("two")
@@ -55,7 +55,7 @@ def log(path):
 
 
 def difference(one, other, start):
-    """How far apart two trainings ended, relative to how far they came from their start."""
+    """Return how far apart two trainings ended, relative to how far they came from their start."""
     assert one.keys() == other.keys()
     names = [name for name, value in one.items() if value.is_floating_point()]
     apart = sum((one[name] - other[name]).norm().item() ** 2 for name in names)

@@ -38,7 +38,7 @@ class _Scarce:
 
 @pytest.fixture
 def predictor() -> sm.Predictor:
-    """As on a GPU: with graphs, which here are the network itself."""
+    """Return a predictor as on a GPU: with graphs, which here are the network itself."""
     torch.manual_seed(0)
     preset = replace(sm.get_preset("sipmask_r18_lite"), channels=32, score_threshold=0.0)
     model = sm.build_model(preset, num_classes=2)
@@ -55,7 +55,7 @@ def predictor() -> sm.Predictor:
 def _make_scarce(
     predictor: sm.Predictor, where: str, failures: int, patch: pytest.MonkeyPatch
 ) -> _Scarce:
-    """Memory fails at this place so many times; graphs are in use already."""
+    """Let memory fail at this place this many times; graphs are in use already."""
     graphed = predictor._graphed
     assert graphed is not None
     if where == "graph replay":

@@ -13,7 +13,7 @@ from sipmask_core.runtime.stopwatch import Stopwatch, latencies, stage, time_mod
 
 @pytest.fixture
 def seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clock that goes on by one second whenever somebody looks."""
+    """Make the clock go on by one second whenever somebody looks."""
     now = iter(range(1000))
     monkeypatch.setattr(stopwatch.time, "perf_counter", lambda: float(next(now)))
 

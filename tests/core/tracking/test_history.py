@@ -7,7 +7,7 @@ from sipmask_core.tracking.history import MOST_ROWS, TRAIL_SECONDS, TrackHistory
 
 
 def frame(*tracks):
-    """A frame of 10 x 10 boxes, one for each (id, x, label)."""
+    """Return a frame of 10 x 10 boxes, one for each (id, x, label)."""
     n = len(tracks)
     return sm.Instances(
         boxes=np.array([(x, 20, x + 10, 30) for _, x, _ in tracks], np.float32).reshape(n, 4),

@@ -1,4 +1,4 @@
-"""Sampled mask IoU: near the exact one, and 0 or 1 where that is."""
+"""Sampled mask IoU: near the exact one, and equal to it if that is 0 or 1."""
 
 import numpy as np
 import pytest

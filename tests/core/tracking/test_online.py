@@ -281,7 +281,7 @@ def test_what_is_far_away_is_never_the_same_object_even_with_equal_embeddings() 
 
 
 def test_masks_tell_apart_what_boxes_cannot() -> None:
-    """Two diagonal bars in one box."""
+    """Follow two diagonal bars in one box."""
     bar = np.abs(np.arange(80)[:, None] - np.arange(80)) < 14
     crops = [sm.MaskCrop(50, 50, bar), sm.MaskCrop(50, 50, bar[::-1])]
     both = replace(seen(Thing(50, w=80), Thing(50, w=80)), mask_crops=crops)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module", params=golden_files("golden", "vis"))
 def golden(request: pytest.FixtureRequest) -> tuple[Path, list[Frame]]:
-    """A golden file and its videos as our predictor tracks them."""
+    """Return a golden file and its videos as our predictor tracks them."""
     return request.param, list(track_clips(request.param))
 
 
@@ -35,7 +35,7 @@ def test_every_detection_has_the_authors_track_id(golden: tuple[Path, list[Frame
 
 
 def test_every_object_is_the_authors(golden: tuple[Path, list[Frame]]) -> None:
-    """Raw outputs, and boxes, scores and masks by track id, through `Predictor.track`."""
+    """Compare raw outputs, and boxes, scores and masks by track id, through `Predictor.track`."""
     _, frames = golden
     for frame in frames:
         assert frame.differences.raw <= 1e-4
@@ -74,7 +74,7 @@ def seen(
     lefts: Sequence[float],
     scores: Sequence[float] | None = None,
 ) -> sm.Instances:
-    """A frame with boxes of 10 x 10 pixels at these left edges."""
+    """Return a frame with boxes of 10 x 10 pixels at these left edges."""
     n = len(labels)
     return sm.Instances(
         boxes=np.array([[x, 0, x + 9, 9] for x in lefts], np.float32).reshape(n, 4),

@@ -34,7 +34,7 @@ from sipmask_core.training.samples import AugmentedSamples
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    """More threads only wait for each other on a model this small."""
+    """Use one thread: on a model this small, more of them only wait for each other."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -71,7 +71,7 @@ def fake_validation(values):
 
 
 def interrupt_after(trainer, step):
-    """Ctrl-C while that step runs."""
+    """Let Ctrl-C come while that step runs."""
     losses = trainer.model.losses
 
     def interrupted(*batch):
@@ -142,7 +142,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(dataset, tmp_path, stop_in_st
 
 
 def applied_gradients(trainer):
-    """Filled with the gradients of each step, by parameter, as the optimizer gets them."""
+    """Return a list that fills with each step's gradients, by parameter, as applied."""
     applied = []
     step = trainer.optimizer.step
 
@@ -505,7 +505,7 @@ def test_biases_and_norms_have_no_weight_decay():
 
 
 def settings_by_name(preset_name):
-    """(weight decay, learning rate factor) of each parameter under the preset's own recipe."""
+    """Return (weight decay, learning rate factor) by parameter under the preset's own recipe."""
     preset = dataclasses.replace(sm.get_preset(preset_name), channels=32, basis_channels=32)
     model = sm.build_model(preset)
     names = {id(p): name for name, p in model.named_parameters()}
@@ -584,7 +584,7 @@ def test_ctrl_c_writes_a_checkpoint_and_says_how_to_go_on(tmp_path):
 
 
 def refusal(arguments):
-    """The one sentence with which the command refuses, in this process."""
+    """Return the one sentence with which the command refuses, in this process."""
     errors = io.StringIO()
     with contextlib.redirect_stderr(errors):
         assert main([*map(str, arguments)]) == 2
@@ -614,12 +614,12 @@ def test_what_cannot_be_written_or_resumed_is_refused_before_images_are_read(tmp
 
 
 def train(*arguments):
-    """The exit status of the command, in this process, with "tiny" among the presets."""
+    """Run the command in this process. Return its exit status."""
     return main([*map(str, arguments)])
 
 
 def without(option, arguments):
-    """The arguments without an option and its value."""
+    """Return the arguments without an option and its value."""
     place = arguments.index(option)
     return arguments[:place] + arguments[place + 2 :]
 

@@ -61,7 +61,7 @@ def _batch(config: str) -> tuple[torch.Tensor, list[dict[str, torch.Tensor]]]:
 
 
 def _jittered(boxes: torch.Tensor, jitter: torch.Tensor) -> torch.Tensor:
-    """Boxes moved and resized by these parts of their sides: (n, 4) x, y, width, height."""
+    """Return boxes moved and resized by these parts of their sides: (n, 4) x, y, width, height."""
     size = boxes[:, 2:] - boxes[:, :2]
     centre = (boxes[:, :2] + boxes[:, 2:]) / 2 + size * jitter[:, :2]
     size = size * (1 + jitter[:, 2:])
@@ -193,7 +193,7 @@ def test_a_few_steps_on_one_image_lower_every_loss(sub_regions: int) -> None:
 
 @pytest.fixture
 def video_target() -> dict[str, torch.Tensor]:
-    """A frame with two objects; the reference shows the second one, elsewhere."""
+    """Return a frame with two objects; the reference shows the second one, elsewhere."""
     masks = torch.zeros(2, 128, 128, dtype=torch.uint8)
     masks[0, 8:56, 8:56] = 1
     masks[1, 64:120, 64:120] = 1
@@ -280,7 +280,7 @@ def _one_object(mask_value: int = 1) -> tuple[torch.Tensor, list[dict[str, torch
 
 
 def _model(**changes: object) -> sm.SipMask:
-    """A small model that predicts boxes around every location; the same weights in each call."""
+    """Return a small model that predicts boxes around every location; its weights are fixed."""
     torch.manual_seed(0)
     preset = replace(sm.get_preset("sipmask_r18_lite"), channels=64, basis_channels=32, **changes)
     return sm.build_model(preset, num_classes=2).train()

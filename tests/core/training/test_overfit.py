@@ -24,7 +24,7 @@ SCORE = 0.3
 
 
 def draw(rng, objects, heights):
-    """A picture (H, W, 3) uint8 of objects on noise, and its target.
+    """Draw a picture (H, W, 3) uint8 of objects on noise; return it with its target.
 
     objects: (label, colour, radius) of each, side by side; heights: y of each centre.
     """
@@ -51,7 +51,7 @@ def draw(rng, objects, heights):
 
 
 def random_objects(rng):
-    """Two objects, as `draw` takes them."""
+    """Return two objects, as `draw` takes them."""
     return [
         (int(rng.integers(2)), rng.integers(120, 256, 3), int(rng.integers(18, 28)))
         for _ in range(2)
@@ -59,12 +59,12 @@ def random_objects(rng):
 
 
 def random_heights(rng):
-    """Where two objects are, as `draw` takes it."""
+    """Return where two objects are, as `draw` takes it."""
     return [int(y) for y in rng.integers(30, SIZE - 30, 2)]
 
 
 def mask_ious(model, images, targets):
-    """Of each object with the best mask of its class; an object that is not found counts 0."""
+    """Return each object's IoU with the best mask of its class; 0 if it is not found."""
     predictor = sm.Predictor(model, "cpu", "fp32", score_threshold=SCORE)
     ious = []
     for image, target in zip(images, targets, strict=True):
@@ -87,13 +87,13 @@ def small_preset(**changes):
 
 
 def network_input(preset, images):
-    """Images (H, W, 3) uint8 BGR -> (N, 3, H, W), normalised."""
+    """Turn images (H, W, 3) uint8 BGR into (N, 3, H, W), normalised."""
     pixels = torch.from_numpy(np.stack(images))[..., [2, 1, 0]]
     return Normalise(preset)(pixels, (SIZE, SIZE), torch.float32)
 
 
 def learn_by_heart(model, images, targets):
-    """Train on one batch until every mask is good; AssertionError where they never are."""
+    """Train on one batch until every mask is good; raise AssertionError if they never are."""
     batch = network_input(model.preset, images)
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], 3e-3)
     reached = {}
@@ -146,6 +146,6 @@ def test_eight_frames_of_video_are_learnt_by_heart_ids_included():
 
 
 def id_on(instances, side):
-    """The track id of the surest detection in the left (0) or right (1) half."""
+    """Return the track id of the surest detection in the left (0) or right (1) half."""
     middle = (instances.boxes[:, 0] + instances.boxes[:, 2]) / 2
     return instances.track_ids[(middle > SIZE / 2) == side][0]

@@ -274,7 +274,7 @@ def test_crowds_are_background_to_the_authors_presets_alone(dataset):
 
 
 def unknown_in(tmp_path, change, **preset):
-    """The target of the first of the squares, after a change of the file."""
+    """Return the target of the first of the squares, after a change of the file."""
     annotations, images = write_squares(tmp_path)
     document = json.loads(annotations.read_text())
     change(document["annotations"])

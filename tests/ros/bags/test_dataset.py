@@ -29,13 +29,13 @@ def predictor(monkeypatch):
 
 
 def make(recording, output, *options):
-    """The exit status and the annotation file of `sipmask dataset from-bag`."""
+    """Return the exit status and the annotation file of `sipmask dataset from-bag`."""
     command = ["dataset", "from-bag", str(recording), "--output", str(output)]
     return main([*command, "--image-format", "png", *options]), output / "annotations.json"
 
 
 def scores(recording, truth, output, *topics):
-    """What `sipmask evaluate bag` says of the same model, by topic."""
+    """Return what `sipmask evaluate bag` says of the same model, by topic."""
     command = ["evaluate", "bag", str(recording), "--output", str(output)]
     for topic in topics or (CAMERA,):
         command += ["--topic", topic, "--ground-truth", str(truth)]

@@ -61,7 +61,7 @@ def look(recording, output, predictor=True, **options):
 
 
 def arrays(path, topic=f"{CAMERA}/instances", kind=InstanceArray):
-    """(recorded, message) of a topic, by the library for whole bags."""
+    """Return (recorded, message) of each message of a topic, by the library for whole bags."""
     with Reader(path) as reader:
         chosen = [c for c in reader.connections if c.topic == topic]
         assert chosen
@@ -230,7 +230,7 @@ ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 
 def noisy(index):
-    """An image that fills an MCAP chunk of its own, with the two squares in it."""
+    """Return an image that fills an MCAP chunk of its own, with the two squares in it."""
     rng = np.random.default_rng(index)
     image = rng.integers(0, 100, (600, 640, 3), np.uint8)
     image[:HEIGHT, :WIDTH] = picture(index)
@@ -401,7 +401,7 @@ def test_an_image_that_was_recorded_twice_is_scored_once(tmp_path):
 
 
 def coco_truth(**fields):
-    """A COCO file for indices 0 to 12; fields: of an image entry, as functions of the index."""
+    """Return a COCO file for indices 0 to 12; fields: of an image entry, made from the index."""
     document = {"categories": [{"id": 1, "name": "person"}, {"id": 18, "name": "dog"}]}
     document["images"], document["annotations"] = [], []
     for index in range(13):

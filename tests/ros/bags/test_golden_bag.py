@@ -15,7 +15,7 @@ import golden_bag
 
 @pytest.fixture
 def threads():
-    """The evaluation sets PyTorch's threads for the whole process."""
+    """Put back PyTorch's threads, which the evaluation sets for the whole process."""
     number = torch.get_num_threads()
     yield
     torch.set_num_threads(number)

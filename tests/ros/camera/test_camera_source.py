@@ -30,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("ros")
 
 @pytest.fixture
 def folder(tmp_path):
-    """Three grey images: 50, 100 and 150."""
+    """Return a folder of three grey images: 50, 100 and 150."""
     images = tmp_path / "images"
     images.mkdir()
     for number in (1, 2, 3):
@@ -40,7 +40,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def start(tmp_path):
-    """Starts a camera_source with these parameters; ends what is left of it."""
+    """Return what starts a camera_source with these parameters; end what is left of it."""
     started = []
 
     def start(**parameters):
@@ -60,7 +60,7 @@ def start(tmp_path):
 
 @pytest.fixture
 def receive():
-    """Collects so many messages of `image` from a process."""
+    """Return what collects this many messages of `image` from a process."""
     clients = []
 
     def receive(process, number, kind=Image):
@@ -77,7 +77,7 @@ def receive():
 
 
 def play(count, warn=lambda sentence: None, **settings):
-    """The mean of each of the first images of a source."""
+    """Return the mean of each of the first images of a source."""
     images, _ = open_source(Settings(**settings), warn)
     return [round(float(image.mean())) for _, image in zip(range(count), images, strict=False)]
 

@@ -36,12 +36,12 @@ HEADER = Header(stamp=Time(sec=12, nanosec=34), frame_id="camera_optical")
 
 @pytest.fixture(autouse=True)
 def own_way(monkeypatch):
-    """Tests look at our own conversions, not at those of a cv_bridge that is installed."""
+    """Make tests look at our own conversions, not at those of a cv_bridge that is installed."""
     monkeypatch.setattr(images, "_cv_bridge", lambda: None)
 
 
 def message(rows, encoding, padding=0, width=None, height=None, is_bigendian=0):
-    """An Image whose rows are those of a (rows, bytes) array, each followed by padding."""
+    """Return an Image whose rows are those of a (rows, bytes) array, each followed by padding."""
     rows = np.ascontiguousarray(rows).view(np.uint8).reshape(len(rows), -1)
     padded = np.pad(rows, ((0, 0), (0, padding)), constant_values=0xAB)
     return Image(
@@ -60,14 +60,14 @@ def noise(channels, dtype=np.uint8):
 
 
 def halves(left, right):
-    """A BGR picture of two plain colours, split where chroma samples end."""
+    """Return a BGR picture of two plain colours, split where chroma samples end."""
     picture = np.empty((HEIGHT, WIDTH, 3), np.uint8)
     picture[:, : WIDTH // 2], picture[:, WIDTH // 2 :] = left, right
     return picture
 
 
 def to_yuv(bgr):
-    """ITU-R BT.601, limited range: (H, W, 3) float."""
+    """Convert to ITU-R BT.601, limited range: (H, W, 3) uint8."""
     blue, green, red = np.moveaxis(bgr.astype(float), -1, 0)
     y = 16 + 0.257 * red + 0.504 * green + 0.098 * blue
     u = 128 - 0.148 * red - 0.291 * green + 0.439 * blue
@@ -76,7 +76,7 @@ def to_yuv(bgr):
 
 
 def packed_422(bgr, order):
-    """Rows of 4:2:2 pixel pairs; `order` names the four bytes of a pair, such as "uyvy"."""
+    """Return rows of 4:2:2 pixel pairs; `order` names the four bytes of a pair, such as "uyvy"."""
     y, u, v = np.moveaxis(to_yuv(bgr), -1, 0)
     luma = iter([y[:, 0::2], y[:, 1::2]])
     chroma = {"u": u[:, 0::2], "v": v[:, 0::2]}
@@ -84,7 +84,7 @@ def packed_422(bgr, order):
 
 
 def semi_planar(bgr, order):
-    """Rows of 4:2:0 luma, then of interleaved chroma; `order` is "uv" or "vu"."""
+    """Return rows of 4:2:0 luma, then of interleaved chroma; `order` is "uv" or "vu"."""
     y, u, v = np.moveaxis(to_yuv(bgr), -1, 0)
     chroma = {"u": u[::2, ::2], "v": v[::2, ::2]}
     interleaved = np.stack([chroma[c] for c in order], -1).reshape(HEIGHT // 2, WIDTH)
@@ -92,7 +92,7 @@ def semi_planar(bgr, order):
 
 
 def mosaic(bgr, pattern):
-    """What a Bayer sensor sees; `pattern` names the colours of its first 2 x 2 pixels."""
+    """Return what a Bayer sensor sees; `pattern` names the colours of its first 2 x 2 pixels."""
     channel = {"b": 0, "g": 1, "r": 2}
     seen = np.empty((HEIGHT, WIDTH), np.uint8)
     for index, colour in enumerate(pattern):
@@ -258,7 +258,7 @@ def test_an_array_becomes_an_image_that_reads_back():
 
 
 def some_instances():
-    """A ring with a hole, a bar across it, one touching the image's edge and an empty mask."""
+    """Return a ring with a hole, a bar across it, one that touches the edge and an empty mask."""
     ring = np.ones((6, 6), bool)
     ring[2:4, 2:4] = False
     bar = np.ones((2, 9), bool)

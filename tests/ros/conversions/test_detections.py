@@ -1,4 +1,4 @@
-"""vision_msgs where it is installed, and everywhere a stand-in with the fields used of it."""
+"""Conversion to vision_msgs if that is installed, and always to a stand-in with the same fields."""
 
 from dataclasses import dataclass, field, fields
 from typing import Any

@@ -89,7 +89,7 @@ def us():
 
 @pytest.fixture
 def nameless(us, driver):
-    """Us beside a driver that does not fit and whose name the graph lacks; only the test checks."""
+    """Return us, next to a nameless driver that does not fit; only the test checks."""
 
     def named():
         found = us.get_publishers_info_by_topic("/robot/image")

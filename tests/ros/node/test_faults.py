@@ -34,7 +34,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def shared(ros, folder):
-    """A camera on one node, which each test leaves at work with open gates."""
+    """Offer a camera on one node, which each test leaves at work with open gates."""
     for gate in ("gate", "loading"):
         (folder / gate).touch()
     starter = Starter(folder)
@@ -61,12 +61,12 @@ def green(size=(48, 64)):
 
 
 def outcomes(counts):
-    """How many images the counts say something of."""
+    """Return for how many images the counts give an outcome."""
     return sum(counts[outcome.value] for outcome in Outcome)
 
 
 def follow(camera, nanoseconds):
-    """The ids in a picture with this stamp."""
+    """Return the ids in a picture with this stamp."""
     return ids(camera.answer(at(nanoseconds, camera.image(picture()))))
 
 
@@ -155,7 +155,7 @@ def test_a_camera_killed_at_work_is_replaced_by_the_next(start):
 
 
 def test_a_subscriber_that_stops_reading_or_is_killed_stops_nobody_else(start, shared):
-    listener = start.run(ROOT / "tests" / "listening_node.py", shared.get_namespace())
+    listener = start.run(ROOT / "tests" / "helpers" / "listening_node.py", shared.get_namespace())
     shared.wait(lambda: shared.counts["instances_subscribers"] == "2")
     os.kill(listener.pid, signal.SIGSTOP)
     for number in range(100):
@@ -338,7 +338,7 @@ def test_two_nodes_of_one_name_both_work_and_say_so_once(start, shared):
 
 
 def executable(folder):
-    """The program that `ros2 run` starts, as the build makes it."""
+    """Return the program that `ros2 run` starts, as the build makes it."""
     template = (ROOT / "cmake" / "executable.py.in").read_text()
     program = folder / "segmentation_node"
     program.write_text(template.replace("@node@", "segmentation_node"))
@@ -346,7 +346,7 @@ def executable(folder):
 
 
 def handles_signals(process):
-    """Whether Python has taken SIGTERM over; until then, it ends any process in silence."""
+    """Return whether Python has taken SIGTERM over; until then, it ends any process in silence."""
     status = Path(f"/proc/{process.pid}/status").read_text()
     (caught,) = (line.split()[1] for line in status.splitlines() if line.startswith("SigCgt"))
     return int(caught, 16) >> (signal.SIGTERM - 1) & 1

@@ -35,7 +35,7 @@ def starter(ros, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def calls(tmp_path_factory):
-    """The file with a line for each time that the predictor was called."""
+    """Return the file with a line for each time that the predictor was called."""
     return tmp_path_factory.mktemp("calls") / "calls"
 
 
@@ -46,7 +46,7 @@ def node(starter, calls):
 
 @pytest.fixture
 def camera(node):
-    """A camera on the node, which has its default parameters again afterwards."""
+    """Offer a camera on the node, which afterwards has its default parameters again."""
     yield node
     assert not node.set(**DEFAULTS)
 
@@ -60,7 +60,7 @@ def names(answer):
 
 
 def later(camera, seconds):
-    """The instances in an image so many seconds after one of the present."""
+    """Return the instances in an image this many seconds after one of the present."""
     message = camera.image(picture())
     message.header.stamp.sec += seconds
     return camera.answer(message).instances

@@ -19,7 +19,7 @@ FOCAL = 50.0
 
 @pytest.fixture(scope="module")
 def camera(ros, tmp_path_factory):
-    """On a node whose depth images must be of its images' stamps."""
+    """Offer a camera on a node that takes only depth images with the very stamp of an image."""
     starter = Starter(tmp_path_factory.mktemp("outputs"))
     yield starter.node(depth_topics="[depth/image]", depth_tolerance=0.0, score_threshold=0.25)[0]
     starter.end()
@@ -27,7 +27,7 @@ def camera(ros, tmp_path_factory):
 
 @pytest.fixture
 def positions(camera):
-    """What the node says of them while the test runs."""
+    """Collect the positions that the node publishes while the test runs."""
     positions = []
     subscription = camera.subscribe(InstancePositionArray, "positions", positions)
     yield positions

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("ros")
 
 @pytest.fixture(scope="module")
 def shared(ros, tmp_path_factory):
-    """A camera on one node with default parameters, for tests that leave it as it was."""
+    """Offer a camera on one node with default parameters, for tests that leave it as it was."""
     starter = Starter(tmp_path_factory.mktemp("shared"))
     yield starter.node()[0]
     starter.end()

@@ -25,7 +25,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def cameras(ros, folder):
-    """Three cameras on one node, for tests that leave it at work with an open gate."""
+    """Offer three cameras on one node, for tests that leave it at work with an open gate."""
     starter = Starter(folder)
     names = ("GATE", "CALLS")
     yield starter.cameras(
@@ -36,7 +36,7 @@ def cameras(ros, folder):
 
 @pytest.fixture
 def gate(cameras, folder):
-    """While it is gone, the batch at work waits, and what comes waits behind it."""
+    """Return the gate's file: without it, the batch at work waits, and all else behind it."""
     yield folder / "gate"
     (folder / "gate").touch()
 
@@ -44,7 +44,7 @@ def gate(cameras, folder):
 def hold(cameras, gate):
     """Give the node an image of the first camera, on which it works until the gate is there.
 
-    Returns its header and the counts before.
+    Return the image's header and the counts before.
     """
     counts = final_counts(cameras)
     gate.unlink()
@@ -55,7 +55,7 @@ def hold(cameras, gate):
 
 
 def final_counts(cameras):
-    """Of each camera, all in one report."""
+    """Return the final counts of each camera, all from one report."""
     now = cameras[0].get_clock().now()
     return [camera.final_counts(now) for camera in cameras]
 
@@ -73,7 +73,7 @@ def leave(images):
 
 
 def batches(folder):
-    """The sizes of the pictures in each batch so far."""
+    """Return the sizes of the pictures in each batch so far."""
     return [line.split() for line in (folder / "calls").read_text().splitlines()]
 
 

@@ -16,7 +16,7 @@ STAGES = {"receive", "wait", "decode", "preprocess", "nms", "track", "message", 
 
 
 def searched(limit, rates=()):
-    """The rate found for a node that holds every one up to the limit, and those that were tried."""
+    """Return the rate found for a node that holds all up to the limit, and the rates tried."""
     tried = []
 
     def holds(rate):
@@ -51,7 +51,7 @@ def test_a_node_that_holds_every_rate_is_not_tried_for_ever():
 
 
 def recorded(stamps):
-    """What a recorder holds after images of these stamps, each of which took 50 ms."""
+    """Return what a recorder holds after images of these stamps, each of which took 50 ms."""
     stages = {f"network_{statistic}_ms": "40.000" for statistic in ("mean", "p50", "p99")}
     constant = {"model": "tiny", "device": "cpu", "precision": "fp32", "peak_memory_mb": "1"}
     return SimpleNamespace(

@@ -23,7 +23,7 @@ from sipmask_ros.trials import demo
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """Untrained weights: what is tested is the way of the frames, not what is seen on them."""
+    """Return untrained weights: the tests are about the way of the frames, not what is seen."""
     path = tmp_path_factory.mktemp("model") / "untrained.safetensors"
     names = ("person",)
     sm.save_checkpoint(sm.build_model("sipmask_r18_lite", len(names), names), path, {})
@@ -32,7 +32,7 @@ def model(tmp_path_factory):
 
 @pytest.fixture
 def start(tmp_path, model):
-    """Starts a demo that writes to tmp_path / "demo"."""
+    """Return what starts a demo that writes to tmp_path / "demo"."""
     started = []
 
     def start(*options):
@@ -55,7 +55,7 @@ def wait_for(process, text):
 
 
 def processes_with(argument):
-    """Command lines of running processes that contain it, by process id."""
+    """Return the command lines of running processes that contain it, by process id."""
     lines = {}
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:

@@ -14,7 +14,7 @@ from sipmask_ros.trials import processes
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch):
-    """Puts back what was there."""
+    """Put back the environment variables that a test changes."""
     for name in ("ROS_DOMAIN_ID", "ROS_AUTOMATIC_DISCOVERY_RANGE"):
         monkeypatch.setenv(name, "")
 

@@ -19,7 +19,7 @@ from sipmask_ros.trials.recorder import OVERLAY_QUEUE, WATCHED, Film, Recorder
 
 
 def film_frames(path, stamps, **options):
-    """Film grey pictures of rising brightness; returns the film and the video's brightness."""
+    """Film grey pictures of rising brightness; return the film and the video's brightness."""
     with VideoWriter(path, 10) as writer:
         film = Film(writer, **options)
         for number, stamp in enumerate(stamps):

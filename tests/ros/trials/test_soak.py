@@ -41,7 +41,7 @@ def test_hundreds_of_frames_leave_nothing_behind(tmp_path, capfd):
 
 
 def stopped(cameras, **node):
-    """What ends a run of 100 frames with these cameras and this node."""
+    """Return what ends a run of 100 frames with these cameras and this node."""
     args = SimpleNamespace(frames=100, calm=True)
     node = SimpleNamespace(describe_end=lambda: "segmentation_node ended with exit code -9", **node)
     return soak._soak(args, cameras, None, node, SimpleNamespace(requested=False))
@@ -60,7 +60,7 @@ def test_a_node_that_falls_silent_is_given_up(monkeypatch):
 
 
 def run(monkeypatch, tmp_path, requested=False, **report):
-    """The exit code where the run gives this report; it is written to tmp_path."""
+    """Return the exit code if the run gives this report, which is written to tmp_path."""
 
     def measure(args, interruption):
         interruption.requested = requested

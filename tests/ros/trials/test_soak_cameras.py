@@ -40,7 +40,7 @@ class Rig:
             rclpy.spin_once(self.node, timeout_sec=0.05)
 
     def send(self):
-        """Send an image; returns it as it arrives."""
+        """Send an image; return it as it arrives."""
         number = len(self.images) + 1
         self.camera.send()
         self.wait_until(lambda: len(self.images) == number)

@@ -22,7 +22,7 @@ class Anything:
 
 
 class StandIn(Anything):
-    """In place of the cameras: results come and requests are answered when the test says so."""
+    """Stands in for the cameras: results come and requests are answered when the test says so."""
 
     def __init__(self):
         self.__dict__.update(log=[], results=0, waiting=False)
@@ -37,7 +37,7 @@ class StandIn(Anything):
 
 
 def disturbed(seed, results):
-    """What happened until so many results had come, with something every 10, and the log of it."""
+    """Return what happened until this many results, with something every 10, and the log of it."""
     cameras = StandIn()
     disturbances = Disturbances(cameras, interval=10, seed=seed)
     for cameras.__dict__["results"] in range(results + 1):

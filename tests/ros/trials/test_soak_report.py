@@ -21,14 +21,14 @@ def noise(share):
 
 
 def samples(**changes):
-    """A run in which nothing grows, but for the series given."""
+    """Return samples of a run in which nothing grows, but for the series given."""
     series = {"frames": FRAMES, "anonymous": LEVEL, "handles": 23, "threads": 15}
     series = {key: np.broadcast_to(value, len(FRAMES)) for key, value in (series | changes).items()}
     return [dict(zip(series, row, strict=True)) for row in zip(*series.values(), strict=True)]
 
 
 def failing(counted=COUNTED, tallies=TALLIES, **series):
-    """Names of the criteria that do not hold."""
+    """Return the names of the criteria that do not hold."""
     return {c.name for c in judge(counted, samples(**series), tallies) if c.holds is False}
 
 
