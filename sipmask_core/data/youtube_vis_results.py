@@ -20,7 +20,6 @@ from sipmask_core.runtime.files import atomic_path, write_zip
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from sipmask_core.data.coco_results import Result
     from sipmask_core.data.youtube_vis import Video, VideoAnnotations
     from sipmask_core.instances import Instances
 

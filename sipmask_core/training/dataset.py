@@ -24,10 +24,8 @@ from sipmask_core.training.augmentation.target import Target
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    import numpy as np
     from numpy.typing import NDArray
 
-    from sipmask_core.data.coco import CocoAnnotations, CocoImage, CocoObject
     from sipmask_core.data.youtube_vis import VideoAnnotations
 
 CACHE_BYTES = 8 << 30  # of decoded images kept in memory; those beyond are decoded at each use

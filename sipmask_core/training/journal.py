@@ -13,7 +13,6 @@ from sipmask_core.runtime.files import atomic_path, write_figure, write_image, w
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
 
 MAX_POINTS = 400  # per curve: longer histories are averaged in as many bins

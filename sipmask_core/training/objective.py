@@ -27,8 +27,6 @@ from sipmask_core.training.targets import (
 )
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from sipmask_core.model.sipmask import SipMask
 
     Targets = list[dict[str, Tensor]]
