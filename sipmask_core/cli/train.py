@@ -55,6 +55,7 @@ from typing import TYPE_CHECKING
 
 from sipmask_core.cli.training_data import add_data_arguments, training_data
 from sipmask_core.errors import InputError
+from sipmask_core.training.recipe_options import OPTIONS, chosen_values
 
 if TYPE_CHECKING:
     import argparse
@@ -63,7 +64,6 @@ if TYPE_CHECKING:
 
     from sipmask_core.data.coco import CocoAnnotations
     from sipmask_core.model.sipmask import SipMask
-    from sipmask_core.training.recipe import Recipe
 
 SUMMARY = "train a preset on COCO-style annotations"
 
@@ -72,6 +72,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `sipmask train`."""
     add_data_arguments(parser)
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="run folder")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write the last validation's figures there"
+    )
 
     start = parser.add_argument_group("model and start (one of --preset and --checkpoint, or both)")
     start.add_argument(
@@ -105,68 +108,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     start.add_argument("--resume", action="store_true", help="go on with the run in --output")
 
-    validation = parser.add_argument_group("validation")
-    validation.add_argument(
-        "--validate-every", type=int, metavar="N", help="epochs between validations"
-    )
-    validation.add_argument(
-        "--json", type=Path, metavar="FILE", help="write the last validation's figures there"
-    )
-
     recipe = parser.add_argument_group("recipe (by default the preset's own)")
-    recipe.add_argument("--epochs", type=int, metavar="N", help="passes over the data")
-    recipe.add_argument(
-        "--batch",
-        type=int,
-        metavar="N",
-        help="images per step, over all processes; the learning rate is scaled with it",
-    )
-    recipe.add_argument(
-        "--lr", type=float, metavar="RATE", help="highest learning rate, taken as it is"
-    )
-    recipe.add_argument(
-        "--pretrained-lr-factor",
-        type=float,
-        metavar="F",
-        help="learning rate, relative to the others', of weights that come from --init or"
-        " --checkpoint; 1 treats them alike",
-    )
-    recipe.add_argument("--size", type=int, metavar="PIXELS", help="side of the square input")
-    recipe.add_argument("--seed", type=int, metavar="N", help="of weights, order and augmentation")
-    recipe.add_argument(
-        "--precision",
-        choices=("fp32", "bf16", "fp16"),
-        help="of the forward pass; weights stay fp32",
-    )
-    recipe.add_argument(
-        "--accumulate",
-        type=int,
-        metavar="N",
-        help="work each batch off in N parts, in as much less memory, and use the mean of their"
-        " gradients: as N processes with --normalise local would (default: 1)",
-    )
-    recipe.add_argument(
-        "--clip-norm", type=float, metavar="NORM", help="scale gradients down to it; 0 leaves them"
-    )
-    recipe.add_argument(
-        "--ema",
-        type=float,
-        metavar="DECAY",
-        help="validate and publish a running average of the weights, e.g. 0.998; 0: the weights",
-    )
-    recipe.add_argument(
-        "--normalise",
-        choices=("global", "local"),
-        help="divide losses by counts over the whole batch, so that the number of processes does"
-        " not matter, or over each process's share, as the authors' code does",
-    )
-
-    recipe.add_argument(
-        "--train-only",
-        metavar="PART",
-        help="let only parameters learn that have PART in their name, such as bbox_head or track,"
-        " and keep all others bit for bit",
-    )
+    for option in OPTIONS:
+        recipe.add_argument(
+            f"--{option.flag}",
+            dest=option.field,
+            type=option.kind,
+            metavar=option.symbol,
+            choices=option.choices,
+            help=option.help,
+        )
 
     machine = parser.add_argument_group("machine")
     machine.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
@@ -229,10 +180,10 @@ def _train(args: argparse.Namespace, device: torch.device) -> int:
         preset = sm.get_preset(args.preset)
     else:
         preset = checkpoint_preset(args.checkpoint)
-    recipe = _changed(recipe_for(preset), args)
+    recipe = recipe_for(preset).changed(chosen_values(vars(args)))
     preset = override(preset, args.set)
-    if args.size is not None and isinstance(preset.resize, Letterbox):
-        preset = dataclasses.replace(preset, resize=Letterbox(args.size, args.size))
+    if args.input_size is not None and isinstance(preset.resize, Letterbox):
+        preset = dataclasses.replace(preset, resize=Letterbox(args.input_size, args.input_size))
     dataset, held_out, held_out_images = training_data(args, preset, recipe)
     train_part = dataset.annotations
     _say_what_is_learnt(train_part)
@@ -334,27 +285,6 @@ def _start(model: SipMask, args: argparse.Namespace) -> set[str]:
             " as it has as many, its classifier is kept to start from."
         )
     return set(start.taken)
-
-
-def _changed(recipe: Recipe, args: argparse.Namespace) -> Recipe:
-    """Change the recipe as the options say; a learning rate that is given is not scaled."""
-    options = {
-        "epochs": args.epochs,
-        "lr": args.lr,
-        "pretrained_lr_factor": args.pretrained_lr_factor,
-        "input_size": None if args.size is None else (args.size, args.size),
-        "seed": args.seed,
-        "precision": args.precision,
-        "validate_every": args.validate_every,
-        "accumulate": args.accumulate,
-        "clip_norm": args.clip_norm,
-        "ema_decay": args.ema,
-        "normalise": args.normalise,
-        "train_only": args.train_only,
-    }
-    if args.batch is not None:
-        recipe = recipe.scaled_to(args.batch)
-    return dataclasses.replace(recipe, **{k: v for k, v in options.items() if v is not None})
 
 
 def _farewell(step: int, saved_step: int | None) -> str:

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sipmask_core.errors import InputError
 from sipmask_core.training.augmentation.affine import Augmentation
 from sipmask_core.training.augmentation.resize import ResizeAugmentation
 from sipmask_core.training.augmentation.ssd import SsdAugmentation
+from sipmask_core.training.recipe_options import OPTIONS
 
 if TYPE_CHECKING:
-    from sipmask_core.model.presets import Preset
+    from collections.abc import Mapping
 
-# Below, P6 is a single pixel, and oneDNN 3 leaves part of the bfloat16 gradient of the stride-2
-# convolution after it uninitialised.
-MIN_SIDE = 96
+    from sipmask_core.model.presets import Preset
 
 
 @dataclass(frozen=True)
 class Recipe:
     """Everything that decides the outcome of a training run besides data and initial weights.
 
-    input_size: (H, W) of the training images, multiples of 32 from MIN_SIDE; None with
+    input_size: (H, W) of the training images, multiples of 32; None with
         `ResizeAugmentation`: each has its own then, and a batch is padded to the largest.
     batch_size, lr: images per step, over all processes, and the highest learning rate. They belong
         together; `scaled_to` changes both. The first `warmup_steps` rise linearly from
@@ -83,43 +81,29 @@ class Recipe:
         keeps_sizes = isinstance(self.augmentation, ResizeAugmentation)
         _require(
             keeps_sizes == (self.input_size is None),
-            "input size",
+            "input_size",
             self.input_size,
             "none, since images keep their aspect ratio" if keeps_sizes else "a height and a width",
         )
-        for side in self.input_size or ():
-            _require(
-                side >= MIN_SIDE and side % 32 == 0,
-                "input size",
-                side,
-                f"a multiple of 32 from {MIN_SIDE}",
-            )
-        for name in ("epochs", "batch_size", "validate_every", "accumulate"):
-            value = getattr(self, name)
-            _require(value >= 1, name, value, "1 or more")
-        _require(math.isfinite(self.lr) and self.lr > 0, "lr", self.lr, "a positive number")
-        _require(
-            0 <= self.pretrained_lr_factor <= 1,
-            "pretrained_lr_factor",
-            self.pretrained_lr_factor,
-            "0 to 1",
-        )
-        _require(
-            math.isfinite(self.clip_norm) and self.clip_norm >= 0,
-            "clip_norm",
-            self.clip_norm,
-            "a positive number, or 0 for none",
-        )
-        _require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "0 (none) to less than 1")
-        _require(0 <= self.seed < 2**32, "seed", self.seed, "0 to 2**32 - 1")
+        for option in OPTIONS:
+            value = getattr(self, option.field)
+            _require(option.accepts(value), option.field, value, option.accepted)
 
     def scaled_to(self, batch_size: int) -> Recipe:
         """Return the recipe for another batch size, with a learning rate in proportion.
 
         Warm-up still counts steps (Goyal et al., Accurate, Large Minibatch SGD, 2017).
         """
-        _require(batch_size >= 1, "batch_size", batch_size, "1 or more")
         return replace(self, batch_size=batch_size, lr=self.lr * batch_size / self.batch_size)
+
+    def changed(self, values: Mapping[str, Any]) -> Recipe:
+        """Return the recipe with other values of some fields, see `OPTIONS`.
+
+        Another batch size brings another learning rate, unless that is given, too. Raise InputError
+        if a value is out of range.
+        """
+        size = values.get("batch_size", self.batch_size)
+        return replace(self.scaled_to(size), **values)
 
     @property
     def source_side(self) -> int | None:

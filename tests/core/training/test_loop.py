@@ -18,7 +18,6 @@ from moving_squares import write_videos
 from places import ROOT
 
 import sipmask_core as sm
-from sipmask_core.cli import train as train_command
 from sipmask_core.cli.main import _parser, main
 from sipmask_core.data.coco import read_annotations
 from sipmask_core.errors import InputError
@@ -29,6 +28,7 @@ from sipmask_core.training.loop import DivergenceError, Trainer
 from sipmask_core.training.objective import named_losses
 from sipmask_core.training.optimizer import make_optimizer
 from sipmask_core.training.recipe import recipe_for
+from sipmask_core.training.recipe_options import chosen_values
 from sipmask_core.training.samples import AugmentedSamples
 
 
@@ -673,7 +673,7 @@ def test_options_change_the_recipe_and_the_batch_the_learning_rate():
     def changed(*options):
         required = ["train", "--preset", "x", "--annotations", "a", "--images", "i"]
         args = _parser().parse_args([*required, "--output", "o", *options])
-        return train_command._changed(tiny_recipe(), args)
+        return tiny_recipe().changed(chosen_values(vars(args)))
 
     assert changed() == tiny_recipe()
     assert changed("--batch", "12").lr == pytest.approx(4 * tiny_recipe().lr)

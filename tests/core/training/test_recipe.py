@@ -8,6 +8,7 @@ import sipmask_core as sm
 from sipmask_core.errors import InputError
 from sipmask_core.training.augmentation.ssd import SsdAugmentation
 from sipmask_core.training.recipe import RECIPES, recipe_for
+from sipmask_core.training.recipe_options import OPTIONS
 
 
 @pytest.mark.parametrize("name", sorted({*sm.preset_names(), *RECIPES}))
@@ -102,6 +103,13 @@ def test_an_input_size_is_given_exactly_where_images_do_not_keep_their_ratio():
     ],
 )
 def test_a_value_out_of_range_is_named(field, value):
-    with pytest.raises(InputError, match=field.replace("_", ".")) as caught:
+    with pytest.raises(InputError, match=f"The training {field} is") as caught:
         dataclasses.replace(tiny_recipe(), **{field: value})
     assert "accepted is" in str(caught.value)
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.flag)
+def test_every_option_is_a_field_whose_default_is_accepted(option):
+    for recipe in RECIPES.values():
+        assert option.accepts(getattr(recipe, option.field))
+    assert option.accepted and option.help
