@@ -35,9 +35,9 @@ class GraphedNetwork:
 
     network: maps pixels (N, H, W, 3) uint8 on the device and the size (h, w) of the image within to
     outputs, without waiting for the GPU in between. The `MAX_GRAPHS` sizes used last keep their
-    graphs. A size is recorded when it comes for the second time, so that a stream of changing sizes
-    never triggers a recording. If recording fails, a warning says so, and the network runs without
-    graphs from then on.
+    graphs. A size is recorded when it comes again, so that a stream of changing sizes never
+    triggers a recording. If recording fails, a warning says so, and the network runs without graphs
+    from then on.
     """
 
     def __init__(
