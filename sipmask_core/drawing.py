@@ -203,7 +203,7 @@ def _place(
     image_size: tuple[int, int],
     taken: Sequence[Rectangle],
 ) -> tuple[int, int]:
-    """Return the top left corner for a (w, h) text: above the box, else as high in it as is free."""
+    """Return a (w, h) text's top left corner: above the box, else at its highest free place."""
     height, width = image_size
     x0, y0, _, y1 = (int(edge) for edge in box)
     x = min(max(x0, 0), max(width - w, 0))

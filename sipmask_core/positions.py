@@ -4,9 +4,9 @@ The depth of an object is the median depth of its nearest layer, its direction t
 middle of its mask. A mask reaches over the object's edges and through its gaps, so that depths of
 what is behind are among its own: depths are sorted, and a wide gap between them ends a layer.
 The nearest layer that makes up a good part of the mask is the object. The middle of the mask is
-taken without pixels that belong to another layer. Pixels without a depth count: depth cameras lose
-them at one side of an object, and the middle would move to the other side. If a shape with a centre
-of symmetry lies on a plane, however slanted, its point is on the plane, that of another near it.
+taken without pixels that belong to another layer. Pixels that have no depth are kept: cameras lose
+depths at one side of an object, and the middle would move to the other. If a shape with a centre of
+symmetry lies on a plane, however slanted, its point is on the plane, that of another near it.
 """
 
 from __future__ import annotations

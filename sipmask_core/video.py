@@ -199,7 +199,7 @@ class VideoWriter(PiecewiseWriter):
         if self._writer is None:
             return
         self._writer.release()
-        # OpenCV's writer reports no full disk.
+        # OpenCV's writer does not report a full disk.
         if kind is None and _frame_count(self._temporary) != self.count:
             raise InputError(
                 f"Cannot write {self.path}: not all of its {self.count} frames got there; the disk "
