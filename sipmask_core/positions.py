@@ -35,7 +35,7 @@ SHARE = 0.3
 # Fewer depths, or depths of a smaller part of the mask, give no position.
 MIN_PIXELS = 8
 MIN_COVERAGE = 0.05
-# Standard deviation over interquartile range of a normal distribution.
+# Standard deviation over interquartile range, for a normal distribution.
 _NORMAL = 0.7413
 _SQUARE = np.ones((3, 3), np.uint8)
 

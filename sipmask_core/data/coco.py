@@ -40,7 +40,7 @@ class CocoObject:
 
     @property
     def has_mask(self) -> bool:
-        """Whether its mask is known and not its box alone."""
+        """Whether its mask is known, not only its box."""
         return self.segmentation is not None
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Box = tuple[float, float, float, float]
 _Entry = tuple[str, Any, Any, Any, Any]  # where it is, image id, category id, box, score
-# Of the smaller box; two boxes of one class that overlap this much are taken for one object.
+# Part of the smaller box; two boxes of one class that overlap this much count as one object.
 MOST_OVERLAP = 0.3
 
 

@@ -132,7 +132,7 @@ class OnnxModel:
             return _import_onnxruntime().InferenceSession(
                 self._content, options, providers=providers
             )
-        except Exception as error:  # onnxruntime's have no base of their own
+        except Exception as error:  # onnxruntime's errors have no common base class
             reason = str(error).splitlines()[0].rstrip(".")
             raise InputError(
                 f"{str(self.path)!r} is not a readable ONNX file ({reason})."

@@ -82,7 +82,7 @@ def _looked_up_samples(x: Tensor, offset: Tensor) -> Tensor:
 
     image = torch.arange(n, dtype=torch.int32, device=x.device).view(n, 1, 1, 1, 1)
     group = torch.arange(groups, dtype=torch.int32, device=x.device)
-    first = image * ((height + 3) * stride) + group + (stride + groups)  # of the map itself
+    first = image * ((height + 3) * stride) + group + (stride + groups)  # the map's first pixel
     corner = (top * stride).add_(left, alpha=groups).int().add_(first)
     neighbours = torch.tensor([0, groups, stride, stride + groups], dtype=torch.int32)
     index = corner[..., None] + neighbours.to(x.device)

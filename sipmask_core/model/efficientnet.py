@@ -14,7 +14,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from sipmask_core.model.norm import FrozenBatchNorm2d
 
 STEM_WIDTH = 32
-# Of each stage: width, number of blocks, kernel size, stride of the first block. The blocks of the
+# For each stage: width, number of blocks, kernel size, stride of the first block. The blocks of the
 # first stage have no expansion, those of all others widen their input six times.
 STAGES = (
     (16, 1, 3, 1),

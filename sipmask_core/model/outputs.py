@@ -80,7 +80,7 @@ def locations(height: int, width: int, stride: int, device: torch.device) -> Ten
     return grid(height, width, stride, device)
 
 
-@torch.inference_mode(False)  # training may be the next to ask for it
+@torch.inference_mode(False)  # so that training can use the cached tensor
 def _grid(height: int, width: int, stride: int, device: torch.device) -> Tensor:
     y = torch.arange(height, device=device, dtype=torch.float32) * stride + stride // 2
     x = torch.arange(width, device=device, dtype=torch.float32) * stride + stride // 2

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 ResNetDepth = Literal["resnet18", "resnet50", "resnet101"]
 Backbone = Literal[ResNetDepth, "efficientnet_lite0"]
-MOST_CONVS = 16  # of a tower
+MOST_CONVS = 16  # most convolutions of a tower
 MOST_SIDE = 8192  # pixels of a side of the network's input that a file may ask for
 _LARGEST = 1e18  # number given for a float in a file: tensors cannot hold much larger integers
 CAFFE_MEAN_BGR = (102.9801, 115.9465, 122.7717)

@@ -21,7 +21,7 @@ def with_second_try(work: Callable[[], T], free: Callable[[], None]) -> T:
     for _ in range(2):
         try:
             return work()
-        except Exception as error:  # onnxruntime's and OpenCV's have no base of their own
+        except Exception as error:  # the libraries' errors share no base class
             if not is_out_of_memory(error):
                 raise
         free()  # not in the handler: until it ends, the error holds on to what work() allocated

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from sipmask_core.instances import Instances
 
-# Of one video, lost ones included. When it is reached, new objects stay untracked.
+# Most objects of one video, lost ones included; beyond it, new ones stay untracked.
 MAX_OBJECTS = 10_000
 IOU_WEIGHT, LABEL_WEIGHT = 2.0, 10.0
 
