@@ -1,6 +1,6 @@
 """SipMask in today's PyTorch: build, load, run and train the models of Cao et al., ECCV 2020.
 
-Names are imported when they are first used, so that `sipmask --help` need not wait for PyTorch.
+Names are imported when they are first used, so that `sipmask --help` does not wait for PyTorch.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ GREY: Colour = (150, 150, 150)
 
 _GOLDEN_RATIO = 0.618034
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
-# Lines and letters grow with the image: these are their sizes when its short side has 720 pixels.
+# Lines and letters grow with the image: these are their sizes if its short side has 720 pixels.
 _REFERENCE_SIDE = 720
 _REFERENCE_LINE = 2.0
 _REFERENCE_FONT = 0.6
@@ -32,7 +32,7 @@ _SMALLEST_FONT = 0.38  # below this Hershey letters run together
 
 
 def colour(identity: int) -> Colour:
-    """A vivid BGR colour; identities that follow each other get hues far apart."""
+    """Return a vivid BGR colour; identities next to each other get hues far apart."""
     hue = (0.05 + identity * _GOLDEN_RATIO) % 1.0
     value = 1.0 if identity % 2 == 0 else 0.8
     red, green, blue = colorsys.hsv_to_rgb(hue, 0.85, value)
@@ -50,16 +50,16 @@ def draw_instances(
     labels: bool = True,
     untracked: Colour | None = None,
 ) -> NDArray[np.uint8]:
-    """The image with every mask tinted, outlined and named, as a new array.
+    """Return a copy of the image with every mask tinted, outlined and named.
 
     image: (H, W, 3) uint8 BGR, of the size that `instances.image_size` names.
     class_names: the name of each label.
     alpha: opacity of the tint, 0 to 1.
     contours, boxes, labels: which lines and texts to add.
-    untracked: colour of instances without a track id; by their index where None.
+    untracked: colour of instances without a track id; None gives each a colour by its index.
 
     Colours follow the track id, so that an object keeps its colour. Higher scores lie on top.
-    Raises ValueError when the sizes disagree.
+    Raises ValueError if the sizes disagree.
     """
     if image.shape != (*instances.image_size, 3):
         raise ValueError(
@@ -93,7 +93,7 @@ def draw_instances(
 def draw_trail(
     image: NDArray[np.uint8], points: Sequence[tuple[float, float]], tone: Colour
 ) -> None:
-    """Draw into the (H, W, 3) BGR image the way over these (x, y), oldest first, growing bolder."""
+    """Draw a trail over these (x, y), oldest first, that grows bolder, into the BGR image."""
     line = _Style.of_image(image).line
     places = [(round(x), round(y)) for x, y in points]
     for index, (start, end) in enumerate(pairwise(places)):
@@ -108,10 +108,10 @@ def contact_sheet(
     cell_width: int = 480,
     gap: int = 6,
 ) -> NDArray[np.uint8]:
-    """Several (H, W, 3) uint8 BGR images on one page, row by row, as an (H', W', 3) uint8 array.
+    """Arrange (H, W, 3) uint8 BGR images row by row on one page, an (H', W', 3) uint8 array.
 
-    Each is scaled to `cell_width` pixels; the first one's shape gives the cell's height, and images
-    of another shape are fitted into it without distortion. Raises ValueError without an image.
+    Cells are `cell_width` pixels wide; the first image's shape gives their height, and images of
+    another shape are fitted in without distortion. Raises ValueError without an image or a column.
     """
     if not images or columns < 1:
         raise ValueError(f"A sheet needs an image and a column, got {len(images)} and {columns}.")
@@ -154,7 +154,7 @@ def _tint(region: NDArray[np.uint8], mask: NDArray[np.uint8], tone: Colour, alph
     """Blend `tone` into `region` (h, w, 3) where `mask` (h, w) is set, in place."""
     if mask.size == 0:
         return
-    # Blending with one colour is a function of the old value alone, so a table does it.
+    # Blending with one colour depends on the old value alone, so a table does it.
     values = (
         np.arange(256, dtype=np.float32)[:, None] * (1 - alpha) + np.array(tone, np.float32) * alpha
     )
@@ -169,9 +169,9 @@ def _draw_labels(
     colours: Sequence[Colour],
     style: _Style,
 ) -> None:
-    """Write class, track id and score of each instance; the better ones choose their place first.
+    """Write class, track id and score of each instance; higher scores choose their place first.
 
-    Where no place is free, the better one lies on top.
+    If no place is free, the higher score lies on top.
     """
     thickness = max(1, round(style.font * 1.6))
     pad = max(2, round(style.font * 6))
@@ -203,7 +203,7 @@ def _place(
     image_size: tuple[int, int],
     taken: Sequence[Rectangle],
 ) -> tuple[int, int]:
-    """Top left corner for a (w, h) text: above the box, else in its top, else further down it."""
+    """Return a (w, h) text's top left corner: above the box, else at its highest free place."""
     height, width = image_size
     x0, y0, _, y1 = (int(edge) for edge in box)
     x = min(max(x0, 0), max(width - w, 0))
@@ -215,5 +215,5 @@ def _place(
 
 
 def _overlap(a: Rectangle, b: Rectangle) -> bool:
-    """Whether two rectangles share a pixel."""
+    """Return whether two rectangles share a pixel."""
     return a[0] < b[0] + b[2] and b[0] < a[0] + a[2] and a[1] < b[1] + b[3] and b[1] < a[1] + a[3]

@@ -10,11 +10,11 @@ class InputError(ValueError):
 
 
 class WriteError(InputError):
-    """A file that cannot be written: no room, no permission. No other input would mend it."""
+    """A file that cannot be written: no room, no permission. Another input would not help."""
 
 
 class PredictionError(RuntimeError):
-    """A good image that could not be segmented here: too little memory, or outputs that are NaN.
+    """A good image that could not be segmented here: too little memory, or outputs not finite.
 
     The message is one sentence with what to try. The next image may be fine.
     """

@@ -1,4 +1,4 @@
-"""What a segmenter returns: parallel arrays, one entry per object."""
+"""What a segmenter returns: parallel arrays, one entry per instance."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ class TrackState(IntEnum):
 
 @dataclass(frozen=True)
 class Instances:
-    """The objects found in one image, by falling score.
+    """The instances found in one image, by falling score.
 
     boxes: (N, 4) float32, x0 y0 x1 y1 in pixels of the input image, sub-pixel.
     scores: (N,) float32, in [0, 1], descending.
     mask_scores: (N,) float32; equals `scores` unless the preset re-scores masks (SipMask++).
     labels: (N,) int64, 0-based class index.
-    mask_crops: N masks, each cut to the pixels it can cover.
+    mask_crops: N mask crops, each cut to the pixels that the mask can cover.
     image_size: (H, W) of the input image.
-    track_ids: (N,) int64, -1 where untracked.
+    track_ids: (N,) int64, -1 if untracked.
     track_states: (N,) uint8, a TrackState. track_ages: (N,) int64, frames since the track was born.
-    embeddings: (N, E) float32, by which a tracker knows objects again; E is 0 unless the preset
-        has a track branch.
+    embeddings: (N, E) float32, by which a tracker recognises objects; E is 0 unless the preset has
+        a track branch.
 
-    Raises ValueError when the arrays disagree in length or shape.
+    Raises ValueError if the arrays disagree in length or shape.
     """
 
     boxes: NDArray[np.float32]
@@ -89,7 +89,7 @@ class Instances:
         return len(self.scores)
 
     def __getitem__(self, index: NDArray[Any] | slice | list[int]) -> Instances:
-        """The instances picked by a slice, an index array or a boolean mask, in that order."""
+        """Pick instances by a slice, an index array or a boolean mask, in that order."""
         chosen = np.arange(len(self))[index]
         return replace(
             self,
@@ -106,7 +106,7 @@ class Instances:
 
     @classmethod
     def empty(cls, image_size: tuple[int, int]) -> Instances:
-        """No object in an image of (H, W) pixels."""
+        """Return no instances, for an image of (H, W) pixels."""
         return cls(
             boxes=np.zeros((0, 4), np.float32),
             scores=np.zeros(0, np.float32),
@@ -117,7 +117,7 @@ class Instances:
 
     @property
     def masks(self) -> NDArray[np.bool_]:
-        """(N, H, W) bool, made on each access: N x H x W bytes."""
+        """The full masks, (N, H, W) bool, made on each access: N x H x W bytes."""
         canvas = np.zeros((len(self), *self.image_size), bool)
         for mask, (x, y, bitmap) in zip(canvas, self.mask_crops, strict=True):
             h, w = bitmap.shape
@@ -125,7 +125,7 @@ class Instances:
         return canvas
 
     def to_rle(self) -> list[dict[str, Any]]:
-        """Each mask as a COCO compressed RLE: {"size": [H, W], "counts": str}."""
+        """Encode each mask as a COCO compressed RLE: {"size": [H, W], "counts": str}."""
         size = list(self.image_size)
         counts = encode(self.mask_crops, self.image_size)
         return [{"size": size.copy(), "counts": text} for text in counts]

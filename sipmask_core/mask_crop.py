@@ -1,9 +1,10 @@
-"""One mask, stored where it can be; and its COCO run lengths, without the full mask.
+"""One mask, stored only where it can be, and its COCO run lengths, made without the full mask.
 
-The format: lengths of the runs down the columns of the full mask, background and object by turns,
-background first. Compressed, each length from the fourth on is the difference to the one two
-before; a number becomes groups of five bits, least significant first, with a sixth bit that says
-that more follow, each group a character from "0" on. (pycocotools, common/maskApi.c)
+The format: lengths of the runs down the columns of the full mask, background and object in turn,
+background first. If compressed, each length from the fourth on is replaced by its difference to the
+one two before. A number becomes groups of five bits, least significant first, each with a sixth bit
+that says whether more follow; each group is a character from "0" on. (pycocotools,
+common/maskApi.c)
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class MaskCrop(NamedTuple):
 
 
 def encode(crops: Sequence[MaskCrop], image_size: tuple[int, int]) -> list[str]:
-    """The compressed counts of each mask at the image's size (H, W), as pycocotools has them."""
+    """Encode masks at the image's size (H, W) to compressed counts like those of pycocotools."""
     differences = []
     for crop in crops:
         runs = run_lengths(crop, image_size)
@@ -42,13 +43,13 @@ def encode(crops: Sequence[MaskCrop], image_size: tuple[int, int]) -> list[str]:
 
 
 def run_lengths(crop: MaskCrop, image_size: tuple[int, int]) -> NDArray[np.int64]:
-    """The run lengths of one mask at the image's size (H, W)."""
+    """Return the run lengths of one mask at the image's size (H, W)."""
     height, width = image_size
     x, y, bitmap = crop
     h, w = bitmap.shape
     changes = np.zeros(0, np.int64)
     if bitmap.size:
-        # The columns one after the other, a background pixel before the first and after each.
+        # The columns in turn, with a background pixel before the first and after each.
         column = h + 1
         pixels = np.zeros(1 + w * column, np.uint8)
         cv2.transpose(bitmap.view(np.uint8), pixels[1:].reshape(w, column)[:, :h])
@@ -65,7 +66,7 @@ def run_lengths(crop: MaskCrop, image_size: tuple[int, int]) -> NDArray[np.int64
 
 
 def compress(sequences: Sequence[NDArray[np.int64]]) -> list[str]:
-    """Each sequence of numbers as characters."""
+    """Write each sequence of numbers as characters."""
     if not sequences:
         return []
     rest = np.concatenate(sequences)

@@ -2,11 +2,11 @@
 
 The depth of an object is the median depth of its nearest layer, its direction the ray through the
 middle of its mask. A mask reaches over the object's edges and through its gaps, so that depths of
-what is behind are among its own: depths are sorted, and where they lie far apart one layer ends.
-The nearest layer that makes up a good part of the mask is the object. Its middle is that of the
-mask without the pixels that belong to another layer; pixels without a depth count, for cameras
-lose one side of an object, and the middle would move to the other. On a plane, however it is
-slanted, the point of a shape with a centre of symmetry lies on the plane, that of another near it.
+what is behind are among its own: depths are sorted, and a wide gap between them ends a layer.
+The nearest layer that makes up a good part of the mask is the object. The middle of the mask is
+taken without pixels that belong to another layer. Pixels that have no depth are kept: cameras lose
+depths at one side of an object, and the middle would move to the other. If a shape with a centre of
+symmetry lies on a plane, however slanted, its point is on the plane, that of another near it.
 """
 
 from __future__ import annotations
@@ -23,40 +23,41 @@ if TYPE_CHECKING:
     from sipmask_core.instances import Instances
     from sipmask_core.mask_crop import MaskCrop
 
-# Metres: no depth camera sees as far.
+# Metres: no depth camera sees this far.
 FARTHEST = 1000.0
-# A mask is looked at in so many rows and columns at most, which bounds the cost.
+# A mask is sampled in this many rows and columns at most, which bounds the cost.
 GRID = 40
-# Depths are of one layer where this part of all follows within this part of the depth.
+# Sorted depths belong to one layer if the next NEIGHBOURS of all follow within GAP of the depth.
 NEIGHBOURS = 1 / 16
 GAP = 0.15
-# The part of a mask's depths that makes a layer the object, though one behind it may be larger.
+# The part of a mask's depths that makes a layer the object, even if one behind it is larger.
 SHARE = 0.3
-# Fewer depths, or for a smaller part of the mask, give no position.
+# Fewer depths, or depths of a smaller part of the mask, give no position.
 MIN_PIXELS = 8
 MIN_COVERAGE = 0.05
-# Of a normal distribution: standard deviation over interquartile range.
+# Standard deviation over interquartile range, for a normal distribution.
 _NORMAL = 0.7413
 _SQUARE = np.ones((3, 3), np.uint8)
 
-# When the distortion is taken back in steps: the most, and pixels over focal length that suffice.
+# The distortion is removed in steps: at most this many, until this precise in focal lengths.
 _STEPS = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 50, 1e-9)
-# Pixels: how near its pixel a ray must come out again. OpenCV gives numbers for any pixel, also
-# where its steps lead astray or the distortion sends nothing there.
+# Pixels: how near its pixel a ray must come out if it is projected again. OpenCV gives numbers
+# for any pixel, even if its steps diverge or the distortion maps nothing there.
 _NEAR = 0.5
 _SAME = np.eye(3)
 _ORIGIN = np.zeros(3)
-# Off the axis at one metre of depth, 87 degrees: no camera image reaches further.
+# Metres off the axis at one metre of depth, 87 degrees: no camera image reaches further.
 _WIDEST = 20.0
 
 
 @dataclass(frozen=True)
 class Positions:
-    """Where N objects are, in metres: x right, y down, z forward. NaN where it is not known.
+    """Where N objects are, in metres: x right, y down, z forward. NaN if it is not known.
 
     points: (N, 3) float64. deviations: (N,) float64, the robust standard deviation of the depths.
-    sizes: (N, 2) float64, width and height of the mask at that depth. pixels: (N,) int64, how many
-    depths a point comes from. coverage: (N,) float64, for which share of the mask there is a depth.
+    sizes: (N, 2) float64, width and height of the mask at that depth. pixels: (N,) int64, the
+    number of depths from which a point comes. coverage: (N,) float64, the share of the mask that
+    has a depth.
     """
 
     points: NDArray[np.float64]
@@ -67,12 +68,12 @@ class Positions:
 
     @property
     def valid(self) -> NDArray[np.bool_]:
-        """(N,) bool: whose position is known."""
+        """Whether each position is known: (N,) bool."""
         return np.isfinite(self.points[:, 2])
 
     @classmethod
     def unknown(cls, count: int) -> Positions:
-        """Of so many objects none is known."""
+        """Return positions of `count` objects, none of them known."""
         return cls(
             points=np.full((count, 3), np.nan),
             deviations=np.full(count, np.nan),
@@ -83,16 +84,16 @@ class Positions:
 
 
 def locate(instances: Instances, depth: NDArray[Any], unit: float, lens: Lens) -> Positions:
-    """Where the objects are.
+    """Find where the objects of the instances are.
 
-    depth: (H, W) uint16 or float32, in `unit` metres. It shows what the masks' image shows, at a
-    scale of its own. No depth are 0 and below, NaN, `FARTHEST` and above, and the largest uint16.
-    lens: for the size of the masks' image.
+    depth: (H, W) uint16 or float32, in `unit` metres. It shows what the masks' image shows, in a
+    size of its own. Values that mean no depth: 0 and below, NaN, `FARTHEST` and above, and the
+    largest uint16. lens: for the size of the masks' image.
     """
     limit = FARTHEST / unit
     if depth.dtype.kind == "u":
         limit = min(limit, np.iinfo(depth.dtype).max)
-    # The depth's row and column of each of the image.
+    # For each row and column of the image, that of the depth.
     rows, columns = (
         ((np.arange(size) + 0.5) * (there / size)).astype(np.intp)
         for size, there in zip(instances.image_size, depth.shape, strict=True)
@@ -103,7 +104,7 @@ def locate(instances: Instances, depth: NDArray[Any], unit: float, lens: Lens) -
         surfaces.append(_surface(x, y, depth[rows[y], columns[x]], limit))
     middles = np.array([(s.x, s.y) for s in surfaces]).reshape(-1, 1, 2)
     edges = np.array([_edges(crop) for crop in instances.mask_crops]).reshape(-1, 4)
-    # The middle of each, and from there straight to its left, right, upper and lower edge.
+    # The middle of each and, straight from there, its left, right, upper and lower edge.
     pixels = np.repeat(middles, 5, axis=1)  # (N, 5, 2)
     pixels[:, 1:3, 0], pixels[:, 3:5, 1] = edges[:, :2], edges[:, 2:]
     rays = lens.rays(pixels.reshape(-1, 2)).reshape(pixels.shape)
@@ -136,7 +137,7 @@ class _Surface(NamedTuple):
 def _surface(
     x: NDArray[np.intp], y: NDArray[np.intp], values: NDArray[Any], limit: float
 ) -> _Surface:
-    """From n pixels and their depths; depths count between 0 and the limit."""
+    """Find the surface that n pixels show, from their depths; those in (0, limit) count."""
     known = (values > 0) & (values < limit)
     depths = np.sort(values[known])
     coverage = len(depths) / max(1, len(values))
@@ -158,13 +159,13 @@ def _surface(
 
 
 def _edges(crop: MaskCrop) -> tuple[float, float, float, float]:
-    """Left, right, upper and lower edge; the middle of the image's first pixel is (0, 0)."""
+    """Return left, right, upper and lower edge; the middle of the image's first pixel is (0, 0)."""
     height, width = crop.bitmap.shape
     return crop.x - 0.5, crop.x + width - 0.5, crop.y - 0.5, crop.y + height - 0.5
 
 
 def _pixels(crop: MaskCrop) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Rows and columns of evenly spread pixels of a mask, without its edge where it is thick."""
+    """Return rows and columns of evenly spread pixels of a mask, without a thick mask's edge."""
     if crop.bitmap.size == 0:
         return np.zeros(0, np.intp), np.zeros(0, np.intp)
     (top, down), (left, across) = (_steps(size) for size in crop.bitmap.shape)
@@ -175,15 +176,15 @@ def _pixels(crop: MaskCrop) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
 
 
 def _steps(size: int) -> tuple[int, int]:
-    """The first of at most `GRID` evenly spread of so many pixels, and how far apart they are."""
+    """Spread at most `GRID` places evenly over `size` pixels; return the first and the step."""
     step = -(-size // GRID)
     return (size - 1) % step // 2, step
 
 
 def nearest_layer(depths: NDArray[Any]) -> slice:
-    """Which of the sorted depths (n,) > 0 belong to the nearest layer with `SHARE` of all.
+    """Return which of the sorted depths (n,) > 0 belong to the nearest layer with `SHARE` of all.
 
-    That is the largest one where none has so much, and all where there is no layer.
+    If no layer has that much, it is the largest layer; if there is no layer, all depths.
     """
     n = len(depths)
     step = max(1, int(n * NEIGHBOURS))
@@ -206,8 +207,8 @@ class Lens:
     """A camera's intrinsics, for one size of its image.
 
     focal: (fx, fy) and centre: (cx, cy) in pixels; the middle of the first pixel is (0, 0).
-    distortion: OpenCV's coefficients; none for a rectified image. fisheye: they are those of
-    OpenCV's fisheye model (ROS: equidistant), 4 in number.
+    distortion: OpenCV's coefficients; empty for a rectified image. fisheye: whether they are the
+    four of OpenCV's fisheye model (ROS: equidistant).
     """
 
     focal: tuple[float, float]
@@ -216,9 +217,9 @@ class Lens:
     fisheye: bool = False
 
     def rays(self, pixels: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Where pixels (n, 2), x and y, lie at one metre of depth: (n, 2), x right, y down.
+        """Return where pixels (n, 2), x and y, lie at one metre of depth: (n, 2), x right, y down.
 
-        NaN for a pixel to which such a lens sends nothing.
+        NaN for a pixel to which such a lens maps nothing.
         """
         if not (self.distortion or self.fisheye):
             rays = (pixels - self.centre) / self.focal

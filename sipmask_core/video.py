@@ -1,4 +1,4 @@
-"""Frames from an image, a folder, a video file, a camera or a stream; and videos written."""
+"""Read frames from an image, a folder, a video file, a camera or a stream; write videos."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _STREAM_TIMEOUT_MS = 5000
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture of a source.
+    """One image of a source.
 
     name: the file's name for an image, `<video's name>:<index>` for a frame of a video.
-    index: 0-based position in the source; unreadable pictures keep theirs.
+    index: 0-based position in the source; unreadable images keep theirs.
     image: (H, W, 3) uint8 BGR.
     """
 
@@ -51,12 +51,13 @@ class Frames:
 
     is_video: whether neighbouring frames follow each other in time.
     is_live: whether it is a camera or a stream, which has no end of its own.
-    count: how many frames to expect; None for cameras and streams. A video's header may be wrong.
-    fps: frames per second; None for images, and where the video does not say.
-    unreadable: one sentence for each picture that could not be read so far. It is skipped, the
-        iteration goes on.
+    count: how many frames to expect; None for cameras and streams, and if a video does not say. A
+        video's header may be wrong.
+    fps: frames per second; None for images, and if the video does not say.
+    unreadable: one sentence for each image that could not be read so far, which is skipped, and
+        one for a video that ended early.
 
-    Raises InputError when the source as a whole cannot be opened.
+    Raises InputError if the source as a whole cannot be opened.
     """
 
     def __init__(self, source: Path | str, camera_size: tuple[int, int] | None = None) -> None:
@@ -100,7 +101,7 @@ class Frames:
 
     def _image_frames(self) -> Iterator[Frame]:
         for index, file in enumerate(self._files):
-            # IMREAD_COLOR also turns the picture upright as its EXIF orientation says.
+            # IMREAD_COLOR also turns the image upright as its EXIF orientation says.
             image = cv2.imread(str(file), cv2.IMREAD_COLOR)
             if image is None:
                 self.unreadable.append(f"{file} is not a readable image.")
@@ -147,9 +148,10 @@ class Frames:
 
 
 def source_sha256(source: Path | str) -> str | None:
-    """SHA-256 of what `Frames(source)` reads: of a file, or of a folder's images together.
+    """Hash what `Frames(source)` reads with SHA-256: a file, or a folder's images together.
 
-    None for cameras and streams. Raises InputError for a folder without images.
+    None for cameras, streams and files that cannot be read. Raises InputError for a folder without
+    images.
     """
     path = Path(source)
     return sha256_of_all(_images_in(path)) if path.is_dir() else sha256(path)
@@ -159,11 +161,11 @@ class VideoWriter(PiecewiseWriter):
     """Writes an mp4 (MPEG-4 part 2, the one codec that every OpenCV wheel can write and read).
 
     Use it as a context manager: the file appears under its name when the block ends well, and not
-    at all when the block raises. The first image fixes the frame size, later ones of another size
+    at all if the block raises. The first image fixes the frame size; later ones of another size
     are scaled to it.
 
     path: where the video goes, ending in .mp4; fps: its frame rate.
-    Raises InputError for another ending and where the file cannot be written.
+    Raises InputError for another ending and if the file cannot be written.
     """
 
     def __init__(self, path: Path | str, fps: float) -> None:
@@ -197,7 +199,7 @@ class VideoWriter(PiecewiseWriter):
         if self._writer is None:
             return
         self._writer.release()
-        # OpenCV's writer is silent about a disk that is full.
+        # OpenCV's writer does not report a full disk.
         if kind is None and _frame_count(self._temporary) != self.count:
             raise InputError(
                 f"Cannot write {self.path}: not all of its {self.count} frames got there; the disk "
@@ -214,7 +216,7 @@ def _frame_count(video: Path) -> int:
 
 
 def _images_in(folder: Path) -> list[Path]:
-    """The folder's images, with numbers in their names counted as numbers: 2.png before 10.png."""
+    """List the folder's images, sorted by the numbers in their names: 2.png before 10.png."""
     files = [file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES]
     if not files:
         raise InputError(

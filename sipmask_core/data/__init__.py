@@ -1,1 +1,1 @@
-"""Datasets and the augmentations applied to them."""
+"""Files of data sets and results: checked when read, whole when written."""

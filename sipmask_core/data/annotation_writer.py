@@ -1,4 +1,4 @@
-"""Writing a data set: images and what was found in them, for a person to correct and train on."""
+"""Write a data set: images and what was found in them, for a person to correct and train on."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ _JPEG_QUALITY = 95
 
 @dataclass(frozen=True)
 class Recorded:
-    """An image on offer.
+    """An image that can be added to a data set.
 
-    source: the camera or video that it is of. name: of its file, without suffix. seconds: when it
-    was taken. decode: gives (H, W, 3) uint8 BGR or raises InputError. encoded: a JPEG or PNG of
-    just these pixels, stored as it is.
+    source: the camera or video from which it comes. name: of its file, without suffix. seconds:
+    when it was taken. decode: gives (H, W, 3) uint8 BGR or raises InputError. encoded: a JPEG or
+    PNG of exactly these pixels, which is stored as it is; None if there is none.
     """
 
     source: str
@@ -54,17 +54,17 @@ class Recorded:
 class AnnotationWriter(PiecewiseWriter):
     """A new data set: `folder`/images and, when the block ends, `folder`/annotations.json.
 
-    Also when it ends with an error: the file then has the images up to there. Nothing is left of a
-    data set without an image.
+    If the block ends with an error, the file has the images up to there. If no image was added,
+    nothing is left of the data set.
 
-    form: "coco": an image stands for itself; objects are polygons, see `mask_polygons`.
-        "youtube-vis": the images of a source are a video; objects are tracks of RLEs, and those
-        without an id are left out.
-    image_format: of images that are not given as they are to be stored.
+    form: "coco": each image stands for itself; instances become polygons, see `mask_polygons`.
+        "youtube-vis": the images of a source are a video; tracks become lists of RLEs, and
+        instances without a track id are left out.
+    image_format: of images that come without an encoded form.
 
-    Track ids are counted from 1 over all sources. Masks without a pixel are left out. Memory grows
-    by the annotations, about 1 kB an object in an image.
-    Raises InputError where `folder` has something in it or cannot be made.
+    Track ids are counted from 1 over all sources. Empty masks are left out. Memory grows with the
+    annotations, about 1 kB for each object in an image.
+    Raises InputError if `folder` has something in it or cannot be made.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class AnnotationWriter(PiecewiseWriter):
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise InputError(f"{folder} exists; a data set is written to a new or empty folder.")
         self.path = self.folder = folder
-        self.info: Entry = {}  # what the file says of itself
+        self.info: Entry = {}  # what the file says about itself
         self.image_count = 0
         self.object_count = 0
         self._suffix = f".{image_format}"
@@ -98,7 +98,7 @@ class AnnotationWriter(PiecewiseWriter):
 
     @property
     def track_count(self) -> int:
-        """How many objects have an id."""
+        """The number of tracks."""
         return len(self._tracks)
 
     def _open(self, stack: ExitStack) -> None:
@@ -107,11 +107,11 @@ class AnnotationWriter(PiecewiseWriter):
         stack.callback(self._finish)
 
     def check(self, source: str, image: NDArray[np.uint8]) -> None:
-        """Raises InputError where a video's image has another size than those before."""
+        """Raise InputError if a video's image has another size than those before."""
         self._sections.check(source, (image.shape[0], image.shape[1]))
 
     def add(self, recorded: Recorded, image: NDArray[np.uint8], instances: Instances) -> None:
-        """Append an image, decoded, and what was found in it. Its name must be new."""
+        """Append a decoded image and the instances found in it. Its name must be new."""
         encoded, suffix = recorded.encoded, self._suffix
         if encoded is None:
             quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY] if suffix == ".jpg" else []
@@ -147,7 +147,7 @@ class AnnotationWriter(PiecewiseWriter):
 
 
 class _Images:
-    """COCO's sections."""
+    """Collects the sections of a COCO file."""
 
     def __init__(self, category_ids: list[int]) -> None:
         self._category_ids = category_ids
@@ -155,12 +155,12 @@ class _Images:
         self._annotations: list[Entry] = []
 
     def check(self, source: str, size: tuple[int, int]) -> None:
-        """Images may differ in size."""
+        """Accept the image: COCO's images may differ in size."""
 
     def add(
         self, recorded: Recorded, file_name: str, instances: Instances, tracks: list[int | None]
     ) -> int:
-        """Take an image in; returns how many objects it has."""
+        """Add an image; return how many annotations it has."""
         height, width = instances.image_size
         image_id = len(self._images) + 1
         self._images.append(
@@ -182,27 +182,27 @@ class _Images:
                 "score": round(float(instances.mask_scores[index]), 4),
             }
             if (track := tracks[index]) is not None:
-                # The second is where CVAT has it.
+                # CVAT keeps it in the attributes.
                 annotation |= {"track_id": track, "attributes": {"track_id": track}}
             self._annotations.append({**annotation, "segmentation": polygons})
         return len(self._annotations) - before
 
     def entries(self) -> dict[str, list[Entry]]:
-        """By section."""
+        """Return the entries of each section except the categories."""
         return {"images": self._images, "annotations": self._annotations}
 
 
 class _Videos:
-    """YouTube-VIS's sections."""
+    """Collects the sections of a YouTube-VIS file."""
 
     def __init__(self, category_ids: list[int]) -> None:
         self._category_ids = category_ids
         self._videos: dict[str, Entry] = {}
-        # By track, the video and, by frame, the label, the score and the RLE.
+        # For each track, its video and, for each frame that shows it, label, score and RLE.
         self._tracks: dict[int, tuple[Entry, dict[int, tuple[int, float, Any]]]] = {}
 
     def check(self, source: str, size: tuple[int, int]) -> None:
-        """A video has one size."""
+        """Raise InputError if the image has another size than those before: a video has one."""
         video = self._videos.get(source)
         if video is not None and size != (video["height"], video["width"]):
             raise InputError(
@@ -213,7 +213,7 @@ class _Videos:
     def add(
         self, recorded: Recorded, file_name: str, instances: Instances, tracks: list[int | None]
     ) -> int:
-        """Take a frame in; returns how many objects it has."""
+        """Add a frame; return how many tracks it shows."""
         height, width = instances.image_size
         video = self._videos.setdefault(
             recorded.source,
@@ -234,7 +234,7 @@ class _Videos:
         return count
 
     def entries(self) -> dict[str, list[Entry]]:
-        """By section."""
+        """Return the entries of each section except the categories."""
         annotations = []
         for track, (video, shown) in self._tracks.items():
             rles = [shown[i][2] if i in shown else None for i in range(video["length"])]

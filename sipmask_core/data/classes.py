@@ -49,14 +49,14 @@ _COCO_IDS = dict(zip(COCO_CLASSES, sorted({*range(1, 91)} - _UNUSED_IDS), strict
 
 
 def category_ids(class_names: Sequence[str]) -> list[int]:
-    """A category id for each class: COCO's own where all of them are COCO's, else 1, 2, 3, ..."""
+    """Return a category id for each class: COCO's if all classes are COCO's, else 1, 2, 3, ..."""
     if all(name in _COCO_IDS for name in class_names):
         return [_COCO_IDS[name] for name in class_names]
     return list(range(1, len(class_names) + 1))
 
 
 def names_by_id(class_names: Sequence[str], ids: Sequence[int]) -> dict[int | None, str]:
-    """Class names by category id; where all of these are COCO's own, all 80 of COCO."""
+    """Return class names by category id; if all of these are as in COCO, all 80 of COCO."""
     given: dict[int | None, str] = dict(zip(ids, class_names, strict=True))
     is_coco = all(_COCO_IDS.get(name) == category_id for category_id, name in given.items())
     return {number: name for name, number in _COCO_IDS.items()} if is_coco else given
@@ -65,9 +65,9 @@ def names_by_id(class_names: Sequence[str], ids: Sequence[int]) -> dict[int | No
 def corresponding_ids(
     class_names: Sequence[str], annotations: CocoAnnotations | VideoAnnotations
 ) -> list[int | None]:
-    """For each class the id of the annotations' category of that name, None where there is none.
+    """Return for each class the id of the annotations' category of that name, or None.
 
-    Raises InputError when no class has one.
+    Raises InputError if no class has one.
     """
     by_name = dict(zip(annotations.class_names, annotations.category_ids, strict=True))
     ids = [by_name.get(name) for name in class_names]

@@ -25,9 +25,9 @@ class CocoObject:
     """One annotation. `bbox` is x, y, width, height in pixels; `label` is 0-based.
 
     `segmentation` is a list of polygons (x0, y0, x1, y1, ...), a compressed RLE, or None: then the
-    object is known by its box alone. A crowd marks a region with many objects: scored by COCO's
-    rules, never a training target. `track_id` says which object of a video it is; None for
-    photographs.
+    object is known by its box alone. A crowd marks a region with many objects: it is scored by
+    COCO's rules and is never a training target. `track_id` says which object of a video it is; None
+    for photographs.
     """
 
     id: int
@@ -40,7 +40,7 @@ class CocoObject:
 
     @property
     def has_mask(self) -> bool:
-        """Whether more than its box is known."""
+        """Whether its mask is known, not only its box."""
         return self.segmentation is not None
 
 
@@ -48,8 +48,8 @@ class CocoObject:
 class CocoImage:
     """One image of the file and what is annotated in it.
 
-    `known_labels`: the classes whose objects are annotated, all of them; None for all classes. Of
-    others nothing is known: neither that the image shows one nor that it shows none.
+    `known_labels`: the classes of which all objects are annotated; None for all classes. Of other
+    classes nothing is known: neither that the image shows one nor that it shows none.
     """
 
     id: int
@@ -60,7 +60,7 @@ class CocoImage:
     known_labels: frozenset[int] | None = None
 
     def knows(self, label: int) -> bool:
-        """Whether it is known which objects of that class the image shows."""
+        """Return whether it is known which objects of that class the image shows."""
         return self.known_labels is None or label in self.known_labels
 
 
@@ -68,8 +68,8 @@ class CocoImage:
 class CocoAnnotations:
     """A COCO instance file. Label i is `class_names[i]`, in the file `category_ids[i]`.
 
-    `description` is the file's own word about itself, licence included, "" without one.
-    `has_truth` is false for a list of images only, as a benchmark's server keeps the annotations.
+    `description` is what the file says about itself, licence included; "" if it says nothing.
+    `has_truth` is false for a list of images alone, whose annotations a benchmark's server keeps.
     """
 
     path: Path
@@ -82,21 +82,21 @@ class CocoAnnotations:
 
     @property
     def image_names_sha256(self) -> str:
-        """SHA-256 of the image file names in order: tells the parts of one file apart."""
+        """SHA-256 of the image file names in order, which tells the parts of one file apart."""
         return hashlib.sha256(json.dumps([i.file_name for i in self.images]).encode()).hexdigest()
 
     def files(self, image_dir: Path) -> list[Path]:
-        """The image files, in order."""
+        """Return the image files, in order."""
         return [image_dir / image.file_name for image in self.images]
 
     @property
     def masks(self) -> tuple[int, int]:
-        """How many objects have a mask, and how many are known by their box alone; no crowds."""
+        """How many objects have a mask, and how many only a box; crowds are not counted."""
         has = [o.has_mask for image in self.images for o in image.objects if not o.is_crowd]
         return sum(has), len(has) - sum(has)
 
     def split(self, count: float) -> tuple[CocoAnnotations, CocoAnnotations]:
-        """Training and validation part; the latter holds the images of `hold_out`."""
+        """Split into a training and a validation part, which holds the images of `hold_out`."""
         held_out = hold_out([image.file_name for image in self.images], count)
         return tuple(  # type: ignore[return-value]
             replace(self, images=tuple(i for i in self.images if (i.file_name in held_out) is held))
@@ -105,13 +105,13 @@ class CocoAnnotations:
 
 
 def hold_out(file_names: Iterable[str], count: float, what: str = "images") -> frozenset[str]:
-    """File names whose SHA-256 is smallest: a split that any machine reproduces.
+    """Choose the file names whose SHA-256 is smallest: a split that any machine reproduces.
 
-    count: how many or, below 1, the share of all digests that is held out, which an image shares
-    with itself in any other file. The hash is of the name's last component in UTF-8, read as a
-    hexadecimal string, so neither the order of the file, nor its folder, nor a random generator
-    matters; images that are added later move few others or, with a share, none. `what` they are
-    names of is for the message of the InputError that is raised unless something remains.
+    count: how many names are held out or, if below 1, the share of all possible digests, so that an
+    image is held out of every file that lists it or of none. The hash is of the name's last
+    component in UTF-8, as a hexadecimal string, so neither the order of the file, nor its folder,
+    nor a random generator matters; images that are added later move few others or, with a share,
+    none. Raises InputError unless some names remain; `what` says in its message what they name.
     """
     names = sorted(file_names, key=_name_digest)
     held = sum(int(_name_digest(n), 16) < count * 2**256 for n in names) if 0 < count < 1 else count
@@ -128,12 +128,12 @@ def _name_digest(file_name: str) -> str:
 
 
 def read_annotations(path: Path, *, need_truth: bool = True) -> CocoAnnotations:
-    """Reads and checks a COCO instance file; without need_truth it may lack "annotations".
+    """Read and check a COCO instance file; without need_truth it may lack "annotations".
 
     Polygons, uncompressed and compressed RLE are read; images without objects are kept; labels
     follow the category ids in rising order; a box or area that is missing comes from the mask.
-    Objects without a mask, or with one that the file calls doubtful (`iscrowd` beside a `voc_box`),
-    are known by their box alone. Raises InputError naming file, entry id and field.
+    Objects without a mask, or with one that the file marks as doubtful (`iscrowd` beside a
+    `voc_box`), are known by their box alone. Raises InputError naming file, entry id and field.
     """
     document = Document(path)
     categories = document.categories()
@@ -168,7 +168,7 @@ def _object(document: Document, entry: Entry, image: CocoImage, label: int) -> C
     values = {field: entry.get(field) for field in ("segmentation", "bbox", "area")}
     is_crowd = document.is_crowd(entry)
     if is_crowd and entry.get("voc_box") is not None:
-        # One object, whose mask joins it to what it touches.
+        # One object, whose mask includes what it touches.
         values = {"segmentation": None, "voc_box": entry["voc_box"], "area": None}
         is_crowd = False
     shape = document.shape(entry, values, (image.height, image.width))
@@ -185,7 +185,7 @@ def _object(document: Document, entry: Entry, image: CocoImage, label: int) -> C
 
 
 def _track_id(entry: Entry) -> int | None:
-    """The field `track_id`, also among CVAT's attributes; what is no number there tells nothing."""
+    """Read the field `track_id`, here or among CVAT's attributes; None unless it is an integer."""
     attributes = entry.get("attributes")
     for fields in (entry, attributes if isinstance(attributes, dict) else {}):
         if type(track_id := fields.get("track_id")) is int:
@@ -194,7 +194,7 @@ def _track_id(entry: Entry) -> int | None:
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 BGR of an image file. Raises InputError when it cannot be decoded."""
+    """Read an image file as (H, W, 3) uint8 BGR; raise InputError if it cannot be decoded."""
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if image is None:
         state = "cannot be decoded as an image" if path.is_file() else "does not exist"
@@ -203,9 +203,9 @@ def read_image(path: Path) -> NDArray[np.uint8]:
 
 
 def read_annotated_image(image_dir: Path, record: CocoImage) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 BGR of an annotated image.
+    """Read an annotated image as (H, W, 3) uint8 BGR.
 
-    Raises InputError when it cannot be decoded or has another size than the annotations say, for
+    Raises InputError if it cannot be decoded or has another size than the annotations say, for
     masks of different sizes cannot be compared.
     """
     image = read_image(image_dir / record.file_name)
@@ -218,7 +218,7 @@ def read_annotated_image(image_dir: Path, record: CocoImage) -> NDArray[np.uint8
 
 
 def require_images(annotations: CocoAnnotations, image_dir: Path) -> None:
-    """Raises InputError when an image file is missing, before hours of work have gone by."""
+    """Raise InputError if an image file is missing, before hours of work have gone by."""
     missing = [i for i in annotations.images if not (image_dir / i.file_name).is_file()]
     if missing:
         raise InputError(

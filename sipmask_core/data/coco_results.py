@@ -1,4 +1,4 @@
-"""COCO's results format: read, checked, and written as the benchmark's server takes it."""
+"""COCO's results format: read, checked, and written in the form that the server takes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Result = dict[str, Any]
 
 
 def read_results(path: Path, annotations: CocoAnnotations) -> list[Result]:
-    """COCO results from a JSON file: a list, or an object whose "annotations" are the results.
+    """Read COCO results from a JSON file: a list, or an object whose "annotations" are the results.
 
     Raises InputError naming file, entry and field, also for an image or category that the
     annotations lack.
@@ -69,12 +69,12 @@ def read_results(path: Path, annotations: CocoAnnotations) -> list[Result]:
 
 
 def write_submission(path: Path, results: list[Result]) -> Path:
-    """Write results as the test-dev server takes them: `path`, and beside it a zip with that alone.
+    """Write results for the test-dev server: `path`, and beside it a zip with that file alone.
 
     Returns the path of the zip. The file in it has the name that the server asks for,
     detections_test-dev2017_<name>_results.json, where <name> is that of `path`; a name that begins
     with "detections_" is taken as it is. The same results give the same bytes.
-    Raises InputError where a result has no mask or a file cannot be written.
+    Raises InputError if a result has no mask or a file cannot be written.
     """
     entries = []
     for result in results:
@@ -98,7 +98,7 @@ def _checked_result(
     sizes: dict[int, tuple[int, int]],
     categories: set[int],
 ) -> Result:
-    """All but what the mask's run lengths say."""
+    """Check a result, except for the run lengths of its mask."""
     for field, known in (("image_id", sizes), ("category_id", categories)):
         if type(entry.get(field)) is not int or entry[field] not in known:
             raise InputError(f"{where}.{field} is {entry.get(field)!r}, not in the annotations.")
@@ -126,12 +126,12 @@ def _checked_result(
 def coco_results(
     instances: Instances, image_id: int, category_ids: Sequence[int | None]
 ) -> list[Result]:
-    """The instances of one image as COCO results; label i has category id i, None leaves it out.
+    """Turn the instances of one image to COCO results.
 
-    A result has image_id, category_id, bbox (x, y, width, height), segmentation (compressed RLE)
-    and score, by which masks are ranked. Where the model rates masks on their own (SipMask++),
-    box_score is the score of the detection, by which boxes are ranked. One that is tracked has
-    track_id.
+    Label i has category id i of `category_ids`; instances with None there are left out. A result
+    has image_id, category_id, bbox (x, y, width, height), segmentation (compressed RLE) and score,
+    by which masks are ranked. If the mask has a score of its own (SipMask++), box_score is that of
+    the detection, by which boxes are ranked. A tracked instance has track_id.
     """
     results = []
     for index, rle in enumerate(instances.to_rle()):
@@ -160,12 +160,12 @@ class ResultsFile(PiecewiseWriter):
 
     `pycocotools.coco.COCO(path)` opens it, and its "annotations" are what `loadRes` takes: the
     results of `coco_results` with an id and an area.
-    Categories have COCO's ids where all classes are COCO's and are counted from 1 otherwise;
-    likewise, an image whose file name is a number, as in COCO, has that number as its id.
+    Categories have COCO's ids if all classes are COCO's and are counted from 1 otherwise. An image
+    whose file name is a number, as in COCO, has that number as its id if it is free.
 
     Annotations go straight to disk, so that memory grows only by one short record per image. Use it
     as a context manager and call `finish` last: the file appears under its name when the block ends
-    well. Raises InputError where the file cannot be written.
+    well. Raises InputError if the file cannot be written.
     """
 
     def __init__(self, path: Path | str, class_names: Sequence[str]) -> None:
@@ -183,7 +183,7 @@ class ResultsFile(PiecewiseWriter):
         self._file.write('{"annotations": [')
 
     def add(self, file_name: str, instances: Instances, image_id: int | None = None) -> None:
-        """Append the instances of one image; an id that is given must be new."""
+        """Append the instances of one image; a given id must be new."""
         if image_id is None:
             image_id = self._new_image_id(file_name)
         self._image_ids.add(image_id)
@@ -205,7 +205,7 @@ class ResultsFile(PiecewiseWriter):
             self.annotation_count += 1
 
     def finish(self, provenance: dict[str, Any]) -> None:
-        """Write what follows the annotations; the last call."""
+        """Write what follows the annotations; nothing may be added after it."""
         categories = [
             {"id": number, "name": name}
             for number, name in zip(self._category_ids, self._class_names, strict=True)

@@ -18,21 +18,21 @@ Entry = dict[str, Any]
 Polygons = list[list[float]]
 Size = tuple[int, int]
 
-# Pixels of an image's side, JPEG's limit. pycocotools counts pixels in 32 bits, and takes memory
-# for every pixel along a polygon's edges.
+# Most pixels of an image's side: JPEG's limit. pycocotools counts pixels in 32 bits, and needs
+# memory for every pixel along a polygon's edges.
 MOST_SIDE = 65_535
 
 
 class HasShape(Protocol):
-    """What has a box and perhaps a mask, as `Shape` has them."""
+    """Anything that has a box and perhaps a mask, as `Shape` has them."""
 
     @property
     def bbox(self) -> tuple[float, float, float, float]:
-        """x, y, width, height."""
+        """The box: x, y, width, height in pixels."""
 
     @property
     def segmentation(self) -> Polygons | Entry | None:
-        """Polygons, a compressed RLE, or None."""
+        """The mask: polygons, a compressed RLE, or None."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Shape:
     """An object in one image.
 
     bbox: x, y, width, height in pixels; area: in pixels; segmentation: polygons
-    (x0, y0, x1, y1, ...), a compressed RLE or, of an object known by its box alone, None.
+    (x0, y0, x1, y1, ...), a compressed RLE or, for an object known by its box alone, None.
     """
 
     bbox: tuple[float, float, float, float]
@@ -51,10 +51,10 @@ class Shape:
 class Document:
     """What COCO's and YouTube-VIS's files have in common; messages begin with the file's path.
 
-    path: where it was read from; sha256: of its bytes; description: the file's own word about
-    itself, licence included, "" without one.
+    path: from where it was read; sha256: of its bytes; description: what the file says about
+    itself, licence included, "" if it says nothing.
 
-    The constructor and all methods raise InputError that names file, entry id and field.
+    The constructor and the methods that read raise InputError that names file, entry id and field.
     """
 
     def __init__(self, path: Path) -> None:
@@ -72,11 +72,11 @@ class Document:
         self.description = description if isinstance(description, str) else ""
 
     def has(self, section: str) -> bool:
-        """Whether the document has this section, and more in it than null."""
+        """Return whether the document has this section and it is not null."""
         return isinstance(self._content, dict) and self._content.get(section) is not None
 
     def entries(self, section: str, may_be_empty: bool = False) -> list[Entry]:
-        """The objects of one of the document's lists, each with an id of its own."""
+        """Return the entries of one of the document's lists, each with an id of its own."""
         value = self._content.get(section) if isinstance(self._content, dict) else None
         if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
             raise InputError(f"{self.path}: {section!r} is missing or not a list of objects.")
@@ -91,7 +91,7 @@ class Document:
         return value
 
     def categories(self) -> dict[int, str]:
-        """Names by category id, ids rising: label i is the i-th. No name is there twice."""
+        """Return names by category id, ids rising: label i is the i-th. No name comes twice."""
         names: dict[int, str] = {}
         for entry in sorted(self.entries("categories"), key=lambda entry: entry["id"]):
             name = self.text(entry, "name", "categories")
@@ -104,11 +104,11 @@ class Document:
         return names
 
     def where(self, entry: Entry, section: str, field: str) -> str:
-        """How messages name a field."""
+        """Return how messages name a field."""
         return f"{self.path}: {section}[id={entry.get('id')!r}].{field}"
 
     def size(self, entry: Entry, section: str) -> Size:
-        """The (H, W) of an image or video, 1 to MOST_SIDE each."""
+        """Read the (H, W) of an image or video, 1 to MOST_SIDE each."""
         height, width = (self.integer(entry, side, section, 1) for side in ("height", "width"))
         if max(height, width) > MOST_SIDE:
             raise InputError(
@@ -118,7 +118,7 @@ class Document:
         return height, width
 
     def integer(self, entry: Entry, field: str, section: str, minimum: int = 0) -> int:
-        """An integer from `minimum` on."""
+        """Read an integer that is at least `minimum`."""
         value = entry.get(field)
         if type(value) is not int or value < minimum:
             raise InputError(
@@ -128,14 +128,14 @@ class Document:
         return value
 
     def text(self, entry: Entry, field: str, section: str) -> str:
-        """A text that is not empty."""
+        """Read a text that is not empty."""
         value = entry.get(field)
         if not isinstance(value, str) or not value:
             raise InputError(f"{self.where(entry, section, field)} is {value!r}, expected a name.")
         return value
 
     def reference(self, entry: Entry, field: str, known: Any, section: str) -> int:
-        """The id of an entry of `section`, one of `known`."""
+        """Read the id of an entry of `section`, which must be among `known`."""
         value = self.integer(entry, field, "annotations")
         if value not in known:
             raise InputError(
@@ -144,7 +144,7 @@ class Document:
         return value
 
     def is_crowd(self, entry: Entry) -> bool:
-        """The field `iscrowd`, false where it is missing."""
+        """Read the field `iscrowd`; false if it is missing."""
         value = entry.get("iscrowd", 0)
         if value not in (0, 1):
             raise InputError(
@@ -155,11 +155,11 @@ class Document:
     def shape(
         self, entry: Entry, values: dict[str, Any], size: Size, need_mask: bool = False
     ) -> Shape:
-        """An annotation's shape in an image of that (H, W).
+        """Read an annotation's shape in an image of that (H, W).
 
         values: segmentation (polygons or either form of RLE), box and area, in this order, by the
-        names that messages give them. A box or an area of None comes from the segmentation; a
-        segmentation of None or without any polygon leaves a box, unless need_mask.
+        names that messages give them. A box or an area of None comes from the segmentation. If the
+        segmentation is None or has no polygon, the shape has a box alone; need_mask forbids that.
         """
         places = (self.where(entry, "annotations", field) for field in values)
         (segmentation, bbox, area), (at_segmentation, at_box, at_area) = values.values(), places
@@ -215,7 +215,7 @@ def _box(value: Any, where: str) -> tuple[float, float, float, float]:
 
 
 def bbox_area(bbox: tuple[float, float, float, float]) -> float:
-    """Pixels of a box x, y, width, height."""
+    """Return the area in pixels of a box x, y, width, height."""
     return bbox[2] * bbox[3]
 
 
@@ -226,7 +226,7 @@ def _numbers(value: Any, where: str, count: str, ok: bool) -> list[float]:
 
 
 def is_finite_number(value: Any) -> bool:
-    """Whether this, from a JSON file, is a number that a float can hold: neither true nor NaN."""
+    """Return whether a value from JSON is a number that a float holds: not true, not NaN."""
     return type(value) in (int, float) and abs(value) <= sys.float_info.max
 
 
@@ -236,14 +236,14 @@ def _brief(value: Any) -> str:
 
 
 def merged_rle(segmentation: Polygons | Entry, size: Size) -> Any:
-    """The compressed RLE, (H, W) = size, of one object; its polygons are united."""
+    """Return the compressed RLE, (H, W) = size, of one object; its polygons are united."""
     if isinstance(segmentation, dict):
         return segmentation
     return coco_mask.merge(coco_mask.frPyObjects(segmentation, *size))
 
 
 def region(shape: HasShape, size: Size) -> Any:
-    """The compressed RLE, (H, W) = size, of an object's mask; of its box where it has no mask."""
+    """Return the compressed RLE, (H, W) = size, of an object's mask or, without one, of its box."""
     if shape.segmentation is not None:
         return merged_rle(shape.segmentation, size)
     x, y, w, h = shape.bbox

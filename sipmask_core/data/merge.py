@@ -1,4 +1,4 @@
-"""Several annotation files as one, with what each of them does not know."""
+"""Merge several annotation files to one that keeps what each of them does not know."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 def merged(parts: Sequence[tuple[CocoAnnotations, Path]]) -> CocoAnnotations:
-    """One set of annotations of several files, each with the folder of its images.
+    """Merge the annotations of several files, each with the folder of its images.
 
-    Classes correspond by name, in the order in which the files name them first. A file is taken to
+    Classes correspond by name, in the order in which the files first name them. A file is taken to
     annotate all objects of the classes that it has and to know nothing of others: see
-    `CocoImage.known_labels`. Where several files list an image, each class comes from the first of
+    `CocoImage.known_labels`. If several files list an image, each class comes from the first of
     them that has it. File names of images begin with their folders, and ids are given anew.
     """
     names = tuple(dict.fromkeys(name for part, _ in parts for name in part.class_names))
@@ -50,9 +50,9 @@ def merged(parts: Sequence[tuple[CocoAnnotations, Path]]) -> CocoAnnotations:
 
 
 def with_classes(annotations: CocoAnnotations, names: Sequence[str]) -> CocoAnnotations:
-    """The annotations by the classes `names`, in this order.
+    """Return the annotations with the classes `names`, in this order.
 
-    Of classes that the file lacks nothing is known; objects of classes that are not among the names
+    Nothing is known of classes that the file lacks; objects of classes that are not among the names
     are left out.
     """
     label_of = {name: label for label, name in enumerate(names)}
@@ -76,7 +76,7 @@ def with_classes(annotations: CocoAnnotations, names: Sequence[str]) -> CocoAnno
 
 
 def _united(first: CocoImage, second: CocoImage, classes: int) -> CocoImage:
-    """What both know of an image, the first one's word on a class that both have."""
+    """Unite what both know of an image; for a class that both have, the first one counts."""
     if first.known_labels is None:
         return first
     added = tuple(o for o in second.objects if not first.knows(o.label))

@@ -16,17 +16,18 @@ if TYPE_CHECKING:
     from sipmask_core.data.document import Polygons
     from sipmask_core.mask_crop import MaskCrop
 
-# In pixels, coarse to exact: fewer corners are easier to correct.
+# In pixels, coarse to exact; fewer corners are easier to correct.
 _TOLERANCES = (1.0, 0.5, 0.0)
-# Above the strictest threshold of COCO's AP, 0.95: what is not corrected scores as it was found.
+# Above 0.95, the strictest threshold of COCO's AP: uncorrected polygons match their masks there.
 _FAITHFUL_IOU = 0.97
 
 
 def mask_polygons(mask: MaskCrop) -> Polygons:
-    """The outlines of a mask's parts, (x0, y0, x1, y1, ...) in pixels of the image; [] if empty.
+    """Trace the outlines of a mask's parts, (x0, y0, x1, y1, ...) in pixels of the image.
 
-    With as few corners as keep an IoU of 0.97 with the mask. COCO's polygons are united, so none
-    can be a hole: a hole's outline is joined to the one around it by a slit without width.
+    They are as coarse as an IoU of 0.97 with the mask allows; [] for an empty mask. COCO's polygons
+    are united, so none can be a hole: a hole's outline is joined to the one around it by a slit
+    without width.
     """
     bitmap = mask.bitmap.astype(np.uint8)
     if not bitmap.any():
@@ -47,7 +48,7 @@ def mask_polygons(mask: MaskCrop) -> Polygons:
 
 
 def _outlines(contours: Any, hierarchy: Any, tolerance: float) -> list[NDArray[np.float64]]:
-    """(corners, 2) x, y for each part, within `tolerance` pixels of what was traced."""
+    """Return (corners, 2) x, y of each part, within `tolerance` pixels of the traced contour."""
     corners = [cv2.approxPolyDP(c, 2 * tolerance, True)[:, 0] for c in contours]
     outlines = []
     for index, (_, _, hole, parent) in enumerate(hierarchy):
@@ -63,7 +64,7 @@ def _outlines(contours: Any, hierarchy: Any, tolerance: float) -> list[NDArray[n
 
 
 def _joined(outline: NDArray[Any], hole: NDArray[Any]) -> NDArray[Any]:
-    """One closed line around a part and its hole, by the two corners that are nearest."""
+    """Join a part's outline and its hole's to one closed line, at their two nearest corners."""
     distances = np.square(outline[:, None] - hole).sum(2)
     i, j = np.unravel_index(distances.argmin(), distances.shape)
     return np.concatenate([outline[: i + 1], hole[j:], hole[: j + 1], outline[i:]])

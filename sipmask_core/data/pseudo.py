@@ -1,4 +1,4 @@
-"""Pseudo labels: what another model finds, as annotations to learn from."""
+"""Pseudo labels: what another model finds, as annotations for training."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Box = tuple[float, float, float, float]
 _Entry = tuple[str, Any, Any, Any, Any]  # where it is, image id, category id, box, score
-# Of the smaller box; from here on two boxes of one class are taken for one object.
+# Part of the smaller box; two boxes of one class that overlap this much count as one object.
 MOST_OVERLAP = 0.3
 
 
@@ -37,13 +37,15 @@ class Teacher(NamedTuple):
 
 
 def read_teacher(path: Path, annotations: CocoAnnotations) -> Teacher:
-    """What a model found in the images of `annotations`.
+    """Read what another model found in the images of `annotations`.
 
     path: COCO results, a list of objects with image_id, category_id, bbox and score; or one object
-    with "categories" and "boxes", where the boxes are by file name without suffix and each is
-    [category_id, x, y, width, height, score]. The ids of results are those of the annotations and,
-    where these are COCO's own, COCO's others; their classes are those that occur. Results of other
-    images are left out. Raises InputError naming file, entry and field.
+    with "categories" and "boxes", in which the boxes are by file name without suffix and each is
+    [category_id, x, y, width, height, score]. Category ids of results are those of the annotations
+    or, if these are COCO's own, any of COCO's; the model is taken to have looked for the classes
+    that occur. Results of other images are left out.
+
+    Raises InputError naming file, entry and field.
     """
     try:
         content = json.loads(Path(path).read_bytes())
@@ -79,7 +81,7 @@ def read_teacher(path: Path, annotations: CocoAnnotations) -> Teacher:
 
 
 def _key(value: Any) -> int | None:
-    """An id of a file; None for what is none, lists among it."""
+    """Return an id from a file, or None for anything but an integer, such as a list."""
     return value if type(value) is int else None
 
 
@@ -114,12 +116,14 @@ def _category_names(path: Path, categories: Any) -> dict[int | None, str]:
 def add_pseudo_labels(
     path: Path, found_path: Path, use_from: float, unsure_from: float
 ) -> tuple[dict[str, Any], Counter[str]]:
-    """A COCO document of `path` with what another model found; and how many of each kind.
+    """Add to the COCO document of `path` what another model found; also count each kind of box.
 
-    A box that overlaps a true object of its class (MOST_OVERLAP) is left out. Of the others, those
-    that score `use_from` become objects that are known by their box alone; from `unsure_from` on,
-    crowds without a mask, which training takes for uncertain; below, nothing. Each carries its
-    `score`. Classes that the file lacks are added: it then counts as annotated for them, too.
+    A box that overlaps an annotated object of its class by MOST_OVERLAP is left out. Of the others,
+    those with a score of `use_from` or more become objects that are known by their box alone; those
+    with `unsure_from` or more, crowds without a mask, which training takes for uncertain; lower
+    ones are left out. Each carries its `score`. Classes that the file lacks are added: it then
+    counts as annotated for them, too.
+
     Raises InputError as `read_annotations` and `read_teacher` do, and for thresholds out of order.
     """
     if not 0 <= unsure_from <= use_from <= 1:
@@ -172,7 +176,7 @@ def _kind(box: Found, true: Sequence[Box], use_from: float, unsure_from: float) 
 
 
 def _overlap(a: Box, b: Box) -> float:
-    """What of the smaller box lies in the other, 0 to 1."""
+    """Return the part of the smaller box that lies in the other, 0 to 1."""
     width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
     height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
     smaller = min(a[2] * a[3], b[2] * b[3])

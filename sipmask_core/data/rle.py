@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
     Entry = tuple[Any, tuple[int, int], str]  # what `checked_rle` takes
 
-# Characters of one run length: 30 bits. pycocotools shifts 32-bit numbers, and reads longer ones as
-# something else than they say.
+# Most characters of one run length: 30 bits. pycocotools shifts 32-bit numbers and would misread
+# longer ones.
 LONGEST = 6
 BATCH = 256  # RLEs that are looked at together
 
 
 def checked_rles(entries: Sequence[Entry]) -> list[dict[str, Any]]:
-    """What `checked_rle` gives for each (value, size, where), many times as fast for many.
+    """Do as `checked_rle` for each (value, size, where), many times as fast if there are many.
 
     Raises InputError for the first one that it refuses.
     """
@@ -39,11 +39,11 @@ def checked_rles(entries: Sequence[Entry]) -> list[dict[str, Any]]:
 
 
 def checked_rle(value: dict[str, Any], size: tuple[int, int], where: str) -> dict[str, Any]:
-    """The compressed form of an RLE whose runs are known to fill its image exactly.
+    """Return the compressed form of an RLE after checking that its runs fill its image exactly.
 
     `value` is {"size": [H, W], "counts": ...} with counts a list of run lengths (uncompressed) or
     a string (compressed); runs alternate background, object and go down the columns. `size` is
-    the (H, W) it must have, `where` names the entry in messages. Raises InputError when the size
+    the (H, W) that it must have, `where` names the entry in messages. Raises InputError if the size
     or the runs do not fit: decoding such an RLE is not safe.
     """
     from pycocotools import mask as coco_mask
@@ -72,10 +72,11 @@ def checked_rle(value: dict[str, Any], size: tuple[int, int], where: str) -> dic
 
 
 def _decompress(counts: str, where: str) -> list[int]:
-    """Run lengths of a compressed RLE string.
+    """Decode the run lengths of a compressed RLE string.
 
-    Six bits per character from "0" on: five of payload, least significant first, and one that
-    says that more follow; from the fourth run on, the difference to the run two before.
+    Each character from "0" on holds six bits: five of payload, least significant first, and one
+    that says whether more follow; from the fourth run on, a number is the difference to the run two
+    before.
     """
     runs: list[int] = []
     value = shift = 0
@@ -105,7 +106,7 @@ def _is_compressed(value: Any, size: tuple[int, int]) -> bool:
 
 
 def _all_fill(texts: list[str], pixels: list[int]) -> bool:
-    """Whether each of T compressed strings is well formed and fills as many pixels as it should.
+    """Return whether T compressed strings are well formed and fill these numbers of pixels.
 
     They are decoded all at once, C characters and R runs; see `_decompress` for the format.
     """
@@ -138,7 +139,7 @@ def _all_fill(texts: list[str], pixels: list[int]) -> bool:
 
 
 def _sums(values: NDArray[np.int64], begins: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Running sums (N,) of values (N,) that begin anew where `begins` says; it does so at first."""
+    """Sum values (N,) up to each (N,), anew wherever `begins` (N,) is true; its first one is."""
     sums = values.cumsum()
     before = (sums - values)[begins]
     return sums - before[begins.cumsum() - 1]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Track:
-    """One object of a video; `shapes` has one entry per frame, None where it is not visible."""
+    """One object of a video; `shapes` has one entry per frame, None if it is not visible there."""
 
     id: int
     label: int
@@ -36,7 +36,7 @@ class Video:
 
     @property
     def name(self) -> str:
-        """The first frame's path in one word, by which the hold-out tells videos apart."""
+        """The first frame's path as one word, by which the hold-out tells videos apart."""
         return "-".join(PurePosixPath(self.file_names[0]).parts)
 
 
@@ -53,14 +53,14 @@ class VideoAnnotations:
 
     @property
     def has_tracks(self) -> bool:
-        """Whether there is anything to compare results with; only the server has all truth."""
+        """Whether there is truth to compare results with; of some files only the server has it."""
         return any(video.tracks for video in self.videos)
 
     def split(self, count: int) -> tuple[VideoAnnotations, VideoAnnotations]:
-        """Training and validation part; the latter holds `count` whole videos.
+        """Split into a training and a validation part; the latter holds `count` whole videos.
 
-        They are chosen as `hold_out` does. Neighbouring frames are near copies of each other, so a
-        split by frames would measure memory. Raises InputError unless some videos remain.
+        `hold_out` chooses them. Neighbouring frames are near copies of each other, so a split by
+        frames would measure what the model remembers. Raises InputError unless some videos remain.
         """
         held_out = hold_out([video.name for video in self.videos], count, "videos")
         return tuple(  # type: ignore[return-value]
@@ -69,7 +69,7 @@ class VideoAnnotations:
         )
 
     def frames(self) -> CocoAnnotations:
-        """All frames as photographs, for frame by frame evaluation and training.
+        """Return all frames as photographs, for frame by frame evaluation and training.
 
         Image and annotation ids count from 1; `track_id` of an object is its track's id.
         """
@@ -106,16 +106,16 @@ class VideoAnnotations:
 
 
 def has_videos(path: Path) -> bool:
-    """Whether an annotation file is of videos; InputError when it cannot be read."""
+    """Return whether an annotation file is of videos; raise InputError if it cannot be read."""
     return Document(path).has("videos")
 
 
 def read_videos(path: Path) -> VideoAnnotations:
-    """Reads and checks a YouTube-VIS file.
+    """Read and check a YouTube-VIS file.
 
-    Shapes are polygons or either form of RLE, null where an object is not visible; boxes and areas
-    that are missing come from the masks. Files of which only the benchmark's server knows the truth
-    lack "annotations", or have null there. Raises InputError naming file, entry id and field.
+    Shapes are polygons or either form of RLE, null for a frame that does not show the object; boxes
+    and areas that are missing come from the masks. If only the benchmark's server knows the truth,
+    "annotations" may be missing or null. Raises InputError naming file, entry id and field.
     """
     document = Document(path)
     categories = document.categories()

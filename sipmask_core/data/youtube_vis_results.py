@@ -1,4 +1,4 @@
-"""YouTube-VIS's results format: read, checked, and written as the benchmark's server takes it."""
+"""YouTube-VIS's results format: read, checked, and written in the form that the server takes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MAX_UNPACKED = 4 << 30  # bytes: a small zip may hold anything
 
 
 def read_results(path: Path, annotations: VideoAnnotations) -> list[Result]:
-    """Results from a JSON file, or from results.json in a zip as the benchmark's server takes it.
+    """Read results from a JSON file, or from results.json in a zip as the server takes it.
 
     Raises InputError naming file, entry and field, also for a video or category that the
     annotations lack.
@@ -45,9 +45,9 @@ def read_results(path: Path, annotations: VideoAnnotations) -> list[Result]:
 
 
 def write_results(path: Path, results: list[Result]) -> None:
-    """Write results as JSON, or, where the name ends in .zip, as the benchmark's server takes them.
+    """Write results as JSON or, if the name ends in .zip, as the benchmark's server takes them.
 
-    The same results give the same bytes. Raises InputError when the file cannot be written.
+    The same results give the same bytes. Raises InputError if the file cannot be written.
     """
     content = json.dumps(results)
     if Path(path).suffix == ".zip":
@@ -122,13 +122,13 @@ def _checked_result(
 def youtube_vis_results(
     frames: Iterable[Instances], video_id: int, category_ids: Sequence[int | None]
 ) -> list[Result]:
-    """The tracked instances of one video as YouTube-VIS results, one per track id.
+    """Turn the tracked instances of one video to YouTube-VIS results, one per track id.
 
-    frames: the instances of every frame, in order; untracked ones are left out, and the last one
-    counts where two of a frame share an id. Label i has category id i of `category_ids`; tracks
-    with None there are left out. A result has video_id, category_id (of the label that most frames
-    give, the lowest on a tie), score (mean over the frames that show the object) and segmentations:
-    per frame a compressed RLE, or None.
+    frames: the instances of every frame, in order; untracked ones are left out, and if two of a
+    frame share an id, the last one counts. Label i has category id i of `category_ids`; tracks with
+    None there are left out. A result has video_id, category_id (of the label that most frames give,
+    the lowest on a tie), score (mean of the mask scores over the frames that show the track) and
+    segmentations: per frame a compressed RLE, or None.
     """
     tracks: dict[int, dict[int, tuple[float, int, dict[str, Any]]]] = {}
     number = 0

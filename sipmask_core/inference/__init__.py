@@ -1,1 +1,1 @@
-"""An image in, instances out."""
+"""From an image to its instances."""

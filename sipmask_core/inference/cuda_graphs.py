@@ -1,7 +1,7 @@
 """CUDA graphs: pixels to candidates, recorded once per input size, replayed with a single launch.
 
-At batch 1 a GPU waits for Python to launch some hundreds of kernels; a replayed graph launches them
-all at once.
+At batch 1 a GPU waits for Python to launch some hundreds of kernels; replaying a graph launches
+them all at once.
 """
 
 from __future__ import annotations
@@ -33,10 +33,11 @@ WARM_UP = 3
 class GraphedNetwork:
     """A network that replays a recorded graph for input sizes that come more than once.
 
-    network: pixels (N, H, W, 3) uint8 on the device and the size (h, w) of the image within ->
+    network: maps pixels (N, H, W, 3) uint8 on the device and the size (h, w) of the image within to
     outputs, without waiting for the GPU in between. The `MAX_GRAPHS` sizes used last keep their
-    graphs; a size is recorded when it comes again, so that images of ever new sizes cost no
-    recording. Where recording fails, the network runs without graphs from there on, with a warning.
+    graphs. A size is recorded when it comes again, so that a stream of changing sizes never
+    triggers a recording. If recording fails, a warning says so, and the network runs without graphs
+    from then on.
     """
 
     def __init__(
@@ -45,11 +46,11 @@ class GraphedNetwork:
         self._network = network
         self._device = device
         self._record: Recorder | None = record or CapturedGraph
-        self._graphs: dict[_Key, Callable[[Tensor], HeadOutputs]] = {}  # used last stands last
+        self._graphs: dict[_Key, Callable[[Tensor], HeadOutputs]] = {}  # in order of their last use
         self._seen: dict[_Key, None] = {}
 
     def __call__(self, pixels: Tensor, size: tuple[int, int]) -> HeadOutputs:
-        """pixels: (N, H, W, 3) uint8 on the CPU. The outputs are the caller's to keep."""
+        """Run on pixels (N, H, W, 3) uint8 on the CPU; the caller may keep the outputs."""
         key = (tuple(pixels.shape), size)
         graph = self._graphs.pop(key, None) or self._recorded(key, pixels)
         if graph is None:
@@ -60,12 +61,12 @@ class GraphedNetwork:
         return graph(pixels)
 
     def clear(self) -> None:
-        """Let go of all graphs and their memory; sizes are recorded anew when they come again."""
+        """Drop all graphs and their memory; sizes are recorded anew when they come again."""
         self._graphs.clear()
         self._seen.clear()
 
     def _recorded(self, key: _Key, pixels: Tensor) -> Callable[[Tensor], HeadOutputs] | None:
-        """A new graph where this size came before, else None."""
+        """Return a new graph if this size came before, else None."""
         if self._record is None:
             return None
         if key not in self._seen:
@@ -74,7 +75,7 @@ class GraphedNetwork:
                 del self._seen[next(iter(self._seen))]
             return None
         if len(self._graphs) == MAX_GRAPHS:
-            del self._graphs[next(iter(self._graphs))]  # its memory is free for the new one
+            del self._graphs[next(iter(self._graphs))]  # frees its memory for the new one
         try:
             return self._record(self._network, pixels, key[1], self._device)
         except RuntimeError as error:
@@ -95,7 +96,7 @@ class CapturedGraph:
         self._uploaded = torch.cuda.Event()
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.device(device):
-            # Libraries set themselves up in the first runs, which a recording does not allow.
+            # In their first runs libraries set themselves up, which a recording does not allow.
             stream = torch.cuda.Stream()
             stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(stream):
@@ -107,7 +108,7 @@ class CapturedGraph:
                 self._outputs = network(self._pixels, size)
 
     def __call__(self, pixels: Tensor) -> HeadOutputs:
-        """pixels: as recorded, on the CPU. Queues the work and returns copies of the outputs."""
+        """Queue the work for pixels of the recorded shape, on the CPU; return copied outputs."""
         with torch.cuda.device(self._device):
             with stage("upload"):
                 self._uploaded.synchronize()  # the staging memory may still be on its way
@@ -120,7 +121,7 @@ class CapturedGraph:
 
 
 def copied(value: Any) -> Any:
-    """A copy of tensors, None, and lists and named tuples of such."""
+    """Copy a tensor, None, or a list or named tuple of such."""
     if isinstance(value, Tensor):
         return value.clone()
     if isinstance(value, list):

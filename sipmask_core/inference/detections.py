@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 
 class Detections(NamedTuple):
-    """Objects of one image, by falling score.
+    """The detections of one image, by falling score; each becomes an instance.
 
     boxes: (N, 4) float32, scores: (N,) float32 and labels: (N,) int64, 0-based, on the CPU.
-    coefficients: (N, cells * num_bases) float32, where the network ran.
+    coefficients: (N, cells * num_bases) float32, on the network's device.
     """
 
     boxes: Tensor
@@ -44,12 +44,13 @@ class Detections(NamedTuple):
 def find_objects(
     outputs: HeadOutputs, prepared: NetworkInput, preset: Preset, score_threshold: float | None
 ) -> Detections:
-    """The objects of the first image of the batch, boxes in pixels of the image before its resize.
+    """Find the detections in the first image of the batch.
 
-    Raises FloatingPointError where the candidates for them are not finite.
+    Boxes are in pixels of the image before its resize. score_threshold: lowest score to report;
+    None applies the preset's own rule, which in the authors' accurate presets looks at the class
+    score alone, so that scores can be lower.
 
-    score_threshold: lowest score to report; where None, the preset's own rule, which for the
-    authors' accurate presets is on the class score alone, so that scores can be lower.
+    Raises FloatingPointError if candidates are not finite.
     """
     threshold = preset.score_threshold if score_threshold is None else score_threshold
     scale = torch.tensor([*prepared.scale, *prepared.scale])  # (4,)
@@ -70,10 +71,10 @@ def find_objects(
 
 
 def with_candidates(outputs: HeadOutputs, size: tuple[int, int], preset: Preset) -> HeadOutputs:
-    """The outputs with the candidates of each image, all of them of (h, w) network pixels.
+    """Return the outputs with the candidates of each image, all of (h, w) network pixels.
 
-    All shapes follow from that of the input, and nothing in here waits for a GPU. Without
-    candidates for presets whose NMS is "pairs": theirs are as many as there are.
+    All shapes follow from that of the input, and nothing in here waits for a GPU. No candidates
+    are added if the preset's NMS is "pairs": their number depends on the scores.
     """
     if preset.nms == "pairs" or outputs.candidates is not None:
         return outputs
@@ -86,7 +87,7 @@ def with_candidates(outputs: HeadOutputs, size: tuple[int, int], preset: Preset)
 
 
 def _limit(size: tuple[int, int], preset: Preset) -> tuple[int, int]:
-    """Where boxes end (y, x), in an image of (h, w) pixels."""
+    """Return where boxes must end, (y, x), in an image of (h, w) pixels."""
     edge = 1 if preset.inclusive_boxes else 0
     return size[0] - edge, size[1] - edge
 
@@ -99,10 +100,11 @@ def as_instances(
     mask_scores: Tensor,
     image_size: tuple[int, int],
 ) -> Instances:
-    """The instances that N detections are with their masks.
+    """Make instances of N detections and their masks.
 
-    network_boxes: (N, 4) in network pixels; where a track branch is asked for embeddings.
-    mask_scores: (N,). Both are on the CPU. image_size: (H, W).
+    network_boxes: (N, 4) in network pixels, for the embeddings of a track branch. mask_scores:
+    (N,). Both are on the CPU. image_size: (H, W). Raises FloatingPointError if mask scores or
+    embeddings are not finite.
     """
     embeddings = torch.zeros(len(found.boxes), 0)
     if outputs.track_features is not None:
@@ -122,9 +124,10 @@ def as_instances(
 def select_candidates(
     outputs: HeadOutputs, image: int, limit: tuple[float, float], per_level: int
 ) -> Candidates:
-    """The best locations of each level of one image of the batch, boxes clipped to `limit` (y, x).
+    """Return the best locations of each level of one image of the batch.
 
     A level with more than `per_level` locations keeps those of highest class score x centerness.
+    Boxes are clipped to `limit` (y, x).
     """
     levels: list[tuple[Tensor, ...]] = []
     for level in range(len(STRIDES)):
@@ -140,13 +143,13 @@ def select_candidates(
 
 
 def _logits(outputs: HeadOutputs, image: int, level: int) -> tuple[Tensor, Tensor]:
-    """Class logits (H_l * W_l, classes) and centerness (H_l * W_l,) of one level."""
+    """Return class logits (H_l * W_l, classes) and centerness (H_l * W_l,) in [0, 1] of a level."""
     logits = outputs.class_logits[level][image].flatten(1).t().float()
     return logits, outputs.centerness[level][image].flatten().float().sigmoid()
 
 
 def _raw(outputs: HeadOutputs, image: int, level: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Points (M, 2), distances (M, 4) and coefficients (M, cells * num_bases) of a level."""
+    """Return points (M, 2), distances (M, 4) and coefficients (M, cells * num_bases) of a level."""
     distances = outputs.distances[level][image]  # (4, H, W)
     _, height, width = distances.shape
     points = locations(height, width, STRIDES[level], distances.device)
@@ -155,7 +158,7 @@ def _raw(outputs: HeadOutputs, image: int, level: int) -> tuple[Tensor, Tensor, 
 
 
 def _rows(columns: tuple[Tensor, ...], where: Tensor) -> tuple[Tensor, ...]:
-    """The same rows of each; several times as fast as indexing with brackets on a CPU."""
+    """Take the same rows of each; on a CPU several times as fast as indexing with brackets."""
     return tuple(values.index_select(0, where) for values in columns)
 
 
@@ -164,7 +167,7 @@ def _concatenate(levels: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
 
 
 def _decode(points: Tensor, distances: Tensor, limit: tuple[float, float]) -> Tensor:
-    """Boxes (M, 4), clipped to `limit` (y, x)."""
+    """Decode boxes (M, 4), clipped to `limit` (y, x)."""
     boxes = distances_to_boxes(points, distances.float())
     boxes[:, 0::2].clamp_(0, limit[1])
     boxes[:, 1::2].clamp_(0, limit[0])
@@ -178,22 +181,22 @@ def detect_pairs(
     preset: Preset,
     score_threshold: float,
 ) -> Detections:
-    """The objects of one image, by the rule of the authors' maskrcnn-benchmark code.
+    """Find the detections in one image by the rule of the authors' maskrcnn-benchmark code.
 
     Candidates are pairs of a location and a class: of each level, the best `candidates_per_level`
     whose class score is above the threshold. Scores are the geometric mean of class score and
-    centerness. Pairs that score as high as the last one allowed stay. Boxes are in pixels of the
-    network input, clipped to `limit` (y, x).
+    centerness. Beyond `max_detections`, pairs that tie with the last one stay. Boxes are in pixels
+    of the network input, clipped to `limit` (y, x).
 
     Since a pair can score higher than its class does, a `score_threshold` above the preset's does
-    not apply to class scores. Raises FloatingPointError where candidates are not finite.
+    not apply to class scores. Raises FloatingPointError if candidates are not finite.
     """
     threshold = min(score_threshold, preset.score_threshold)
     levels: list[tuple[Tensor, ...]] = []
     for level in range(len(STRIDES)):
         logits, centerness = _logits(outputs, image, level)
         class_scores = logits.sigmoid()
-        # Takes NaN in, which sorts first and is then seen.
+        # Lets NaN pass: it sorts first, and the check for finite values then sees it.
         where, labels = (~(class_scores <= threshold)).nonzero(as_tuple=True)
         scores = class_scores[where, labels] * centerness[where]
         if len(scores) > preset.candidates_per_level:
@@ -206,15 +209,15 @@ def detect_pairs(
     require_finite(boxes, geometric)
     classes = classes.astype(np.int64)
     keep = _survivors(boxes, geometric, classes, preset)
-    last = geometric[keep[: preset.max_detections][-1:]]  # empty where nothing is found
+    last = geometric[keep[: preset.max_detections][-1:]]  # empty if nothing is found
     keep = keep[: int((geometric[keep] >= last).sum())]
     return _detections(boxes[keep], geometric[keep], classes[keep], coefficients, keep)
 
 
 def detect(candidates: Candidates, preset: Preset, score_threshold: float) -> Detections:
-    """Threshold, NMS and top-k, by the rules of the preset.
+    """Apply threshold, NMS and top-k by the rules of the preset.
 
-    Raises FloatingPointError where candidates are not finite.
+    Raises FloatingPointError if candidates are not finite.
     """
     boxes, class_scores, centerness = download(
         candidates.boxes, candidates.class_scores, candidates.centerness
@@ -239,10 +242,10 @@ def _survivors(
     labels: NDArray[np.int64],
     preset: Preset,
 ) -> NDArray[np.int64]:
-    """Indices of the boxes that NMS leaves, by falling score; see `suppress`."""
+    """Return the indices of the boxes that NMS leaves, by falling score; see `suppress`."""
     kind: Literal["greedy", "fast"] = "fast" if preset.nms == "fast" else "greedy"
     if kind == "greedy" and preset.inclusive_boxes:
-        # Inclusive pixels: boxes that are one longer have the same IoU in plain arithmetic.
+        # Inclusive pixels: in plain arithmetic, boxes one pixel longer have the same IoU.
         boxes = boxes + np.array([0, 0, 1, 1], np.float32)
     return suppress(boxes, scores, labels, preset.nms_threshold, preset.max_detections, kind)
 
@@ -254,7 +257,7 @@ def _detections(
     coefficients: Tensor,
     rows: NDArray[np.int64],
 ) -> Detections:
-    """Those objects, with these rows (N,) of the coefficients (M, cells * num_bases)."""
+    """Make detections, with these rows (N,) of the coefficients (M, cells * num_bases)."""
     return Detections(
         torch.from_numpy(boxes),
         torch.from_numpy(scores),

@@ -1,4 +1,4 @@
-"""The masks of one image's detections: picks what is fast on the device that holds the maps."""
+"""The masks of one image's detections, made in the way that is fast on the maps' device."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class ImageMasks:
-    """The masks of N objects.
+    """The masks of N detections.
 
     basis: (B, H / 2, W / 2) on any device; coefficients: (N, cells * B) on the same; network_boxes:
     (N, 4) in network pixels, on the CPU. scale: (x, y) from image to network; image_size: (H, W).
@@ -41,13 +41,20 @@ class ImageMasks:
         self._soft_crops = None if basis.is_cuda else assemble(*self._sources)
 
     def crops(self) -> list[MaskCrop]:
-        """Each mask at the image's size, cut to where it can be."""
+        """Return the mask crops in image pixels.
+
+        Raises FloatingPointError if the maps are on a GPU and a mask is not finite; on a CPU the
+        constructor does.
+        """
         if self._soft_crops is None:
             return cut_masks(*self._sources, self._grid, self._threshold)
         return [resize(crop, self._grid, self._threshold) for crop in self._soft_crops]
 
     def soft(self) -> Tensor:
-        """(N, H / 2, W / 2) float32 in [0, 1], where the maps are; zero outside the boxes."""
+        """Return soft masks (N, H / 2, W / 2) float32 in [0, 1], zero outside the boxes.
+
+        They are on the device of the maps.
+        """
         if self._soft_crops is not None:
             return torch.from_numpy(on_canvas(self._soft_crops, self._grid.canvas))
         basis, coefficients, boxes, sub_regions = self._sources

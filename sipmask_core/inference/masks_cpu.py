@@ -1,7 +1,7 @@
 """Masks for inference, each computed only where it can be: from basis maps to the image's pixels.
 
-The same pixels and values as `masks.soft_masks`, resized whole, but in two steps on small pieces:
-`assemble` makes the soft mask inside its box, `resize` brings it to the image's pixels.
+The pixels and values are those of `model.masks.soft_masks`, resized whole, but come in two steps on
+small pieces: `assemble` makes the soft mask inside its box, `resize` brings it to image pixels.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from sipmask_core.model.presets import Preset
 
 EMPTY = MaskCrop(0, 0, np.zeros((0, 0), bool))
-# Tables for the axes of this many image and canvas sizes are kept.
+# Tables are cached for this many axes: sizes of images and canvases.
 KEPT_AXES = 32
-# Image rows that are interpolated together: few enough to stay in the processor's cache.
+# Image rows interpolated together: few enough to stay in the processor's cache.
 BAND = 256
 
 
@@ -40,7 +40,8 @@ class MaskGrid(NamedTuple):
     """How the basis maps lie over an image.
 
     canvas: (H, W) of the basis maps. ratio: basis pixels per image pixel, (vertical, horizontal).
-    area: the top left part (H, W) of the image that they reach; the authors' can fall short.
+    area: the top left part (H, W) of the image that they reach; with the authors' rounding it can
+    be smaller than the image.
     """
 
     canvas: tuple[int, int]
@@ -54,11 +55,11 @@ def mask_grid(
     scale: tuple[float, float],
     image_size: tuple[int, int],
 ) -> MaskGrid:
-    """The grid of a preset: canvas (H, W), network pixels per image pixel (x, y), image (H, W).
+    """Compute the grid of a preset for a canvas (H, W) and an image (H, W).
 
-    The authors resize the whole canvas to the floor of its size in image pixels, and the ratio is
-    that of the rounded sizes. Both axes have one factor, the smaller, except with the 544 x 544
-    presets, where factors are float32.
+    scale: network pixels per image pixel, (x, y). The authors resize the whole canvas to the floor
+    of its size in image pixels, and the ratio is that of the rounded sizes. Both axes have one
+    factor, the smaller, except in the 544 x 544 presets, whose factors are float32.
     """
     horizontal, vertical = scale
     if preset.floored_masks:
@@ -81,7 +82,7 @@ def mask_grid(
 
 
 class SoftCrop(NamedTuple):
-    """A soft mask inside its box: values (h, w) float32, whose first is basis pixel (x, y)."""
+    """A soft mask inside its box: values (h, w) float32, the first one at basis pixel (x, y)."""
 
     x: int
     y: int
@@ -89,10 +90,11 @@ class SoftCrop(NamedTuple):
 
 
 def assemble(basis: Tensor, coefficients: Tensor, boxes: Tensor, cells: int) -> list[SoftCrop]:
-    """The soft masks of N objects.
+    """Compute the soft masks of N detections.
 
-    basis: (B, H, W), channels-last in memory at best; coefficients: (N, cells * cells * B); boxes:
-    (N, 4) in basis pixels. All on the CPU. Raises FloatingPointError where a mask is not finite.
+    basis: (B, H, W), fastest if channels-last in memory; coefficients: (N, cells * cells * B);
+    boxes: (N, 4) in basis pixels. All are on the CPU. Raises FloatingPointError if a mask is not
+    finite.
     """
     num_bases, height, width = basis.shape
     bounds = cell_bounds(boxes, (height, width), cells).tolist()
@@ -104,7 +106,7 @@ def assemble(basis: Tensor, coefficients: Tensor, boxes: Tensor, cells: int) -> 
     if maps.dtype == torch.float32 or pixels > height * width:
         whole = maps.float().contiguous().numpy()
         inside = (whole[window] for window in windows)
-    else:  # less than the whole, and pieces of it stay in the processor's cache
+    else:  # fewer pixels than the whole, and pieces of it stay in the processor's cache
         inside = (maps[window].float().numpy() for window in windows)
     crops = [_assemble_one(*one) for one in zip(inside, weights, bounds, strict=True)]
     require_finite(*(crop.values for crop in crops))
@@ -116,8 +118,11 @@ def _assemble_one(
     weights: NDArray[np.float32],
     bounds: tuple[Sequence[int], Sequence[int]],
 ) -> SoftCrop:
-    """inside: (h, w, B), the maps in the box; weights: (cells, cells, B); bounds: of the cells, in
-    x and y."""
+    """Compute the soft mask of one detection.
+
+    inside: (h, w, B), the maps in the box; weights: (cells, cells, B); bounds: of the cells, in x
+    and y.
+    """
     columns, rows = bounds
     x, y = columns[0], rows[0]
     values = np.empty(inside.shape[:2], np.float32)
@@ -130,7 +135,7 @@ def _assemble_one(
 
 
 def on_canvas(crops: Sequence[SoftCrop], canvas: tuple[int, int]) -> NDArray[np.float32]:
-    """The soft masks on the whole canvas (H, W), as `masks.soft_masks` gives them: (N, H, W)."""
+    """Return soft masks (N, H, W) on the canvas (H, W), as `model.masks.soft_masks` gives them."""
     whole = np.zeros((len(crops), *canvas), np.float32)
     for plane, (x, y, values) in zip(whole, crops, strict=True):
         plane[y : y + values.shape[0], x : x + values.shape[1]] = values
@@ -138,15 +143,15 @@ def on_canvas(crops: Sequence[SoftCrop], canvas: tuple[int, int]) -> NDArray[np.
 
 
 def resize(crop: SoftCrop, grid: MaskGrid, threshold: float) -> MaskCrop:
-    """The mask in image pixels.
+    """Compute the mask crop in image pixels.
 
     Equal to resizing the whole canvas bilinearly (align_corners=False), keeping the grid's area and
-    comparing with `threshold`, but computed only where the result can be non-zero.
+    comparing with `threshold`, but computed only where the result can be true.
     """
     height, width = crop.values.shape
     padded = np.zeros((width + 2, height + 2), np.float32)
     padded[1:-1, 1:-1] = crop.values.T
-    # Between values that do not exceed the threshold none does: all but the others can go.
+    # Between values at or below the threshold none exceeds it: only the others are resized.
     y, x, height, width = cv2.boundingRect((padded > threshold).view(np.uint8))
     around = padded[x - 1 : x + width + 1, y - 1 : y + height + 1]
     x, y = crop.x + x - 1, crop.y + y - 1
@@ -163,7 +168,7 @@ def resize(crop: SoftCrop, grid: MaskGrid, threshold: float) -> MaskCrop:
 
 
 def trim(left: int, top: int, bitmap: NDArray[np.bool_]) -> MaskCrop:
-    """The mask whose first pixel is (left, top) without its empty rows and columns, as a copy."""
+    """Copy the mask whose first pixel is (left, top), without empty rows and columns around it."""
     x, y, width, height = cv2.boundingRect(bitmap.view(np.uint8)) if bitmap.size else (0, 0, 0, 0)
     if width == 0:
         return EMPTY
@@ -173,12 +178,12 @@ def trim(left: int, top: int, bitmap: NDArray[np.bool_]) -> MaskCrop:
 def _interpolate(
     rows: NDArray[np.float32], low: NDArray[np.int64], weight: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Row `low` of (n, m) mixed with the one after it, which has this weight, for k pairs: (k, m).
+    """Mix rows `low` (k,) of (n, m) with the ones after them, which have these weights: (k, m).
 
-    Neither PyTorch nor a matrix product of NumPy: on a busy machine their threads wait for cores
-    much longer than the whole takes.
+    Uses neither PyTorch nor a matrix product of NumPy: on a busy machine their threads wait for
+    cores much longer than the whole takes.
     """
-    # Differences of rows before they are multiplied: there are fewer.
+    # Subtract before repeating rows: there are fewer.
     first, last = low[0], low[-1] + 1
     result = (rows[first + 1 : last + 1] - rows[first:last]).take(low - first, axis=0)
     result *= weight[:, None]
@@ -187,7 +192,10 @@ def _interpolate(
 
 
 def image_range(start: int, end: int, source: int, ratio: float, limit: int) -> tuple[int, int]:
-    """The image pixels of an axis that basis pixels start to end contribute to: first, number."""
+    """Return the first and the number of an axis's image pixels to which basis pixels contribute.
+
+    start, end: of the basis pixels; source, ratio, limit: as for `_axis`.
+    """
     low, _ = _axis(source, ratio, limit)
     first, last = low.searchsorted((start - 1, end)).tolist() if end > start else (0, 0)
     return first, last - first
@@ -196,10 +204,10 @@ def image_range(start: int, end: int, source: int, ratio: float, limit: int) -> 
 def _reach(
     start: int, length: int, source: int, ratio: float, limit: int
 ) -> tuple[int, NDArray[np.int64], NDArray[np.float32]]:
-    """The image pixels of an axis that `length` basis pixels from `start` on contribute to.
+    """Find the image pixels of an axis to which `length` basis pixels from `start` on contribute.
 
-    Returns the first, and for each one from there the basis pixel below it, counted from
-    `start` - 1, and the weight of the next.
+    Returns the first one and, for each from there on, the basis pixel before it, counted from
+    `start` - 1, and the weight of the one after. source, ratio, limit: as for `_axis`.
     """
     low, weight = _axis(source, ratio, limit)
     first, number = image_range(start, start + length, source, ratio, limit)
@@ -209,9 +217,11 @@ def _reach(
 
 @lru_cache(KEPT_AXES)
 def _axis(source: int, ratio: float, limit: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Which basis pixels the image pixels of an axis lie between: the lower one, and the weight of
-    the other; beyond the last basis pixel's centre that is 0. `ratio`: basis pixels per image
-    pixel."""
+    """Return between which basis pixels the `limit` image pixels of an axis lie.
+
+    That is the lower one of the two and the weight of the other, which is 0 beyond the centre of
+    the last basis pixel. source: number of basis pixels; ratio: basis pixels per image pixel.
+    """
     pixel = np.arange(limit, dtype=np.float32)
     position = (pixel + np.float32(0.5)) * np.float32(ratio) - np.float32(0.5)
     position = np.maximum(position, 0)

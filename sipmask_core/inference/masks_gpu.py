@@ -1,7 +1,7 @@
-"""Masks for inference on a GPU: the crops of `mask_crops`, many of like size at a time.
+"""Masks for inference on a GPU: the mask crops of `masks_cpu`, many of like size at a time.
 
-The host waits once for the device, whatever the number of masks: for all of them together. The
-boxes, by whose sizes the batches are made up, are on the CPU.
+However many masks there are, the host waits for the device only once. The boxes, whose sizes
+decide the batches, are on the CPU.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from sipmask_core.inference.masks_cpu import MaskGrid
     from sipmask_core.mask_crop import MaskCrop
 
-# A batch ends where a box has less than this part of its largest box's area.
+# A batch ends before a box with less than this part of the area of its largest box.
 LIKE_AREA = 0.25
-# Basis pixels of a batch, padding included: 128 MB at 32 basis maps.
+# Most basis pixels of a batch, padding included: 128 MB at 32 basis maps.
 BATCH_PIXELS = 2**20
 
 
@@ -34,10 +34,10 @@ def cut_masks(
     grid: MaskGrid,
     threshold: float,
 ) -> list[MaskCrop]:
-    """The masks of N objects in image pixels.
+    """Compute the mask crops of N detections in image pixels.
 
     basis: (B, H, W); coefficients: (N, cells * cells * B); boxes: (N, 4) in basis pixels, on the
-    CPU. Raises FloatingPointError where a mask is not finite.
+    CPU. Raises FloatingPointError if a mask is not finite.
     """
     device = basis.device
     maps = basis.permute(1, 2, 0).float()  # (H, W, B)
@@ -80,7 +80,7 @@ def cut_masks(
 
 
 def _like_sizes(sides: list[list[int]]) -> list[list[int]]:
-    """Indices of boxes with these (width, height), in groups, largest first."""
+    """Group the indices of boxes with these (width, height), largest first."""
     batches: list[list[int]] = []
     for index in sorted(range(len(sides)), key=lambda i: -sides[i][0] * sides[i][1]):
         if batches:
@@ -98,8 +98,7 @@ def _like_sizes(sides: list[list[int]]) -> list[list[int]]:
 def _assemble(
     maps: Tensor, weights: Tensor, bounds: Tensor, size: tuple[int, int]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Soft masks (n, h, w), zero beyond their boxes, and the places of their pixels, x (n, w) and
-    y (n, h).
+    """Return soft masks (n, h, w), zero outside their boxes, and their pixels' x (n, w), y (n, h).
 
     maps: (H, W, B); weights: (n, cells^2, B); bounds: (n, 2, cells + 1); size: (h, w).
     """
@@ -121,7 +120,10 @@ def _assemble(
 
 
 def _mixture(start: Tensor, length: int, pixels: Tensor, source: int, ratio: float) -> Tensor:
-    """How `length` image pixels from each start (n,) on mix basis pixels (n, m): (n, length, m)."""
+    """Return how `length` image pixels from each start (n,) on mix basis pixels (n, m).
+
+    (n, length, m) weights; source, ratio: as for `masks_cpu._axis`.
+    """
     image = start[:, None] + torch.arange(length, device=start.device)
     position = ((image.float() + 0.5) * ratio - 0.5).clamp(0, source - 1)
     return (1 - (position[:, :, None] - pixels[:, None, :]).abs()).clamp_(min=0)

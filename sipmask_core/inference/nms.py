@@ -1,8 +1,8 @@
 """Non-maximum suppression within classes, on the CPU and only as far as detections are wanted.
 
-What becomes of a box depends on better ones of its class alone, so boxes are taken in blocks by
+Whether a box survives depends only on better ones of its class, so boxes are taken in blocks by
 falling score until enough have survived. Classes share a block, so that the number of operations
-does not grow with theirs.
+does not grow with the number of classes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FAST_NMS_PER_CLASS = 200
-# Boxes of the first block, and of the largest: each is twice as large as the one before.
+# Boxes of the first and of the largest block: each block is twice as large as the one before.
 FIRST_BLOCK = 64
 LARGEST_BLOCK = 512
 
@@ -28,13 +28,13 @@ def suppress(
     wanted: int,
     kind: Literal["greedy", "fast"],
 ) -> NDArray[np.int64]:
-    """Indices of the survivors, by falling score: at least the best `wanted` and all that tie with
-    the last of these, or as many as there are.
+    """Return the indices of the survivors, by falling score.
 
-    boxes: (N, 4) x0 y0 x1 y1; scores and labels: (N,). A box falls to a better one of its class if
-    their IoU is above `threshold`. "greedy": only to survivors. "fast": to any, and a class has no
-    more than its best `FAST_NMS_PER_CLASS` boxes (Bolya et al., "YOLACT", ICCV 2019). Equal scores
-    stand in the order of their labels, then of their indices.
+    They are at least the best `wanted` and all that tie with the last of these; all survivors if
+    there are fewer. boxes: (N, 4) x0 y0 x1 y1; scores and labels: (N,). A better box of its class
+    suppresses a box if their IoU is above `threshold`. "greedy": only survivors suppress. "fast":
+    all do, and a class has no more than its best `FAST_NMS_PER_CLASS` boxes (Bolya et al.,
+    "YOLACT", ICCV 2019). Boxes of equal score are ordered by label, then by index.
     """
     order = np.lexsort((labels, -scores))
     if kind == "fast":
@@ -47,10 +47,10 @@ def suppress(
     labels = labels[order]
 
     def falls(by: NDArray[np.int64], which: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Whether a better one of `by` suppresses a box: (n, 1) or (n, m), and (m,) -> (n, m)."""
+        """Return whether boxes `by` (n, 1) or (n, m), if better, suppress boxes (m,): (n, m)."""
         iou = _iou(sides[:, by], areas[by], sides[:, which], areas[which])
-        # torchvision's NMS compares in double; in the matrix form a NaN, from two boxes without an
-        # area, counts as overlap.
+        # torchvision's NMS compares in double; in the matrix form NaN, the IoU of two boxes
+        # without an area, counts as overlap.
         high = iou > np.float64(threshold) if kind == "greedy" else ~(iou <= np.float32(threshold))
         high &= labels[by] == labels[which]
         high &= by < which
@@ -67,7 +67,7 @@ def suppress(
             left = left[_greedy(falls(left[:, None], left))]
         elif start <= LARGEST_BLOCK:
             left = left[~falls(np.arange(block[-1])[:, None], left).any(axis=0)]
-        else:  # many: each is compared with those of its class alone
+        else:  # many: compare each with those of its class alone
             better = _by_class(labels, ranks)[: ranks[left].max(initial=0), labels[left]]
             left = left[~falls(better, left).any(axis=0)]
         kept = np.concatenate((kept, left))
@@ -76,9 +76,10 @@ def suppress(
 
 
 def _greedy(falls: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Who survives (n,), where row i of falls (n, n) says whom i suppresses if it survives itself.
+    """Return which of n boxes survive (n,).
 
-    Each round lets only those suppress that survived the round before, until nothing changes.
+    Row i of falls (n, n) says which boxes i suppresses if it survives itself. In each round only
+    the survivors of the round before suppress, until nothing changes.
     """
     survives: NDArray[np.bool_] = ~np.any(falls, axis=0)
     before: NDArray[np.bool_] | None = None
@@ -88,7 +89,7 @@ def _greedy(falls: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _ranks(labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How many of the same label come before each (N,)."""
+    """Count how many of the same label come before each (N,)."""
     by_label = np.argsort(labels, kind="stable")
     counts = np.bincount(labels)
     ranks = np.empty_like(labels)
@@ -97,7 +98,7 @@ def _ranks(labels: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _by_class(labels: NDArray[np.int64], ranks: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Indices by rank and label, (most of a class, classes); the last index where there is none."""
+    """Arrange indices by rank and label, (most of a class, classes); the last index fills gaps."""
     shape = (ranks.max(initial=-1) + 1, labels.max(initial=-1) + 1)
     table = np.full(shape, len(labels) - 1)
     table[ranks, labels] = np.arange(len(labels))
@@ -110,7 +111,7 @@ def _iou(
     b: NDArray[np.float32],
     areas_b: NDArray[np.float32],
 ) -> NDArray[np.float32]:
-    """IoU of boxes (4, n, 1) or (4, n, m) and (4, m), with these areas: (n, m)."""
+    """Compute the IoU (n, m) of boxes (4, n, 1) or (4, n, m) and (4, m) with these areas."""
     width = np.minimum(a[2], b[2])
     width -= np.maximum(a[0], b[0])
     height = np.minimum(a[3], b[3])

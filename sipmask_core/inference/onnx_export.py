@@ -40,16 +40,16 @@ if TYPE_CHECKING:
     from sipmask_core.instances import Instances
     from sipmask_core.model.sipmask import SipMask
 
-# (H, W) to trace at where any size is allowed: no map of any level is one pixel wide, for which
-# the exporter would make an exception.
+# (H, W) to trace at if any size is allowed: no map of any level is one pixel wide, which the
+# exporter would treat as a special case.
 _TRACED_SIZE = (256, 320)
 
 
 def with_input_size(model: SipMask, size: tuple[int, int]) -> SipMask:
-    """A copy of the model whose network sees images of exactly (H, W), multiples of 32.
+    """Copy the model so that its network takes inputs of exactly (H, W), multiples of 32.
 
-    Images are resized to fit at their own aspect ratio, bilinearly, and padded, or stretched where
-    the preset stretches. Raises InputError for other sizes.
+    Images are resized bilinearly, to fit at their own aspect ratio and padded, or stretched if the
+    preset stretches. Raises InputError for other sizes.
     """
     if min(size) < PAD_MULTIPLE or any(side % PAD_MULTIPLE for side in size):
         raise InputError(
@@ -66,17 +66,18 @@ def export_onnx(
 ) -> None:
     """Write the network as an ONNX file that `OnnxModel` opens, atomically.
 
-    Its input is `images` (N, 3, H, W) float32, normalised as the preset says, N free; H and W are
-    fixed where the preset resizes all images to one size, and otherwise any multiples of 32. Its
-    outputs are those of `HeadOutputs`, see `output_channels`. The metadata get the preset and the
-    class names beside what is given.
-    Raises InputError where the packages for it are not installed and for another file ending.
+    Its input is `images` (N, 3, H, W) float32, normalised as the preset says, for any N; H and W
+    are fixed if the preset resizes all images to one size, and otherwise any multiples of 32. Its
+    outputs are those of `HeadOutputs`, see `output_channels`. The preset and the class names are
+    added to the given metadata.
+    Raises InputError if onnxscript is not installed, for another file ending, and if the file
+    cannot be written.
     """
     path = Path(path)
     if path.suffix != ONNX_SUFFIX:
         raise InputError(f"{str(path)!r} must end in {ONNX_SUFFIX}.")
     try:
-        import onnxscript  # noqa: F401  torch's exporter needs it and brings it not
+        import onnxscript  # noqa: F401  torch's exporter needs it but does not install it
     except ImportError:
         raise InputError(
             "Exporting needs the packages onnx, onnxscript and onnxruntime: "
@@ -116,17 +117,17 @@ class _FlatNetwork(nn.Module):
         self.eval()
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """(N, 3, H, W), normalised."""
+        """Run the model on normalised images (N, 3, H, W)."""
         return flat(self.model(images))
 
 
 class Agreement(NamedTuple):
     """How far an ONNX file is from the model it was made from, in float32 on the CPU.
 
-    differences: of each kind of raw output, the largest absolute difference in a batch of two,
+    differences: for each kind of raw output, the largest absolute difference in a batch of two,
         divided by the largest absolute value. detections: number of instances that PyTorch finds in
-        the image. onnx_detections: that onnxruntime finds. matched: those that both find: same
-        class, mask IoU at least MATCHED_MASK_IOU and scores within MATCHED_SCORE.
+        the image. onnx_detections: number that onnxruntime finds. matched: number that both find:
+        same class, mask IoU at least MATCHED_MASK_IOU and scores within MATCHED_SCORE.
     """
 
     differences: dict[str, float]
@@ -136,21 +137,21 @@ class Agreement(NamedTuple):
 
     @property
     def holds(self) -> bool:
-        """Whether the two are the same but for rounding."""
+        """Whether the two are the same up to rounding."""
         return (
             max(self.differences.values()) <= LARGEST_DIFFERENCE
             and self.detections == self.onnx_detections == self.matched
         )
 
 
-# Rounding, and what deep networks make of it; another operation gives much more.
+# Rounding, grown through a deep network; a wrong operation makes a much larger difference.
 LARGEST_DIFFERENCE = 1e-3
 MATCHED_MASK_IOU = 0.99
 MATCHED_SCORE = 1e-3
 
 
 def compare(model: SipMask, exported: OnnxModel, image: NDArray[np.uint8]) -> Agreement:
-    """Run both on an image (H, W, 3) uint8 BGR: raw outputs and detections."""
+    """Run both on an image (H, W, 3) uint8 BGR and compare raw outputs and instances."""
     eager = Predictor(model, device="cpu", precision="fp32")
     onnx = Predictor(exported, device="cpu")
     prepared = eager.prepare(image)
@@ -171,7 +172,10 @@ def compare(model: SipMask, exported: OnnxModel, image: NDArray[np.uint8]) -> Ag
 
 
 def _matched(ours: Instances, theirs: Instances) -> int:
-    """How many instances of `ours` have a partner of their own in `theirs`."""
+    """Count the instances that both have.
+
+    That is the lower of two numbers: those of `ours` like one of `theirs`, and the reverse.
+    """
     if len(ours) == 0 or len(theirs) == 0:
         return 0
     our_masks, their_masks = ours.to_rle(), theirs.to_rle()

@@ -1,9 +1,9 @@
 """Networks in ONNX files, run by onnxruntime.
 
 The file holds the network from normalised pixels to raw head outputs; resize, NMS and masks stay in
-`Predictor`. Its metadata carry the preset and the class names, as those of a checkpoint do. Where
-the preset re-scores masks (SipMask++), they also carry the weights of that: it works on the masks
-that NMS leaves.
+`Predictor`. Its metadata carry the preset and the class names, as those of a checkpoint do. If the
+preset re-scores masks (SipMask++), they also carry the weights for it, which are not in the network
+because they apply to the masks that NMS leaves.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ INPUT_NAME = "images"
 RESCORING_KEY = "mask_scoring"
 _RESCORING_PARTS = ("convs_scoring.", "mask_scoring.")
 _CPU, _CUDA, _TENSORRT = (f"{name}ExecutionProvider" for name in ("CPU", "CUDA", "Tensorrt"))
-_ONLY_ERRORS = 3  # of onnxruntime's log
+_ONLY_ERRORS = 3  # severity at which onnxruntime logs
 
 
 def output_channels(preset: Preset, num_classes: int) -> dict[str, int]:
-    """The outputs of the network in their order, and the channels of each.
+    """Return the names of the network's outputs in their order, with the channels of each.
 
     They are those of `HeadOutputs`, its lists as class_logits_p3 to class_logits_p7 and so on.
     """
@@ -62,14 +62,14 @@ def output_channels(preset: Preset, num_classes: int) -> dict[str, int]:
 
 
 def flat(outputs: HeadOutputs) -> tuple[Tensor, ...]:
-    """The tensors of `output_channels`."""
+    """Return the outputs as a tuple in the order of `output_channels`."""
     lists = (outputs.class_logits, outputs.distances, outputs.centerness, outputs.coefficients)
     track = () if outputs.track_features is None else (outputs.track_features,)
     return (*chain(*lists), outputs.basis, *track)
 
 
 def nested(tensors: Sequence[Tensor]) -> HeadOutputs:
-    """The inverse of `flat`."""
+    """Turn a tuple that `flat` returned to outputs again."""
     n = len(STRIDES)
     logits, distances, centerness, coefficients = (
         list(tensors[i * n : (i + 1) * n]) for i in range(4)
@@ -81,22 +81,22 @@ def nested(tensors: Sequence[Tensor]) -> HeadOutputs:
 
 
 def input_size(preset: Preset) -> tuple[int, int] | None:
-    """(H, W) of the network's input; None where it follows the image."""
+    """Return the (H, W) of the network's input; None if it depends on the image."""
     rule = preset.resize
     return None if isinstance(rule, KeepRatio) else (rule.height, rule.width)
 
 
 def rescoring_weights(head: SipMaskHead) -> dict[str, Tensor]:
-    """The part of the head's state that judges masks; empty without mask re-scoring."""
+    """Return the part of the head's state that rates masks; empty without mask re-scoring."""
     return {k: v for k, v in head.state_dict().items() if k.startswith(_RESCORING_PARTS)}
 
 
 class OnnxModel:
-    """An ONNX file that `export_onnx` wrote, ready to be given to a `Predictor`.
+    """An ONNX file that `export_onnx` wrote, to give to a `Predictor`.
 
-    preset, class_names: as of a `SipMask`.
-    Raises InputError where onnxruntime is not installed, and for a file that is missing, cannot be
-    read or holds something else.
+    preset, class_names: as in a `SipMask`.
+    Raises InputError if onnxruntime is not installed, and if the file is missing, cannot be read or
+    holds something else.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -118,7 +118,7 @@ class OnnxModel:
         self.bbox_head = self._rescoring_head(metadata)
 
     def _read(self) -> Any:
-        """A session that only reads: preparing the network to run takes several times as long."""
+        """Open a session that only reads: preparing to run would take several times as long."""
         onnxruntime = _import_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -126,20 +126,20 @@ class OnnxModel:
         return self.session(options, [_CPU])
 
     def session(self, options: Any, providers: Sequence[str | tuple[str, dict[str, int]]]) -> Any:
-        """An onnxruntime session for the network, whatever has become of the file since."""
+        """Open an onnxruntime session for the network, even if the file has changed since."""
         options.log_severity_level = _ONLY_ERRORS
         try:
             return _import_onnxruntime().InferenceSession(
                 self._content, options, providers=providers
             )
-        except Exception as error:  # onnxruntime's have no base of their own
+        except Exception as error:  # onnxruntime's errors have no common base class
             reason = str(error).splitlines()[0].rstrip(".")
             raise InputError(
                 f"{str(self.path)!r} is not a readable ONNX file ({reason})."
             ) from None
 
     def _check_shapes(self, session: Any) -> None:
-        """Refuse a file whose network is not the one that its metadata describe."""
+        """Raise InputError if the network is not the one that the file's metadata describe."""
         inputs, outputs = session.get_inputs(), session.get_outputs()
         found = [(value.name, *value.shape[1:2]) for value in (*inputs, *outputs)]
         expected = [(INPUT_NAME, 3), *output_channels(self.preset, len(self.class_names)).items()]
@@ -155,7 +155,7 @@ class OnnxModel:
         )
 
     def _rescoring_head(self, metadata: dict[str, str]) -> SipMaskHead:
-        """A head that can do nothing but `score_masks`, and that only with mask re-scoring."""
+        """Return a head that can only `score_masks`, and only if the preset re-scores masks."""
         with torch.device("meta"):
             head = SipMaskHead(self.preset, len(self.class_names), fine_channels=1)
         if not self.preset.mask_rescoring:
@@ -177,10 +177,10 @@ class OnnxModel:
 
 
 class OnnxNetwork:
-    """The network of an `OnnxModel` on a device, called as a `SipMask` is.
+    """The network of an `OnnxModel` on a device, called like a `SipMask`.
 
     It uses as many CPU threads as PyTorch does. bbox_head: only re-scores masks.
-    Raises InputError where the installed onnxruntime cannot use the device.
+    Raises InputError if the installed onnxruntime cannot use the device.
     """
 
     def __init__(self, model: OnnxModel, device: torch.device) -> None:
@@ -190,7 +190,7 @@ class OnnxNetwork:
         fixed_size = input_size(model.preset) is not None
         providers = execution_providers(device, fixed_size, onnxruntime.get_available_providers())
         self._session = model.session(options, providers)
-        # Where the libraries of a provider are missing, onnxruntime goes on without it.
+        # If the libraries of a provider are missing, onnxruntime goes on without it.
         if device.type == "cuda" and _CUDA not in self._session.get_providers():
             raise InputError(
                 f"device is '{device}', but onnxruntime cannot use CUDA here; install "
@@ -202,13 +202,13 @@ class OnnxNetwork:
             self.bbox_head.mask_scoring.to(device)
 
     def __call__(self, images: Tensor) -> HeadOutputs:
-        """images: (N, 3, H, W) float32, normalised; the outputs are on the same device."""
+        """Run on normalised images (N, 3, H, W) float32; the outputs are on the same device."""
         arrays = self._session.run(None, {INPUT_NAME: images.contiguous().cpu().numpy()})
         return nested([torch.from_numpy(array).to(images.device) for array in arrays])
 
 
 def default_device() -> str:
-    """ "cuda" where both PyTorch and the installed onnxruntime can use it, "cpu" otherwise."""
+    """Return "cuda" if both PyTorch and the installed onnxruntime can use it, else "cpu"."""
     both = torch.cuda.is_available() and _CUDA in _import_onnxruntime().get_available_providers()
     return "cuda" if both else "cpu"
 
@@ -216,10 +216,10 @@ def default_device() -> str:
 def execution_providers(
     device: torch.device, fixed_size: bool, available: Sequence[str]
 ) -> list[str | tuple[str, dict[str, int]]]:
-    """What onnxruntime shall use on a device, the fastest first.
+    """Return the providers for onnxruntime to use on a device, the fastest first.
 
     TensorRT builds an engine for each input size, which takes minutes; it is left out unless the
-    network has only one.
+    network has only one input size.
     """
     if device.type == "cpu":
         return [_CPU]

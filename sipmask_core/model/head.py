@@ -1,7 +1,7 @@
 """The SipMask head: dense boxes, feature alignment, mask coefficients and basis maps.
 
-Paper, section 3: the features of the class tower are re-sampled where the predicted box says
-(feature alignment), and from them come the class scores and, per location, one set of mask
+Paper, section 3: the features of the class tower are re-sampled at places that follow from the
+predicted box (feature alignment). They give the class scores and, per location, one set of mask
 coefficients for each sub-region of the box. The box tower of P3 to P5 yields the basis maps.
 """
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 NORM_GROUPS = 32
 ALIGN_GROUPS = 4
 CLASS_PRIOR = 0.01
-# First guess of a box side, in strides: boxes must overlap their objects for the IoU loss to learn.
+# First distance to a box side, in strides: the IoU loss learns only from boxes that overlap.
 INITIAL_DISTANCE = 4.0
 
 
@@ -37,7 +37,7 @@ class Scale(nn.Module):
         self.scale = nn.Parameter(torch.tensor(1.0))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape -> the same shape."""
+        """Multiply x, of any shape, by the factor."""
         return x * self.scale
 
 
@@ -60,9 +60,10 @@ class FeatureAlign(nn.Module):
         self.align = align
 
     def forward(self, x: Tensor, distances: Tensor) -> Tensor:
-        """x: (N, C, H, W); distances: (N, 4, H, W) in strides, not differentiated.
+        """Align x (N, C, H, W) with the boxes of distances (N, 4, H, W) in strides.
 
-        The distances can have more bits than x; offsets are predicted in their dtype.
+        The distances get no gradient. They can have more bits than x; offsets are predicted in
+        their dtype.
         """
         if self.align:
             offset = self.conv_offset(distances.detach())  # (N, groups * 9 * 2, H, W), (dy, dx)
@@ -73,7 +74,7 @@ class FeatureAlign(nn.Module):
 
 
 def mask_scoring_convs() -> nn.ModuleList:
-    """The convolutions that judge a soft mask (SipMask++)."""
+    """Make the convolutions that rate a soft mask (SipMask++)."""
     widths = (1, 16, 16, 16, 32, 64, 128)
     return nn.ModuleList(
         ConvBlock(inputs, outputs, 3, stride=2, padded=False)
@@ -82,7 +83,7 @@ def mask_scoring_convs() -> nn.ModuleList:
 
 
 class SipMaskHead(nn.Module):
-    """FPN features -> `HeadOutputs`. Towers and predictions are shared over the levels.
+    """Maps FPN features to `HeadOutputs`. The levels share the towers and predicting convolutions.
 
     `fine_channels`: width of the features at stride 4, for presets with a detail branch.
     """
@@ -136,14 +137,14 @@ class SipMaskHead(nn.Module):
         if self.feat_align.align:
             nn.init.zeros_(self.feat_align.conv_offset.weight)
         if self.has_detail_branch:
-            # A fresh branch changes nothing, so that it can be added to a trained model.
+            # A fresh branch adds zero, so that it can be added to a trained model.
             nn.init.kaiming_normal_(self.detail_conv.weight, mode="fan_out", nonlinearity="relu")
             nn.init.zeros_(self.detail_basis.weight)
         if not zero_distances:
             nn.init.constant_(self.fcos_reg.bias, INITIAL_DISTANCE)  # type: ignore[arg-type]
 
     def forward(self, features: list[Tensor], fine: Tensor) -> HeadOutputs:
-        """features: P3 to P7, each (N, C, H_l, W_l); fine: the backbone's C2, (N, C2, H/4, W/4)."""
+        """Predict from P3 to P7, each (N, C, H_l, W_l), and `fine`: C2 (N, C2, H / 4, W / 4)."""
         outputs = HeadOutputs([], [], [], [], basis=features[0])
         box_features = []
         for x, scale, stride in zip(features, self.scales, STRIDES, strict=True):
@@ -152,7 +153,7 @@ class SipMaskHead(nn.Module):
                 cls = F.relu(conv(cls), inplace=True)
             for conv in self.reg_convs:
                 reg = F.relu(conv(reg), inplace=True)
-            # Coordinates stay in full precision also where the towers run in half.
+            # Coordinates stay in full precision even if the towers run in half.
             distances = scale(self.fcos_reg(reg.to(self.fcos_reg.weight.dtype)))
             if self.rectified_distances:
                 distances = F.relu(distances)
@@ -169,7 +170,7 @@ class SipMaskHead(nn.Module):
         )
 
     def basis_maps(self, p3: Tensor, p4: Tensor, p5: Tensor, fine: Tensor) -> Tensor:
-        """Box-tower features at strides 8, 16, 32, and C2 -> (N, num_bases, H / 2, W / 2)."""
+        """Map box-tower features at strides 8, 16, 32, and C2 to (N, num_bases, H / 2, W / 2)."""
         x = self.sip_mask_lat0(_stack(p3, p4, p5))  # (N, basis_channels, H/8, W/8)
         x = self.sip_mask_lat(F.relu(x, inplace=True))
         x = F.relu(x, inplace=True)  # (N, num_bases, H/8, W/8)
@@ -180,14 +181,14 @@ class SipMaskHead(nn.Module):
         return _upsample(F.relu(x, inplace=True), 2)
 
     def track_features(self, p3: Tensor, p4: Tensor, p5: Tensor) -> Tensor:
-        """FPN at strides 8, 16, 32 -> (N, embedding_channels, H / 8, W / 8). SipMask-VIS only."""
+        """Map P3 to P5 to embeddings (N, embedding_channels, H / 8, W / 8). SipMask-VIS only."""
         pyramid = [p3, p4, p5]
         for conv in self.track_convs:
             pyramid = [F.relu(conv(x)) for x in pyramid]
         return self.sipmask_track(_stack(*pyramid))
 
     def score_masks(self, soft_masks: Tensor, labels: Tensor) -> Tensor:
-        """Predicted IoU of soft masks (n, H / 2, W / 2) of classes (n,) -> (n,). SipMask++ only."""
+        """Predict the IoU (n,) of soft masks (n, H / 2, W / 2) of labels (n,). SipMask++ only."""
         x = soft_masks[:, None]  # (n, 1, H / 2, W / 2)
         for conv in self.convs_scoring:
             x = F.relu(conv(x))
@@ -196,7 +197,7 @@ class SipMaskHead(nn.Module):
 
 
 def _stack(p3: Tensor, p4: Tensor, p5: Tensor) -> Tensor:
-    """Features (N, C, H_l, W_l) at strides 8, 16, 32 -> (N, 3C, H / 8, W / 8)."""
+    """Stack features (N, C, H_l, W_l) at strides 8, 16, 32 to (N, 3C, H / 8, W / 8)."""
     size = p3.shape[-2:]
     return torch.cat((p3, _upsample(p4, 2, size), _upsample(p5, 4, size)), dim=1)
 

@@ -32,7 +32,7 @@ class NetworkInput(NamedTuple):
 
 
 def check_image(image: Any) -> NDArray[np.uint8]:
-    """The image itself. Raises InputError unless it is a non-empty (H, W, 3) uint8 array."""
+    """Return the image; raise InputError unless it is a non-empty (H, W, 3) uint8 array."""
     if not isinstance(image, np.ndarray):
         raise InputError(f"An image must be a numpy array (H, W, 3) uint8, not {type(image)}.")
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
@@ -43,7 +43,7 @@ def check_image(image: Any) -> NDArray[np.uint8]:
 
 
 def resized_size(height: int, width: int, rule: KeepRatio | Stretch | Letterbox) -> tuple[int, int]:
-    """(h, w) of an image of (height, width) after the rule's resize, padding not counted."""
+    """Return the (h, w) to which the rule resizes an image, padding not counted."""
     if isinstance(rule, Stretch):
         return rule.height, rule.width
     if isinstance(rule, AntialiasedKeepRatio):
@@ -67,7 +67,7 @@ def _antialiased_size(height: int, width: int, rule: AntialiasedKeepRatio) -> tu
 def prepare(image: NDArray[np.uint8], preset: Preset) -> NetworkInput:
     """Resize and pad (H, W, 3) uint8 BGR as the preset says.
 
-    The padding is such that it is zero (KeepRatio) or near zero (Letterbox) once normalised.
+    The padding has the preset's mean colour, rounded; `Normalise` makes it exactly zero.
     """
     height, width = image.shape[:2]
     rule = preset.resize
@@ -87,7 +87,7 @@ def prepare(image: NDArray[np.uint8], preset: Preset) -> NetworkInput:
     else:
         pixels = _pad(pixels, -h % PAD_MULTIPLE, -w % PAD_MULTIPLE, preset)
         if not isinstance(rule, AntialiasedKeepRatio):
-            # One factor for both axes, as the authors have it; rounding makes the true ones differ.
+            # One factor for both axes, as the authors do; rounding makes the true ones differ.
             factor = min(rule.long / max(height, width), rule.short / min(height, width))
             scale = (factor, factor)
     return NetworkInput(pixels, (h, w), scale)
@@ -102,7 +102,7 @@ def _pad(pixels: NDArray[np.uint8], bottom: int, right: int, preset: Preset) -> 
 
 
 class Normalise(torch.nn.Module):
-    """(N, H, W, 3) uint8 -> (N, 3, H, W) of the wanted dtype: (pixel - mean) / std.
+    """Maps (N, H, W, 3) uint8 to (N, 3, H, W) of the wanted dtype: (pixel - mean) / std.
 
     Rows and columns beyond `size` become exactly zero.
     """
@@ -115,9 +115,9 @@ class Normalise(torch.nn.Module):
         self.register_buffer("std", torch.tensor(preset.std), persistent=False)
 
     def forward(self, pixels: Tensor, size: tuple[int, int], dtype: torch.dtype) -> Tensor:
-        """pixels: (N, H, W, 3); size: (h, w) of the image within."""
+        """Normalise pixels (N, H, W, 3); size: (h, w) of the image within, at the top left."""
         h, w = size
-        # Of the length of a row, since vectors of three numbers leave most of a processor idle.
+        # As long as a row: vectors of three numbers would leave most of a processor idle.
         mean, std = self.mean.repeat(w, 1), self.std.repeat(w, 1)  # (w, 3)
         x = pixels.new_zeros(pixels.shape, dtype=dtype)
         x[:, :h, :w] = pixels[:, :h, :w].float().sub_(mean).div_(std)

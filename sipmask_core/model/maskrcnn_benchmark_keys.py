@@ -1,4 +1,4 @@
-"""Key names of the authors' maskrcnn-benchmark code, and the model's own for the same weights."""
+"""Key names of the authors' maskrcnn-benchmark code, and the model's for the same weights."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 HEAD = "rpn.head."
-# (theirs, the model's); of several that begin a key, the first one counts.
+# (theirs, the model's); if several begin a key, the first one counts.
 PREFIXES = (
     ("backbone.body.stem.conv1.", "backbone.conv1."),
     ("backbone.body.stem.bn1.", "backbone.bn1."),
@@ -36,14 +36,14 @@ PREFIXES = (
 
 
 def uses_benchmark_keys(state: Mapping[str, Tensor]) -> bool:
-    """Whether these are weights under maskrcnn-benchmark's names."""
+    """Return whether these are weights under maskrcnn-benchmark's names."""
     return any(key.startswith(HEAD) for key in state)
 
 
 def from_benchmark_keys(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The same weights under the model's names; unknown names stay.
+    """Return the same weights under the model's names; unknown names stay.
 
-    Scales lose their only axis, and batch norms gain the (unused) counter that PyTorch's have.
+    Scales lose their only axis, and batch norms gain PyTorch's unused counter of batches.
     """
     renamed = {}
     for key, value in state.items():
@@ -56,7 +56,7 @@ def from_benchmark_keys(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def to_benchmark_key(key: str) -> str:
-    """Their name of one of the model's keys."""
+    """Return maskrcnn-benchmark's name of one of the model's keys."""
     return _renamed(key, [(ours, theirs) for theirs, ours in PREFIXES])
 
 

@@ -15,10 +15,10 @@ CELL_MARGIN = 0.1
 
 
 def split_cells(low: Tensor, high: Tensor, length: int, cells: int) -> Tensor:
-    """Which cell of its box each pixel of an axis falls in: (...), (...) -> (..., length) int64.
+    """Return which cell of each box every pixel of an axis falls in: (..., length) int64.
 
-    -1 outside the box. The divisor is computed in double and rounded to float32, as the authors'
-    kernel does.
+    low, high: (...), where the boxes begin and end. -1 outside the box. The divisor is computed in
+    double and rounded to float32, as in the authors' kernel.
     """
     pixel = torch.arange(length, device=low.device, dtype=torch.float32)
     low, high = low.float()[..., None], high.float()[..., None]
@@ -28,9 +28,10 @@ def split_cells(low: Tensor, high: Tensor, length: int, cells: int) -> Tensor:
 
 
 def cell_bounds(boxes: Tensor, canvas: tuple[int, int], cells: int) -> Tensor:
-    """Where the cells of boxes (N, 4) begin and, last, where the boxes end: (N, 2, cells + 1).
+    """Return where the cells of boxes (N, 4) begin and, last, where the boxes end.
 
-    int64, for x and y, within the canvas (H, W); a cell without pixels ends where it begins.
+    (N, 2, cells + 1) int64, for x and y, within the canvas (H, W); a cell without pixels ends where
+    it begins.
     """
     low, high = boxes[:, :2], boxes[:, 2:]
     cell = split_cells(low, high, max(canvas), cells)  # (N, 2, length)
@@ -46,10 +47,10 @@ def cell_bounds(boxes: Tensor, canvas: tuple[int, int], cells: int) -> Tensor:
 def mask_logits(
     basis: Tensor, coefficients: Tensor, boxes: Tensor, cells: int
 ) -> tuple[Tensor, Tensor]:
-    """Mask logits on the whole basis canvas, differentiable; the form for training.
+    """Compute mask logits on the whole basis canvas, differentiable; the form for training.
 
     basis: (B, H, W); coefficients: (N, cells * cells * B); boxes: (N, 4) in basis pixels.
-    Returns logits (N, H, W), zero outside the boxes, and the boxes' pixels (N, H, W) bool.
+    Returns logits (N, H, W), zero outside the boxes, and which pixels are inside (N, H, W) bool.
     """
     num_bases, height, width = basis.shape
     x0, y0, x1, y1 = boxes.unbind(1)
@@ -64,6 +65,6 @@ def mask_logits(
 
 
 def soft_masks(basis: Tensor, coefficients: Tensor, boxes: Tensor, cells: int) -> Tensor:
-    """Soft masks (N, H, W) in [0, 1] on the whole basis canvas, zero outside the boxes."""
+    """Compute soft masks (N, H, W) in [0, 1] on the basis canvas, zero outside the boxes."""
     logits, inside = mask_logits(basis, coefficients, boxes, cells)
     return logits.sigmoid() * inside

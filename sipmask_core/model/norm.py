@@ -1,4 +1,4 @@
-"""Batch norm as detectors fine-tune it: with the statistics that ImageNet left."""
+"""Batch norm as detectors fine-tune it: with the statistics from training on ImageNet."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ class FrozenBatchNorm2d(nn.BatchNorm2d):
         self.requires_grad_(False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> the same shape."""
+        """Normalise (N, C, H, W)."""
         return F.batch_norm(
             x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
         )
 
     def scale_and_shift(self) -> tuple[Tensor, Tensor]:
-        """(C,) and (C,): the norm as a factor and a summand of each channel."""
+        """Express the norm as a factor (C,) and a summand (C,) of each channel."""
         assert self.running_var is not None and self.running_mean is not None
         scale = self.weight * (self.running_var + self.eps).rsqrt()
         return scale, self.bias - self.running_mean * scale

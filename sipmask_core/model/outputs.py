@@ -1,4 +1,4 @@
-"""What the network says, and what places and boxes it says it about."""
+"""What the network puts out, and which places and boxes its outputs are about."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ STRIDES = (8, 16, 32, 64, 128)
 BASIS_STRIDE = 2
 TRACK_STRIDE = 8
 
-# Grids of locations kept: five levels of a dozen input sizes.
+# Grids of locations that are cached: five levels of a dozen input sizes.
 KEPT_GRIDS = 64
 
 
@@ -29,7 +29,7 @@ class HeadOutputs(NamedTuple):
     basis: (N, num_bases, H / 2, W / 2), non-negative.
     track_features: (N, embedding_channels, H / 8, W / 8), an embedding of the object at each place;
         None without a track branch.
-    candidates: of each image, where they have been selected already.
+    candidates: those of each image, if they have been selected already.
     """
 
     class_logits: list[Tensor]
@@ -41,7 +41,7 @@ class HeadOutputs(NamedTuple):
     candidates: list[Candidates] | None = None
 
     def image(self, index: int) -> HeadOutputs:
-        """Those of one image of the batch, as views."""
+        """Return the outputs of one image of the batch, as views."""
         here = slice(index, index + 1)
         class_logits, distances, centerness, coefficients = (
             [level[here] for level in levels] for levels in self[:4]
@@ -58,7 +58,7 @@ class HeadOutputs(NamedTuple):
 
 
 class Candidates(NamedTuple):
-    """Locations worth a look in one image.
+    """The locations of one image that may be detections.
 
     boxes: (M, 4) x0 y0 x1 y1; class_scores: (M, classes) and centerness: (M,)
     in [0, 1]; coefficients: (M, cells * num_bases).
@@ -71,16 +71,16 @@ class Candidates(NamedTuple):
 
 
 def locations(height: int, width: int, stride: int, device: torch.device) -> Tensor:
-    """Centres of the cells of one level, row by row: (height * width, 2) x, y in pixels.
+    """Return the centres of a level's cells, row by row: (height * width, 2) x, y in pixels.
 
-    On a CPU it is the same tensor for every caller: not to be changed. On a GPU it is made anew:
-    a recorded graph would read it after the cache has let it go.
+    On a CPU all callers share one cached tensor: do not change it. On a GPU it is made anew: a
+    recorded graph would go on reading it after the cache has dropped it.
     """
     grid = _kept_grid if device.type == "cpu" else _grid
     return grid(height, width, stride, device)
 
 
-@torch.inference_mode(False)  # training may be the next to ask for it
+@torch.inference_mode(False)  # so that training can use the cached tensor
 def _grid(height: int, width: int, stride: int, device: torch.device) -> Tensor:
     y = torch.arange(height, device=device, dtype=torch.float32) * stride + stride // 2
     x = torch.arange(width, device=device, dtype=torch.float32) * stride + stride // 2
@@ -92,13 +92,16 @@ _kept_grid = lru_cache(KEPT_GRIDS)(_grid)
 
 
 def distances_to_boxes(points: Tensor, distances: Tensor) -> Tensor:
-    """(M, 2) x, y and (M, 4) left top right bottom -> boxes (M, 4) x0 y0 x1 y1."""
+    """Turn points (M, 2) and distances (M, 4) left top right bottom to boxes (M, 4) x0 y0 x1 y1."""
     return torch.cat((points - distances[:, :2], points + distances[:, 2:]), dim=1)
 
 
 def embeddings_at(track_features: Tensor, boxes: Tensor) -> Tensor:
-    """What the track branch says at the centres of boxes, in the first or last cell for a centre
-    off the map: (C, H / 8, W / 8) and (N, 4) in network pixels, on any device -> (N, C)."""
+    """Return the embeddings (N, C) float32 at the centres of boxes.
+
+    track_features: (C, H / 8, W / 8); boxes: (N, 4) in network pixels, on any device. A centre off
+    the map takes the cell of the map that is nearest.
+    """
     height, width = track_features.shape[-2:]
     centre = (boxes[:, :2] + boxes[:, 2:]) / 2
     x, y = (centre / TRACK_STRIDE).floor().long().unbind(1)

@@ -1,8 +1,8 @@
-"""The configurations a model can be built from: one frozen record per preset.
+"""The configurations from which a model can be built: one frozen record per preset.
 
 The names of the official presets are those of the authors' configuration files, and a preset with
 an official name reproduces the authors' behaviour, quirks included: published checkpoints were
-trained with them. Each quirk is a field. Presets of our own do the plainly right thing instead.
+trained with them. Each quirk is a field. Presets of our own have none of the quirks.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 ResNetDepth = Literal["resnet18", "resnet50", "resnet101"]
 Backbone = Literal[ResNetDepth, "efficientnet_lite0"]
-MOST_CONVS = 16  # of a tower
-MOST_SIDE = 8192  # pixels of the network's input that a file may ask for
-_LARGEST = 1e18  # of a number in a file: beyond it, tensors cannot hold integers
+MOST_CONVS = 16  # most convolutions of a tower
+MOST_SIDE = 8192  # pixels of a side of the network's input that a file may ask for
+_LARGEST = 1e18  # number given for a float in a file: tensors cannot hold much larger integers
 CAFFE_MEAN_BGR = (102.9801, 115.9465, 122.7717)
 IMAGENET_MEAN_RGB = (123.675, 116.28, 103.53)
 IMAGENET_STD_RGB = (58.395, 57.12, 57.375)
@@ -30,7 +30,7 @@ CENTRED_STD = (128.0, 128.0, 128.0)
 
 @dataclass(frozen=True)
 class KeepRatio:
-    """Resize the short side to `short`, or less to keep the long one in `long`; pad to /32."""
+    """Resize the short side to `short`, or less if the long one would exceed `long`; pad to /32."""
 
     long: int
     short: int
@@ -38,7 +38,7 @@ class KeepRatio:
 
 @dataclass(frozen=True)
 class AntialiasedKeepRatio(KeepRatio):
-    """As KeepRatio, but antialiased where it shrinks, and the longer side is truncated."""
+    """As KeepRatio, but antialiased if it shrinks, and the longer side is truncated."""
 
 
 @dataclass(frozen=True)
@@ -62,58 +62,59 @@ class Preset:
     """Everything that fixes a network, its input and its post-processing.
 
     Network
-        backbone: a ResNet, `stage_widths` the base width of its four stages, `deformable` puts
-            deformable convolutions in stages 2 to 4 (SipMask++); or EfficientNet-Lite0, which these
-            two do not change.
+        backbone: a ResNet, whose four stages have the base widths `stage_widths`; `deformable`
+            puts deformable convolutions in stages 2 to 4 (SipMask++). Or EfficientNet-Lite0, which
+            these two do not change.
         channels: width of FPN and head.
-        tower_convs: 3x3 convolutions of the box tower; the class tower has one less, feature
-            alignment takes its place. `group_norm` normalises them; `bias_with_norm` keeps the
-            biases of the convolutions that are normalised, feature alignment's included.
+        tower_convs: number of 3x3 convolutions of the box tower; the class tower has one less, for
+            feature alignment takes its place. `group_norm` normalises them; `bias_with_norm` keeps
+            the biases of normalised convolutions, feature alignment's included.
         sub_regions: the box is cut into sub_regions x sub_regions cells, each with its own
             coefficients (paper, section 3.1). `num_bases` is the number of basis maps.
         basis_channels: width of the 1x1 convolution before the basis maps.
-        detail_channels: width of the branch that adds what the backbone sees at stride 4 to the
-            basis maps, whose own features have stride 8; 0, as in the paper: none.
+        detail_channels: width of the branch that adds the backbone's features at stride 4 to the
+            basis maps, whose own features have stride 8; 0, as in the paper: no such branch.
         mask_rescoring: predict the IoU of each mask (SipMask++).
         feature_alignment: False replaces the deformable convolution of feature alignment by a plain
             one of the same size.
         embedding_channels: length of the vector that tells objects of a video apart
-            (SipMask-VIS); 0 without a track branch. `track_convs`: 3x3 convolutions before it.
+            (SipMask-VIS); 0: no track branch. `track_convs`: its number of 3x3 convolutions.
         rectified_distances: box distances go through a ReLU, so that none is negative.
         batch_norm_eps: added to the variance in the backbone.
     Training
-        coefficient_std: spread of the fresh weights that predict the mask coefficients; None for
-            PyTorch's own.
-        iou_unit: what the box loss measures boxes in, a "stride" of their level or a "pixel". It
-            matters only together with the inclusive pixel of `authors`.
+        coefficient_std: standard deviation of the fresh weights that predict the mask coefficients;
+            None for PyTorch's own initialisation.
+        iou_unit: unit in which the box loss measures boxes, a "stride" of their level or a "pixel".
+            It matters only together with `inclusive_boxes`.
         mask_weighting: weight each object's mask loss by its class score x box IoU (paper, section
             3.2); False weights all alike.
         box_loss: -log of the "iou", or 1 - "giou" (generalised IoU).
         images_in_class_loss: the class loss is divided by the number of positive locations plus
-            that of images, otherwise by that of locations alone.
-        mask_weight_eps: added to the sum of the mask weights that they are divided by.
-        duplicate_iou: of positive locations of an image whose predicted boxes overlap more than
-            this, the mask loss takes the one of highest class score; 1 takes all.
+            the number of images; False divides by the number of locations alone.
+        mask_weight_eps: added to the sum of the mask weights, by which they are divided.
+        duplicate_iou: if predicted boxes of positive locations of an image overlap more than this,
+            the mask loss takes the location of highest class score; 1 takes all.
         halve_high_mask_loss: a mask loss above 1 counts half.
     Input
         resize: the rule for test images. mean, std: per channel, in the order given by `rgb`.
     Post-processing
         nms: "per_class" (greedy), "fast" (matrix form) or "pairs" (greedy, over pairs of location
             and class; see `detect_pairs`). score_threshold, nms_threshold, max_detections,
-            candidates_per_level: its settings. mask_threshold: on soft masks.
-    Conventions of the authors' code, which their checkpoints were trained with
+            candidates_per_level: its settings. mask_threshold: soft masks above it are foreground.
+    Conventions of the authors' code, with which their checkpoints were trained
         inclusive_boxes: a box ends on its last pixel instead of after it: "+1" in sides and areas.
         floored_masks: masks are resized with floored output sizes and one factor for both axes.
-        zero_distances: box distances start at zero instead of a few strides, where the IoU loss
-            has a gradient.
-        needs_objects: the loss is undefined for images without objects, which are left out.
+        zero_distances: box distances start at zero; False starts them at a few strides, at which
+            the IoU loss has a gradient.
+        needs_objects: the loss is undefined for images without objects, so they are left out.
         crowds_are_background: training takes regions of crowds for background.
         inverted_boxes: predicted boxes with two negative sides teach masks, too.
-        batch_references: a video model learns to tell objects from those of other references in
-            the batch as well (not the authors').
+        batch_references: a video model also learns to tell objects from those of the other
+            references in the batch (False in the authors' code).
         threshold_on_class_score: greedy NMS compares the class score alone with the threshold, so
             that scores, which centerness lowers, can be below it.
-        evaluation_threshold: score from which evaluation counts detections; None: score_threshold.
+        evaluation_threshold: evaluation counts detections from this score on; None: from
+            score_threshold on.
     """
 
     name: str
@@ -222,7 +223,7 @@ def _real_time(
 
 
 def _benchmark(name: str, backbone: Backbone) -> Preset:
-    """The authors' variant for the maskrcnn-benchmark code."""
+    """Make the authors' variant for the maskrcnn-benchmark code."""
     return Preset(
         name,
         backbone,
@@ -258,7 +259,7 @@ def _video(name: str) -> Preset:
     )
 
 
-# What presets of our own do instead.
+# The conventions of our own presets.
 _OWN_CONVENTIONS: dict[str, Any] = {
     "inclusive_boxes": False,
     "floored_masks": False,
@@ -328,12 +329,12 @@ PRESETS: dict[str, Preset] = {
 
 
 def preset_names() -> list[str]:
-    """The names that `build_model` and `--preset` accept."""
+    """Return the names that `build_model` and `--preset` accept."""
     return list(PRESETS)
 
 
 def get_preset(name: str) -> Preset:
-    """The preset of that name. Raises InputError naming the known ones otherwise."""
+    """Return the preset of that name; raise InputError with the known names if there is none."""
     try:
         return PRESETS[name]
     except KeyError:
@@ -342,11 +343,11 @@ def get_preset(name: str) -> Preset:
 
 
 def override(preset: Preset, settings: Sequence[str]) -> Preset:
-    """The preset with some fields changed, for experiments.
+    """Return the preset with some fields changed, for experiments.
 
     settings: such as ["sub_regions=3", "feature_alignment=false"], values in JSON or plain text.
     They become part of the name: an official name belongs to the official configuration. Raises
-    InputError for a field that does not exist or a value of another type.
+    InputError for a field that does not exist and for a value that does not fit it.
     """
     if not settings:
         return preset
@@ -379,16 +380,16 @@ _RESIZE_RULES: dict[str, type[KeepRatio | Stretch | Letterbox]] = {
 
 
 def preset_to_json(preset: Preset) -> str:
-    """The whole record as text, so that a checkpoint outlives a change of the preset's defaults."""
+    """Write all fields as text, so that a checkpoint outlives changes of the preset's defaults."""
     return json.dumps({**asdict(preset), "resize_rule": type(preset.resize).__name__})
 
 
 def preset_from_json(text: str, source: str) -> Preset:
-    """The inverse of `preset_to_json`. Raises InputError naming `source` for anything else."""
+    """Read what `preset_to_json` wrote; raise InputError naming `source` for anything else."""
     try:
         record = json.loads(text)
         rule = _RESIZE_RULES[record.pop("resize_rule")]
-        if record.pop("authors", True) is False:  # as one field said it all in older files
+        if record.pop("authors", True) is False:  # older files hold this one field instead
             record |= _OWN_CONVENTIONS
         lists = {k: tuple(v) for k, v in record.items() if isinstance(v, list)}
         preset = Preset(**{**record, **lists, "resize": rule(**record["resize"])})
@@ -399,7 +400,7 @@ def preset_from_json(text: str, source: str) -> Preset:
 
 
 def _require_sense(preset: Preset, what: str) -> None:
-    """Raises InputError for values of a file that no preset can have."""
+    """Raise InputError if a preset from a file has values that no preset can have."""
     examples = {field.name: getattr(_LITE, field.name) for field in fields(Preset)}
     del examples["resize"]
     for name in ("coefficient_std", "evaluation_threshold"):
@@ -417,7 +418,7 @@ def _require_sense(preset: Preset, what: str) -> None:
 
 
 def _is_like(value: Any, example: Any) -> bool:
-    """Whether a value from a file has the type of a known one; of numbers, also a size of use."""
+    """Return whether a value is like an example: of its type, floats bounded, no integer < 0."""
     if isinstance(example, tuple):
         return (
             isinstance(value, tuple)

@@ -1,4 +1,4 @@
-"""ResNet with frozen batch-norm statistics, in the Caffe arrangement the authors trained.
+"""ResNet with frozen batch-norm statistics, in the Caffe arrangement that the authors trained.
 
 In a bottleneck that reduces resolution, the stride sits on the first 1x1 convolution (and on the
 1x1 of the shortcut). SipMask++ replaces every third 3x3 convolution of stages 2 to 4 by a
@@ -25,7 +25,7 @@ LAYERS = {"resnet18": (2, 2, 2, 2), "resnet50": (3, 4, 6, 3), "resnet101": (3, 4
 
 
 class DeformableConv2d(nn.Module):
-    """3x3 deformable convolution, stride 1, its offsets predicted from its own input."""
+    """3x3 deformable convolution of stride 1 that predicts its offsets from its own input."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class DeformableConv2d(nn.Module):
         nn.init.zeros_(self.conv_offset.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> the same shape."""
+        """Convolve x (N, C, H, W) at the predicted places; the shape stays."""
         offset = self.conv_offset(x.to(self.weight.dtype))
         return deformable_conv3x3(x, offset, self.weight).to(x.dtype)
 
@@ -57,7 +57,7 @@ class BasicBlock(nn.Module):
         self.downsample = _shortcut(inputs, width, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, inputs, H, W) -> (N, width, H / stride, W / stride)."""
+        """Map (N, inputs, H, W) to (N, width, H / stride, W / stride)."""
         y = F.relu(self.bn1(self.conv1(x)), inplace=True)
         y = self.bn2(self.conv2(y))
         y += x if self.downsample is None else self.downsample(x)
@@ -85,7 +85,7 @@ class Bottleneck(nn.Module):
         self.downsample = _shortcut(inputs, outputs, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, inputs, H, W) -> (N, 4 * width, H / stride, W / stride)."""
+        """Map (N, inputs, H, W) to (N, 4 * width, H / stride, W / stride)."""
         y = F.relu(self.bn1(self.conv1(x)), inplace=True)
         y = F.relu(self.bn2(self.conv2(y)), inplace=True)
         y = self.bn3(self.conv3(y))
@@ -124,7 +124,7 @@ def _stage(
 
 
 class ResNet(nn.Module):
-    """Image (N, 3, H, W) -> feature maps at strides 4, 8, 16 and 32.
+    """Maps images (N, 3, H, W) to feature maps at strides 4, 8, 16 and 32.
 
     The stem and the first stage are frozen, as is every batch norm.
     """
@@ -157,7 +157,7 @@ class ResNet(nn.Module):
         self.layer1.requires_grad_(False)
 
     def fold_batch_norm(self) -> None:
-        """Merge every batch norm that follows a plain convolution into it; for inference."""
+        """Merge every batch norm into the plain convolution before it; for inference."""
         for module in list(self.modules()):
             if isinstance(module, ResNet | BasicBlock | Bottleneck):
                 pairs = [(f"conv{i}", f"bn{i}") for i in (1, 2, 3) if hasattr(module, f"bn{i}")]
@@ -172,7 +172,7 @@ class ResNet(nn.Module):
                     setattr(module, norm_name, nn.Identity())
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """(N, 3, H, W), normalised -> C2, C3, C4, C5."""
+        """Map normalised images (N, 3, H, W) to C2, C3, C4, C5."""
         x = F.relu(self.bn1(self.conv1(x)), inplace=True)
         x = F.max_pool2d(x, 3, stride=2, padding=1)
         c2 = self.layer1(x)  # (N, C2, H/4, W/4)

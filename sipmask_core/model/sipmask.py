@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class SipMask(nn.Module):
-    """Image batch -> raw head outputs.
+    """The whole network: a batch of images in, raw head outputs out.
 
     Submodules carry the names of the authors' mmdetection code (`backbone`, `neck`, `bbox_head`),
     so that its checkpoints load without translation.
@@ -36,12 +36,12 @@ class SipMask(nn.Module):
         self.bbox_head = SipMaskHead(preset, len(self.class_names), c2)
 
     def forward(self, images: Tensor) -> HeadOutputs:
-        """images: (N, 3, H, W) float, normalised as the preset says."""
+        """Run the network on images (N, 3, H, W) float, normalised as the preset says."""
         c2, c3, c4, c5 = self.backbone(images)
         return self.bbox_head(self.neck(c3, c4, c5), c2)
 
     def track_features(self, images: Tensor) -> Tensor:
-        """Only the `track_features` of `forward`; for presets with a track branch."""
+        """Compute only the `track_features` of `forward`; for presets with a track branch."""
         _, c3, c4, c5 = self.backbone(images)
         return self.bbox_head.track_features(*self.neck(c3, c4, c5)[:3])
 
@@ -57,11 +57,11 @@ def build_model(
     num_classes: int | None = None,
     class_names: Sequence[str] | None = None,
 ) -> SipMask:
-    """A model of that preset with fresh weights, in eval mode.
+    """Build a model of that preset with fresh weights, in eval mode.
 
-    `class_names` defaults to COCO's 80 names, with a track branch to the 40 of YouTube-VIS 2019,
-    or to "class 0", ... for another `num_classes`. Raises InputError for an unknown preset or when
-    names and number disagree.
+    `class_names` defaults to COCO's 80 names or, with a track branch, to the 40 of YouTube-VIS
+    2019; for another `num_classes`, to "class 0", ... Raises InputError for an unknown preset, for
+    fewer than one class, and if names and number disagree.
     """
     if isinstance(preset, str):
         preset = get_preset(preset)

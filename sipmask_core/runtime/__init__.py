@@ -1,1 +1,1 @@
-"""How the program gets on with the machine: files, devices, processes, time."""
+"""The machine the program runs on: files, devices, processes, memory, signals, time."""

@@ -1,4 +1,4 @@
-"""Values of command lines that several programs read alike."""
+"""Values on command lines that several programs read in the same way."""
 
 from __future__ import annotations
 

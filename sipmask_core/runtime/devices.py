@@ -1,6 +1,6 @@
-"""Which device and number format, and the way to a GPU and back with as little waiting as can be.
+"""Choice of device and number format, and transfers to a GPU and back with little waiting.
 
-On a CPU both ways cost nothing.
+On a CPU transfers cost nothing.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat
 
 
 def upload(values: NDArray[Any] | Tensor, device: torch.device) -> Tensor:
-    """Values of the CPU as a tensor on the device; the host does not wait for the GPU."""
+    """Turn values on the CPU to a tensor on the device; the host does not wait for the GPU."""
     return torch.as_tensor(values).to(device, non_blocking=True)
 
 
 def download(*tensors: Tensor) -> list[NDArray[Any]]:
-    """Tensors of one type and device as arrays; the host waits for a GPU once for all of them."""
+    """Turn tensors of one type and device to arrays; the host waits for a GPU once for them all."""
     if tensors[0].is_cuda:
         packed = torch.cat([x.flatten() for x in tensors]).cpu()
         parts = packed.split([x.numel() for x in tensors])
@@ -35,13 +35,16 @@ def download(*tensors: Tensor) -> list[NDArray[Any]]:
 
 
 def require_finite(*arrays: NDArray[np.float32]) -> None:
-    """Raises FloatingPointError where one of the arrays holds NaN or infinity."""
+    """Raise FloatingPointError if one of the arrays holds NaN or infinity."""
     if not all(np.isfinite(array).all() for array in arrays):
         raise FloatingPointError("The network's outputs are not finite.")
 
 
 def choose_device(device: str) -> torch.device:
-    """The torch device that "auto", "cpu", "cuda" or "cuda:N" means here; InputError otherwise."""
+    """Return the torch device that "auto", "cpu", "cuda" or "cuda:N" means here.
+
+    Raises InputError for another name and for a GPU that is not there.
+    """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -58,7 +61,7 @@ def choose_device(device: str) -> torch.device:
 
 
 def choose_precision(precision: str, device: torch.device) -> str:
-    """The number format, a key of PRECISIONS, that "auto" or a name means on the device.
+    """Return the number format, a key of PRECISIONS, that "auto" or a name means on the device.
 
     Raises InputError for one that does not exist or that the device cannot compute with.
     """
@@ -74,6 +77,6 @@ def choose_precision(precision: str, device: torch.device) -> str:
 
 
 def _multiplies_bf16() -> bool:
-    """Whether this processor has instructions for it; torch tells by a name that may go."""
+    """Return whether this processor multiplies bf16; torch tells by a private name that may go."""
     tells = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
     return tells is not None and bool(tells())

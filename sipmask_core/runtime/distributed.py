@@ -1,4 +1,4 @@
-"""The processes that `torchrun` starts, worked with as one; in a single process nothing changes."""
+"""Work with the processes that `torchrun` starts as one; a single process works the same."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 @contextmanager
 def process_group(device: str) -> Iterator[torch.device]:
-    """Join the processes that torchrun started; yields this process's device.
+    """Join the processes that torchrun started; yield this process's device.
 
     device: as for `Predictor`; "auto" and "cuda" give each process of a machine a GPU of its own.
     Tensors on GPUs travel by NCCL, all others by gloo. Raises InputError for a device that cannot
@@ -49,17 +49,17 @@ def process_group(device: str) -> Iterator[torch.device]:
 
 
 def world_size() -> int:
-    """The number of processes."""
+    """Return the number of processes."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def rank() -> int:
-    """This process's number, counted from 0."""
+    """Return this process's number, counted from 0."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def is_main() -> bool:
-    """Whether this is the process that writes files and talks to the user."""
+    """Return whether this is the process that writes files and talks to the user."""
     return rank() == 0
 
 
@@ -70,7 +70,7 @@ def say(text: str) -> None:
 
 
 def summed(values: Tensor) -> Tensor:
-    """The sum of a tensor, of the same shape in each process, over the processes."""
+    """Sum a tensor, which has the same shape in each process, over the processes."""
     if world_size() > 1:
         values = values.clone()
         dist.all_reduce(values)
@@ -78,12 +78,12 @@ def summed(values: Tensor) -> Tensor:
 
 
 def any_process(flag: bool) -> bool:
-    """Whether the flag is set in any of the processes; all of them get the same answer."""
+    """Return whether the flag is set in any process; all of them get the same answer."""
     return bool(summed(torch.tensor(int(flag))))
 
 
 def from_main(value: T) -> T:
-    """What the main process passes in; the other processes' values are ignored."""
+    """Return what the main process passes in; the other processes' values are ignored."""
     if world_size() == 1:
         return value
     box = [value]
@@ -92,7 +92,7 @@ def from_main(value: T) -> T:
 
 
 def gathered(share: list[T], count: int) -> list[T]:
-    """The `count` items of which each process has every `world_size()`-th, in order.
+    """Gather in order the `count` items of which each process has every `world_size()`-th.
 
     Process r passes items r, r + world_size(), ... The main process gets them all, the others
     an empty list.

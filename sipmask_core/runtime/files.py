@@ -1,4 +1,4 @@
-"""Writing files so that a reader sees the old one or the whole new one, never half of it."""
+"""Write files so that a reader sees the old one or the whole new one, never half of it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def writing(path: Path | str) -> Iterator[None]:
-    """Turns what the system has against writing `path`, such as a full disk, into a WriteError."""
+    """Turn errors of the system in writing `path`, such as a full disk, into a WriteError."""
     try:
         yield
     except OSError as error:
@@ -33,7 +33,7 @@ def writing(path: Path | str) -> Iterator[None]:
 
 @contextmanager
 def pending_path(path: Path | str) -> Iterator[Path]:
-    """As `atomic_path`, for blocks that do more than write: their own OSErrors stay as they are."""
+    """Do as `atomic_path`, for a block that does more than write: its own OSErrors stay."""
     path = Path(path)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     with writing(path):
@@ -54,12 +54,13 @@ def pending_path(path: Path | str) -> Iterator[Path]:
 
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
-    """A temporary path beside `path`, renamed to it when the block ends without an exception.
+    """Yield a temporary path beside `path`, renamed to it if the block ends without an exception.
 
     The temporary name keeps the suffix, because encoders choose the format by it. Missing parent
-    folders are made. When the block raises, what it wrote is removed and `path` is untouched; the
-    same when it wrote nothing.
-    Raises InputError when the folder cannot be made, `path` is a folder, or writing fails.
+    folders are made. If the block raises, what it wrote is removed, and `path` stays untouched, as
+    it does if the block writes nothing.
+    Raises InputError if the folder cannot be made or is removed, if `path` is a folder, and if
+    writing fails.
     """
     with writing(path), pending_path(path) as temporary:
         yield temporary
@@ -68,8 +69,8 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
 class PiecewiseWriter(ABC):
     """Base of what is written piece by piece in a `with` block: opens it, and closes it in order.
 
-    Subclasses give `_open`. Raises InputError where `path` cannot be written, at whichever end of
-    the block that shows; in between, subclasses write under `writing`.
+    Subclasses give `_open`. Raises InputError if `path` cannot be written, at the end of the block
+    at which that shows; in between, subclasses write under `writing`.
     """
 
     path: Path
@@ -95,7 +96,7 @@ class PiecewiseWriter(ABC):
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and its parents, where it is not there. Raises InputError where it cannot."""
+    """Make a folder and its parents if they are missing; raise InputError if that fails."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -103,7 +104,7 @@ def make_folder(path: Path) -> None:
 
 
 def require_file(path: Path, kind: str) -> None:
-    """Raises InputError unless `path` is a file; `kind` says of what, such as "checkpoint"."""
+    """Raise InputError unless `path` is a file; `kind` names it in messages: "checkpoint"."""
     try:
         if path.is_dir():
             raise InputError(f"{str(path)!r} is a folder; a {kind} file is expected.")
@@ -114,7 +115,7 @@ def require_file(path: Path, kind: str) -> None:
 
 
 def require_writable(path: Path | str) -> None:
-    """Raises InputError where `path` could not be written, before the work and not after it.
+    """Raise InputError if `path` cannot be written, before the work and not after it.
 
     Missing parent folders are made; `path` itself stays as it is.
     """
@@ -124,7 +125,7 @@ def require_writable(path: Path | str) -> None:
 
 
 def write_json(path: Path | str, record: Any) -> None:
-    """Write `record` as indented JSON, atomically. Raises InputError when it cannot be written."""
+    """Write `record` as indented JSON, atomically; raise InputError if it cannot be written."""
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
@@ -132,7 +133,7 @@ def write_json(path: Path | str, record: Any) -> None:
 def write_image(path: Path | str, image: NDArray[np.uint8]) -> None:
     """Write an (H, W, 3) BGR image in the format that the suffix names, atomically.
 
-    Raises InputError when it cannot be written.
+    Raises InputError if it cannot be written.
     """
     import cv2
 
@@ -153,9 +154,9 @@ def write_figure(path: Path | str, figure: Figure) -> None:
 def write_zip(path: Path | str, name: str, content: str) -> None:
     """Write a zip that holds one text file of that name, atomically; same content, same bytes.
 
-    Raises InputError when it cannot be written.
+    Raises InputError if it cannot be written.
     """
-    member = zipfile.ZipInfo(name)  # dated 1980
+    member = zipfile.ZipInfo(name)  # dated 1980, whenever it is written
     member.external_attr = 0o644 << 16
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         archive.writestr(member, content, zipfile.ZIP_DEFLATED)

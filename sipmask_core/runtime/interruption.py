@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def do_nothing(number: int, frame: FrameType | None) -> None:
     """Handle a signal by ignoring it.
 
-    Not SIG_IGN: Python reports a signal that arrives just before that is set as an error.
+    SIG_IGN will not do: Python reports an error if a signal arrives just before it is set.
     """
 
 
@@ -23,7 +23,7 @@ class Interruption:
     patient: later signals change nothing, for a program that ends soon by itself and may get the
     same Ctrl-C twice, from the terminal and from what launched it.
 
-    Outside the main thread, where Python forbids signal handlers, it changes nothing.
+    Outside the main thread, where Python forbids signal handlers, the context changes nothing.
     """
 
     def __init__(self, *, patient: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""Running out of memory: recognised, whoever says so, and tried once more with some set free."""
+"""Recognise out-of-memory errors of any library; free memory and retry once."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# What torch on a CPU, CUDA and its libraries, onnxruntime and OpenCV say.
+# Words in such errors of torch on a CPU, CUDA and its libraries, onnxruntime and OpenCV.
 _SAYINGS = ("allocate memory", "out of memory", "alloc_failed", "insufficient memory")
 
 
 def with_second_try(work: Callable[[], T], free: Callable[[], None]) -> T:
-    """work(), and where memory runs out, free() and work() again.
+    """Return work(); if memory runs out, call free() and then work() again.
 
-    Raises MemoryError, having freed again, where that is not enough either.
+    If memory runs out again, frees it again and raises MemoryError.
     """
     for _ in range(2):
         try:
             return work()
-        except Exception as error:  # onnxruntime's and OpenCV's have no base of their own
+        except Exception as error:  # the libraries' errors share no base class
             if not is_out_of_memory(error):
                 raise
-        free()  # not in the handler: until it ends, the error holds what the try has allocated
+        free()  # not in the handler: until it ends, the error holds on to what work() allocated
     raise MemoryError
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether that is what an error says."""
+    """Return whether an error, of any library, says that memory has run out."""
     return isinstance(error, MemoryError) or any(
         saying in str(error).lower() for saying in _SAYINGS
     )

@@ -1,4 +1,4 @@
-"""What stands beside every number: the machine, the versions and the hashes of the inputs."""
+"""The record that goes with every number: machine, versions and hashes of the inputs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def provenance(
     device: torch.device | None = None,
     folders: Mapping[Path | str, Iterable[Path]] | None = None,
 ) -> dict[str, Any]:
-    """The record that a `--json` file carries under "provenance".
+    """Make the record that a `--json` file carries under "provenance".
 
     inputs: files that the numbers depend on; each is hashed with SHA-256.
     device: where the model ran; None for work without a model.
@@ -52,7 +52,7 @@ def provenance(
 
 
 def package_versions() -> dict[str, str]:
-    """Installed versions of the packages that numbers depend on; absent ones are left out."""
+    """Return the versions of installed packages that numbers depend on."""
     versions = {}
     for package in _PACKAGES:
         try:
@@ -63,7 +63,7 @@ def package_versions() -> dict[str, str]:
 
 
 def describe_device(device: torch.device | None) -> dict[str, Any]:
-    """Name the processor, its cores and, for CUDA, the GPU."""
+    """Describe the platform, the processor, its cores and, if given, the device of torch."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     description: dict[str, Any] = {
         "platform": platform.platform(),
@@ -81,7 +81,7 @@ def describe_device(device: torch.device | None) -> dict[str, Any]:
 
 
 def sha256(path: Path | str) -> str | None:
-    """SHA-256 of a file; None for a camera, a stream and a file that cannot be read."""
+    """Hash a file with SHA-256; None for a camera, a stream and a file that cannot be read."""
     path = Path(path)
     if not path.is_file():
         return None
@@ -96,7 +96,7 @@ def sha256(path: Path | str) -> str | None:
 
 
 def sha256_of_all(files: Iterable[Path]) -> str:
-    """One SHA-256 of the names and contents of files, in the order that they come in."""
+    """Hash the names and contents of files, in their given order, with one SHA-256."""
     digest = hashlib.sha256()
     for file in files:
         digest.update(f"{file.name}\0{sha256(file)}\n".encode())
@@ -104,7 +104,10 @@ def sha256_of_all(files: Iterable[Path]) -> str:
 
 
 def _processor_name() -> str:
-    """The model name from /proc/cpuinfo where there is one: platform.processor() is empty there."""
+    """Return the processor's model name.
+
+    It comes from /proc/cpuinfo if that exists, because platform.processor() is empty there.
+    """
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():

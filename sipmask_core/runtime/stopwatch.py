@@ -1,4 +1,4 @@
-"""Where the time of a frame goes: stages named in the code that ships, off unless asked for."""
+"""Where the time of a frame goes: stages named in the code, timed only on request."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Stopwatch:
 
     @contextmanager
     def listening(self, device: torch.device | None = None) -> Iterator[Stopwatch]:
-        """Within the block, the stages of this thread are timed.
+        """Time the stages of this thread within the block.
 
-        device: that of their work; a GPU is waited for where a stage begins and ends. None for a
+        device: that of their work; a GPU is waited for when a stage begins or ends. None for a
         thread that leaves the GPU to others: waiting would make their recording of a graph fail.
         """
         self._device = device
@@ -43,12 +43,12 @@ class Stopwatch:
             _current.reset(token)
 
     def begin(self, name: str) -> None:
-        """Stop the stage that runs, if any, and start another."""
+        """Pause the stage that runs, if any, and start one inside it."""
         self._switch()
         self._open.append(name)
 
     def end(self) -> None:
-        """Stop the stage that began last; the one around it goes on."""
+        """End the stage that began last; the one around it goes on."""
         self._switch()
         self._open.pop()
 
@@ -75,13 +75,13 @@ _current: ContextVar[Stopwatch | None] = ContextVar("stopwatch", default=None)
 
 
 def stage(name: str) -> AbstractContextManager[None]:
-    """Time a block for the stopwatch that listens; next to nothing where none does."""
+    """Time a block for the stopwatch that listens; if none does, this costs next to nothing."""
     stopwatch = _current.get()
     return _OFF if stopwatch is None else stopwatch.stage(name)
 
 
 def time_module(module: Module, name: str) -> None:
-    """Make every call of a module a stage, for whichever stopwatch listens then."""
+    """Make every call of a module a stage, for the stopwatch that listens at that time."""
 
     def begin(*_: object) -> None:
         if stopwatch := _current.get():
@@ -96,23 +96,23 @@ def time_module(module: Module, name: str) -> None:
 
 
 def wait_for(device: torch.device) -> None:
-    """Until the GPU has done what is queued; a graph under recording has nothing to wait for."""
+    """Wait until the GPU has done what is queued; return at once if a graph is being recorded."""
     if device.type != "cuda":
         return
-    import torch  # who watches a node from outside has no use for it
+    import torch  # programs that watch a node from outside do not need it
 
     if not torch.cuda.is_current_stream_capturing():
         torch.cuda.synchronize(device)
 
 
 def by_stage(frames: Sequence[Mapping[str, float]]) -> dict[str, NDArray[np.float64]]:
-    """Of each stage, its seconds in every frame (len(frames),); 0 where a frame did not have it."""
+    """Return the seconds of each stage by frame (len(frames),); 0 if a frame did not have it."""
     names = dict.fromkeys(name for frame in frames for name in frame)
     return {name: np.array([frame.get(name, 0.0) for frame in frames]) for name in names}
 
 
 def latencies(frames: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:
-    """Mean, p50, p99 and max in ms of each stage and of their sum, from what images took."""
+    """Return mean, p50, p99 and max in ms of each stage and of their sum, from seconds by frame."""
     stages = by_stage(frames)
     if not stages:
         return {}
@@ -121,7 +121,7 @@ def latencies(frames: Sequence[Mapping[str, float]]) -> dict[str, dict[str, floa
 
 
 def distribution(values: NDArray[np.floating[Any]]) -> dict[str, float]:
-    """Mean, p50, p99 and max; empty without values."""
+    """Return mean, p50, p99 and max; empty without values."""
     if not len(values):
         return {}
     p50, p99 = np.percentile(values, (50, 99))

@@ -1,1 +1,1 @@
-"""Ids that stay with their objects."""
+"""Tracking: ids that stay with their objects over the frames of a video."""

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from sipmask_core.instances import Instances
 
 TRAIL_SECONDS = 1.5
-MOST_ROWS = 60  # of the timeline: the tracks that were seen most
+MOST_ROWS = 60  # of the timeline; it shows the tracks that were seen most
 
 
 @dataclass
 class _History:
-    """Frames that showed the track, as stretches [first, last]; its labels; its latest places."""
+    """One track: the frames that showed it, as [first, last]; its labels and latest places."""
 
     trail: deque[tuple[int, float, float]]  # frame, x, y
     stretches: list[list[int]] = field(default_factory=list)
@@ -42,10 +42,10 @@ class _History:
 
 
 class TrackHistory:
-    """Follows the tracked instances of one video, frame by frame; a short record of each track.
+    """Follows the instances of one video, frame by frame, and keeps a short record of each track.
 
     fps: frames per second of the video.
-    keep_masks: keep what `youtube_vis_results` needs; memory then grows by every mask.
+    keep_masks: keep what `youtube_vis_results` needs; memory then grows with every mask.
     """
 
     def __init__(self, fps: float, *, keep_masks: bool = False) -> None:
@@ -60,7 +60,7 @@ class TrackHistory:
         return len(self._tracks)
 
     def add(self, instances: Instances) -> None:
-        """Append the next frame."""
+        """Append the instances of the next frame."""
         frame = self.frame_count
         self.frame_count += 1
         self.instance_count += len(instances)
@@ -83,14 +83,18 @@ class TrackHistory:
             track.trail.append((frame, (x0 + x1) / 2, y1))
 
     def draw_trails(self, image: NDArray[np.uint8]) -> None:
-        """Draw into the (H, W, 3) BGR image where each present object stood lately."""
+        """Draw into the (H, W, 3) BGR image the latest places of each track that it shows."""
         oldest = self.frame_count - TRAIL_SECONDS * self.fps
         for track_id in self._present:
             points = [(x, y) for frame, x, y in self._tracks[track_id].trail if frame >= oldest]
             draw_trail(image, points, colour(track_id))
 
     def tracks(self, class_names: Sequence[str]) -> list[dict[str, Any]]:
-        """A record of each track, by id: its class, and the frames [first, last] that show it."""
+        """Return a record of each track, in order of id.
+
+        It has the track's id and class, the number of frames that show it, and these frames as
+        stretches [first, last].
+        """
         return [
             {
                 "id": track_id,
@@ -102,12 +106,12 @@ class TrackHistory:
         ]
 
     def youtube_vis_results(self, class_names: Sequence[str]) -> list[Result]:
-        """The tracks as results of video 1; needs `keep_masks`."""
+        """Return the tracks as results of video 1; needs `keep_masks`."""
         assert self._masks is not None
         return youtube_vis_results(self._masks, 1, category_ids(class_names))
 
     def draw_timeline(self, path: Path, class_names: Sequence[str]) -> None:
-        """Draw a PNG of when each track was seen. Raises InputError where it cannot be written."""
+        """Draw a PNG of when each track was seen; raise InputError if it cannot be written."""
         from matplotlib.figure import Figure
 
         longest = sorted(self._tracks, key=lambda number: -self._tracks[number].seen)[:MOST_ROWS]

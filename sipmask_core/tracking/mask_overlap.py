@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from sipmask_core.mask_crop import MaskCrop
 
-GRID = 80  # samples along the longer side of the image
-FEW_SAMPLES = 16  # a mask of fewer says little
+GRID = 80  # most samples along the longer side of the image
+FEW_SAMPLES = 16  # the IoU of a mask with fewer is not reliable
 
 
 def sample_masks(
@@ -22,7 +22,7 @@ def sample_masks(
     image_size: tuple[int, int],
     shifts: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
-    """Masks at the points of a grid over the image of (H, W) pixels: (N, P), each value 0 or 1.
+    """Sample masks at P points of a grid over the image of (H, W) pixels: (N, P), each 0 or 1.
 
     shifts: (N, 2), how far each mask is moved first, in x and y; what leaves the image is cut off.
     """
@@ -31,7 +31,7 @@ def sample_masks(
     places = np.array([(crop.x, crop.y) for crop in masks]).reshape(-1, 2)
     if shifts is not None:
         places += np.rint(shifts).astype(int)
-    # The first grid point that lies both in the mask and in the image, and where the mask has it.
+    # The first grid point that lies both in the crop and in the image, and its place in the crop.
     firsts = np.maximum(0, -(-places // step))
     offsets = firsts * step - places
     samples = np.zeros((len(masks), height, width), np.float32)
@@ -47,9 +47,9 @@ def sample_masks(
 def sampled_iou(
     a: NDArray[np.float32], b: NDArray[np.float32], otherwise: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """IoU of sampled masks (N, P) and (M, P): (N, M).
+    """Compute the IoU (N, M) of sampled masks (N, P) and (M, P).
 
-    otherwise: (N, M), what stands where one of the two masks has fewer than FEW_SAMPLES.
+    otherwise: (N, M), used instead if one of the two masks has fewer than FEW_SAMPLES.
     """
     common = a @ b.T
     ones = np.ones(a.shape[1], np.float32)

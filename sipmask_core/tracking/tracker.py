@@ -17,12 +17,12 @@ Mode = Literal["online", "youtube-vis"]
 class Tracker:
     """Gives the instances of successive frames ids that stay with their objects.
 
-    mode: "online" runs for days: it forgets what is gone, and no id comes twice; see
+    mode: "online" can run for days: it forgets what is gone and uses no id twice; see
         `OnlineTracker`. "youtube-vis" is the authors' association for short videos, which needs the
         embeddings of a preset with a track branch and never forgets; see `YoutubeVisTracker`.
     settings: of the online mode.
 
-    Raises InputError for an unknown mode, or settings with the mode that has none.
+    Raises InputError for an unknown mode, and for settings with the mode that has none.
     """
 
     def __init__(self, mode: Mode = "online", settings: TrackerSettings | None = None) -> None:
@@ -41,11 +41,12 @@ class Tracker:
         self._tracker.reset()
 
     def update(self, instances: Instances, stamp: float | None = None) -> Instances:
-        """The same instances, in the same order, with track ids (-1: untracked).
+        """Return the next frame's instances, in the same order, with track ids (-1: untracked).
 
-        stamp: of the frame, seconds, by which the online mode tells how much time has passed; where
-        None, frames are taken to come at 30 Hz. The online mode also gives states and ages. Raises
-        InputError where the mode needs embeddings and there are none.
+        stamp: time of the frame in seconds, from which the online mode knows how much time has
+        passed; None means that frames come at 30 Hz. The online mode also gives states and ages.
+        Raises InputError for a stamp that is not finite, for embeddings of another length than
+        before, and if the mode needs embeddings and there are none.
         """
         if isinstance(self._tracker, OnlineTracker):
             return self._tracker.update(instances, stamp)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from sipmask_core.instances import Instances
 
-# Of one video, lost ones included. When it is full, newcomers stay untracked.
+# Most objects of one video, lost ones included; beyond it, new ones stay untracked.
 MAX_OBJECTS = 10_000
 IOU_WEIGHT, LABEL_WEIGHT = 2.0, 10.0
 
@@ -31,15 +31,15 @@ class _Object(NamedTuple):
 class YoutubeVisTracker:
     """Gives the objects of a video ids 0, 1, 2, ... in the order in which they are first seen.
 
-    After Yang et al., "Video Instance Segmentation", ICCV 2019. Each detection, by falling score,
-    takes the remembered object, or the place of a new one, that scores highest in embedding, box
-    and label; a label is never updated, and nothing is forgotten within a video. Two detections of
-    one frame can take the same id: then the later one scored higher and is the one that counts. One
-    that scored lower than an earlier one for the same id stays untracked (-1).
+    After Yang et al., "Video Instance Segmentation", ICCV 2019. Each instance, by falling score,
+    takes the remembered object, or the place of a new one, that matches it best in embedding, box
+    and label; a label is never updated, and nothing is forgotten within a video. Two instances of
+    one frame can take the same id: then the later one matches better and is the one that counts.
+    One that matches no better than an earlier one with the same id stays untracked (-1).
 
     A fresh tracker, and one after `reset`, knows no object: use either for each video, as
-    `Predictor.track` does. Otherwise the objects of one video are looked for in the next, as in the
-    authors' code where the first frame of a video shows nothing.
+    `Predictor.track` does. Otherwise the objects of one video are looked for in the next, as the
+    authors' code does if the first frame of a video shows nothing.
     """
 
     def __init__(self) -> None:
@@ -50,10 +50,10 @@ class YoutubeVisTracker:
         self._objects: list[_Object] = []
 
     def update(self, instances: Instances) -> Instances:
-        """The instances of the next frame, all of them and in the same order, with track ids.
+        """Return all instances of the next frame, in the same order, with track ids.
 
         Raises InputError for instances without embeddings, which only presets with a track branch
-        give, or with ones of another length than before.
+        give, and for embeddings of another length than before.
         """
         if len(instances) == 0:
             return instances
@@ -91,10 +91,10 @@ class YoutubeVisTracker:
             )
 
     def _scores(self, instances: Instances) -> NDArray[np.float32]:
-        """How well each of N detections fits a new object and the M known ones: (N, 1 + M).
+        """Rate how well each of N instances matches a new object and the M known ones: (N, 1 + M).
 
-        Adds up the logarithms of the matching probability and of the detection's score, the overlap
-        and whether the labels agree, as they do for a new object.
+        Adds up the logarithms of the matching probability and of the instance's score, the overlap,
+        and whether the labels agree, which counts as true for a new object.
         """
         n, known = len(instances), len(self._objects)
         logits = np.zeros((n, 1 + known), np.float32)
@@ -117,7 +117,7 @@ class YoutubeVisTracker:
 
 
 def _inclusive_iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
-    """IoU of boxes (N, 4) and (M, 4) that hold their last pixel, as the authors have it: (N, M)."""
+    """Compute the authors' IoU (N, M) of boxes (N, 4) and (M, 4), which hold their last pixel."""
     low = np.maximum(a[:, None, :2], b[None, :, :2])
     high = np.minimum(a[:, None, 2:], b[None, :, 2:])
     intersection = (high - low + 1).clip(min=0).prod(axis=2)  # (N, M)

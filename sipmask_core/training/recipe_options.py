@@ -1,4 +1,4 @@
-"""What a run may change of its recipe, said once for the command line, the checks and the errors."""
+"""What a run may change of its recipe, said once for command line, checks and errors."""
 
 from __future__ import annotations
 
