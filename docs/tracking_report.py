@@ -1,13 +1,15 @@
-"""How well the online tracker holds ids on a video with true masks: a table and a plot.
+"""How well trackers hold ids on a video with true masks: tables and a plot.
 
-The tracker is fed with what the model sees, and with the true masks, whole and damaged: frames and
+They are fed with what the model sees, and with the true masks, whole and damaged: frames and
 detections left out, boxes and masks displaced, false alarms. Random damage is averaged over seeds,
 and so are made-up videos of shapes that hide each other.
 
   python docs/tracking_report.py --annotations ytvis_schoolgirls.json --images JPEGImages \\
       --plot docs/tracking.png
 
-With a --checkpoint that has a track branch, its embeddings are put to the test as well.
+SORT, ByteTrack, OC-SORT, C-BIoU and BoT-SORT take part where the package of `pip install trackers`
+is there. With a --checkpoint that has a track branch, its embeddings are put to the test as well;
+--only-model and --no-model print one part.
 """
 
 from __future__ import annotations
@@ -26,23 +28,29 @@ import torch
 from made_up_video import made_up_video
 from pycocotools import mask as coco_mask
 from scipy.optimize import linear_sum_assignment
+from tracking_damage import DAMAGE, every
+from tracking_peers import FPS, available_peers
 
 import sipmask_core as sm
-from sipmask_core.data.document import merged_rle
+from sipmask_core.data.document import region
 from sipmask_core.data.youtube_vis import read_videos
 from sipmask_core.evaluation.track_metrics import TrackedFrame, count_tracks
 from sipmask_core.inference.predictor import PRETRAINED
-from sipmask_core.instances import UNTRACKED
+from sipmask_core.instances import UNTRACKED, TrackState
 from sipmask_core.model.outputs import embeddings_at
 from sipmask_core.tracking.online import OnlineTracker, TrackerSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from tracking_damage import Frames
+
     from sipmask_core.instances import Instances
 
+    Rows = dict[str, dict[str, dict[str, float]]]  # by what was fed, tracker and metric
+
 SHOWN = ("HOTA", "DetA", "AssA", "IDF1", "MOTA", "id_switches")
-FPS = 30
+COMPARED = ("HOTA", "AssA", "id_switches", "ms")
 
 
 class PlainIoU:
@@ -57,7 +65,7 @@ class PlainIoU:
         self._next_id = 0
 
     def update(self, instances: Instances, stamp: float | None = None) -> Instances:
-        """The instances with track ids."""
+        """Return the instances with track ids."""
         self._frame += 1
         tracks = [t for t in self._tracks if self._frame - t[3] <= 15]
         ids = np.full(len(instances), UNTRACKED, np.int64)
@@ -84,8 +92,22 @@ def _xywh(boxes: Any) -> Any:
     return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
 
 
+class Confirmed:
+    """The online tracker without embeddings, and of its tracks only those that are confirmed."""
+
+    def __init__(self) -> None:
+        self._tracker = OnlineTracker(TrackerSettings(embedding_weight=0))
+
+    def update(self, instances: Instances, stamp: float) -> Instances:
+        """Return the instances; those of new tracks have no id."""
+        tracked = self._tracker.update(instances, stamp)
+        new = tracked.track_states == TrackState.NEW
+        return replace(tracked, track_ids=np.where(new, UNTRACKED, tracked.track_ids))
+
+
 TRACKERS: dict[str, Callable[[], Any]] = {
     "online": lambda: OnlineTracker(TrackerSettings(embedding_weight=0)),
+    "online, confirmed": Confirmed,
     "online without masks": lambda: OnlineTracker(
         TrackerSettings(embedding_weight=0, mask_weight=0)
     ),
@@ -97,77 +119,6 @@ EMBEDDING_TRACKERS: dict[str, Callable[[], Any]] = {
     "online with embeddings": lambda: OnlineTracker(TrackerSettings()),
 }
 
-# How the true masks are damaged: a function of the frames and a random generator. What a tracker
-# does not get to see is not asked of it either.
-Frames = list["Instances | None"]
-
-
-def _every(n: int, first: int = 0) -> Callable[[Frames, Any], Frames]:
-    return lambda frames, rng: [f if i % n == first else None for i, f in enumerate(frames)]
-
-
-def _dropped(share: float) -> Callable[[Frames, Any], Frames]:
-    return lambda frames, rng: [f and f[rng.random(len(f)) >= share] for f in frames]
-
-
-def _jittered(share: float) -> Callable[[Frames, Any], Frames]:
-    """Boxes, with their masks, are displaced; a standard deviation of that share of their sides."""
-
-    def moved(instances: Instances, rng: Any) -> Instances:
-        sides = instances.boxes[:, 2:] - instances.boxes[:, :2]
-        shift = np.rint(rng.normal(0, share, sides.shape) * sides).astype(int)
-        size = instances.image_size
-        crops = [_move(c, s, size) for c, s in zip(instances.mask_crops, shift, strict=True)]
-        boxes = instances.boxes + np.tile(shift, 2).astype(np.float32)
-        return replace(instances, boxes=boxes, mask_crops=crops)
-
-    return lambda frames, rng: [f and moved(f, rng) for f in frames]
-
-
-def _move(crop: sm.MaskCrop, shift: Any, image_size: tuple[int, int]) -> sm.MaskCrop:
-    x, y = crop.x + int(shift[0]), crop.y + int(shift[1])
-    inside = crop.bitmap[max(0, -y) : image_size[0] - y, max(0, -x) : image_size[1] - x]
-    return sm.MaskCrop(max(0, x), max(0, y), inside)
-
-
-def _with_false_alarms(per_frame: float) -> Callable[[Frames, Any], Frames]:
-    """Masks of true objects at places of chance, with scores between 0.3 and 0.9."""
-
-    def added(instances: Instances, rng: Any) -> Instances:
-        number = rng.poisson(per_frame) if len(instances) else 0
-        chosen = instances[rng.integers(0, max(1, len(instances)), number)]
-        height, width = instances.image_size
-        crops, boxes = [], []
-        for crop in chosen.mask_crops:
-            h, w = crop.bitmap.shape
-            x, y = (int(rng.integers(0, max(1, room))) for room in (width - w, height - h))
-            crops.append(sm.MaskCrop(x, y, crop.bitmap))
-            boxes.append((x, y, x + w, y + h))
-        return sm.Instances(
-            boxes=np.concatenate([instances.boxes, np.array(boxes, np.float32).reshape(-1, 4)]),
-            scores=np.concatenate(
-                [instances.scores, rng.uniform(0.3, 0.9, number).astype(np.float32)]
-            ),
-            labels=np.concatenate([instances.labels, chosen.labels]),
-            mask_crops=[*instances.mask_crops, *crops],
-            image_size=instances.image_size,
-        )
-
-    return lambda frames, rng: [f and added(f, rng) for f in frames]
-
-
-DAMAGE: dict[str, Callable[[Frames, Any], Frames]] = {
-    "true masks": _every(1),
-    "every 2nd frame": _every(2),
-    "every 3rd frame": _every(3),
-    "every 5th frame": _every(5),
-    "every 8th frame": _every(8),
-    "20 % of detections left out": _dropped(0.2),
-    "40 % of detections left out": _dropped(0.4),
-    "displaced by 5 % of their size": _jittered(0.05),
-    "displaced by 10 % of their size": _jittered(0.1),
-    "2 false alarms a frame": _with_false_alarms(2),
-}
 RANDOM = tuple(DAMAGE)[5:]
 MADE_UP = (
     "true masks",
@@ -179,45 +130,56 @@ MADE_UP = (
 
 
 def main() -> int:
-    """Print the table and, where asked, draw it."""
+    """Print the tables and, where asked, draw them."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
     add("--annotations", type=Path, required=True, help="YouTube-VIS JSON; its first video is used")
     add("--images", type=Path, required=True, help="folder of its frames")
-    add("--plot", type=Path, help="PNG to draw the comparison into")
-    add("--seeds", type=int, default=5, help="runs of each random damage, and made-up videos")
+    add("--plot", type=Path, help="PNG to draw the comparison on true masks into")
+    add("--seeds", type=int, default=5, help="runs of each random damage")
+    add("--videos", type=int, default=20, help="made-up videos")
     add("--checkpoint", type=Path, help="the model to track with, by default the one that ships")
     add("--no-model", action="store_true", help="only the true masks")
+    add("--only-model", action="store_true", help="only what the model sees")
     args = parser.parse_args()
+    trackers = TRACKERS | available_peers()
+    if len(trackers) == len(TRACKERS):
+        print("Without other people's trackers, which `pip install trackers` brings.")
     data = read_videos(args.annotations)
     truth = _true_instances(data)
-    rows: dict[str, dict[str, dict[str, float]]] = {}
     if not args.no_model:
         person = data.class_names.index("person")
         people = [frame[frame.labels == person] for frame in truth]
         images = [cv2.imread(str(args.images / name)) for name in data.videos[0].file_names]
         model = sm.load_model(args.checkpoint or PRETRAINED)
-        rows |= _score_model(model, images, people)
-    for name, damage in DAMAGE.items():
-        seeds = range(args.seeds if name in RANDOM else 1)
-        runs = [damage(list(truth), np.random.default_rng(seed)) for seed in seeds]
-        rows[name] = {
-            tracker: _mean([_score(truth, run, make()) for run in runs])
-            for tracker, make in TRACKERS.items()
-        }
-    videos = [made_up_video(seed) for seed in range(args.seeds)]
-    for name in MADE_UP:
-        runs = [DAMAGE[name](list(v), np.random.default_rng(n)) for n, v in enumerate(videos)]
-        rows[f"made-up shapes, {name}"] = {
-            tracker: _mean([_score(*pair, make()) for pair in zip(videos, runs, strict=True)])
-            for tracker, make in TRACKERS.items()
-        }
-    print(_table(rows))
+        print(_table(_score_model(model, images, people, trackers)))
+    if args.only_model:
+        return 0
+    rows = {
+        name: _compare([truth] * number, name, trackers)
+        for name in DAMAGE
+        for number in [args.seeds if name in RANDOM else 1]
+    }
+    videos = [made_up_video(seed) for seed in range(args.videos)]
+    rows |= {f"made-up, {name}": _compare(videos, name, trackers) for name in MADE_UP}
+    for metric in COMPARED:
+        print(f"\n{metric}\n\n{_comparison(rows, metric)}")
     if args.plot is not None:
         _draw(rows, args.plot)
     return 0
+
+
+def _compare(
+    videos: Sequence[list[Instances]], damage: str, trackers: dict[str, Callable[[], Any]]
+) -> dict[str, dict[str, float]]:
+    """Mean metrics by tracker; the damage of each video has its number as seed."""
+    runs = [
+        Run(video, DAMAGE[damage](list(video), np.random.default_rng(seed)))
+        for seed, video in enumerate(videos)
+    ]
+    return {name: _mean([run.score(make()) for run in runs]) for name, make in trackers.items()}
 
 
 def _true_instances(data: Any) -> list[Instances]:
@@ -228,7 +190,7 @@ def _true_instances(data: Any) -> list[Instances]:
         size = (video.height, video.width)
         shapes = [(n, t.label, t.shapes[frame]) for n, t in enumerate(video.tracks)]
         there = [
-            (n, label, coco_mask.decode(merged_rle(shape.segmentation, size)))
+            (n, label, coco_mask.decode(region(shape, size)))
             for n, label, shape in shapes
             if shape is not None and shape.area
         ]
@@ -253,33 +215,43 @@ def _crop(mask: Any) -> sm.MaskCrop:
     return sm.MaskCrop(x, y, mask[y : y + h, x : x + w].astype(bool))
 
 
-def _tracked(frame: Instances) -> TrackedFrame:
+class Run:
+    """The frames of one video that a tracker gets to see, and what is to be seen in them.
+
+    Masks are encoded once for all trackers. What a tracker does not see is not asked of it either.
+    """
+
+    def __init__(self, truth: Sequence[Instances], frames: Frames) -> None:
+        shown = [(n, *pair) for n, pair in enumerate(zip(truth, frames, strict=True)) if pair[1]]
+        self._frames = [(n / FPS, frame, frame.to_rle()) for n, _, frame in shown]
+        self._truth = [_tracked(true, true.to_rle()) for _, true, _ in shown]
+
+    def score(self, tracker: Any) -> dict[str, float]:
+        """Metrics, and the median time of an update in ms; the stamps tell of gaps."""
+        found, seconds = [], []
+        for stamp, frame, masks in self._frames:
+            began = perf_counter()
+            tracked = tracker.update(frame, stamp)
+            seconds.append(perf_counter() - began)
+            found.append(_tracked(tracked, masks))
+        metrics = count_tracks(self._truth, found).metrics()
+        return {**metrics, "ms": 1e3 * float(np.median(seconds))}
+
+
+def _tracked(frame: Instances, masks: list[dict[str, Any]]) -> TrackedFrame:
     visible = np.array([crop.bitmap.any() for crop in frame.mask_crops], bool)
     tracked = np.flatnonzero(visible & (frame.track_ids != UNTRACKED))
     # The authors' association can give an id twice in a frame; the later one counts.
-    last = {int(frame.track_ids[index]): index for index in tracked}
-    chosen = frame[np.array(list(last.values()), np.int64)]
-    return TrackedFrame(chosen.track_ids.tolist(), chosen.to_rle())
-
-
-def _score(truth: Sequence[Instances], frames: Frames, tracker: Any) -> dict[str, float]:
-    """Metrics of one run over the frames that the tracker gets to see; its stamps tell of gaps."""
-    expected, found, seconds = [], [], []
-    for number, (true, frame) in enumerate(zip(truth, frames, strict=True)):
-        if frame is None:
-            continue
-        began = perf_counter()
-        tracked = tracker.update(frame, number / FPS)
-        seconds.append(perf_counter() - began)
-        expected.append(_tracked(true))
-        found.append(_tracked(tracked))
-    metrics = count_tracks(expected, found).metrics()
-    return {**metrics, "ms": 1e3 * float(np.median(seconds))}
+    last = {int(frame.track_ids[index]): int(index) for index in tracked}
+    return TrackedFrame(list(last), [masks[index] for index in last.values()])
 
 
 def _score_model(
-    model: sm.SipMask, images: list[Any], people: list[Instances]
-) -> dict[str, dict[str, dict[str, float]]]:
+    model: sm.SipMask,
+    images: list[Any],
+    people: list[Instances],
+    trackers: dict[str, Callable[[], Any]],
+) -> Rows:
     """Rows for what the model finds and, if it has a track branch, for true people as it sees them.
 
     Every 3rd and every 10th frame are the means over all first frames.
@@ -287,15 +259,14 @@ def _score_model(
     predictor = sm.Predictor(model, device="cpu", precision="fp32", score_threshold=0.3)
     found = [predictor(image) for image in images]
     runs = {"people by the model": (found, 1), "the same, every 3rd frame": (found, 3)}
-    trackers = TRACKERS
     if model.preset.embedding_channels:
-        trackers = EMBEDDING_TRACKERS | TRACKERS
+        trackers = EMBEDDING_TRACKERS | trackers
         known = [_with_embeddings(predictor, *pair) for pair in zip(images, people, strict=True)]
         runs["true people, every 10th frame"] = (known, 10)
     return {
         name: {
             tracker: _mean(
-                [_score(people, _every(n, first)(list(seen), None), make()) for first in range(n)]
+                [Run(people, every(n, first)(list(seen), None)).score(make()) for first in range(n)]
             )
             for tracker, make in trackers.items()
         }
@@ -304,7 +275,7 @@ def _score_model(
 
 
 def _with_embeddings(predictor: sm.Predictor, image: Any, people: Instances) -> Instances:
-    """True objects with the model's embeddings at their places."""
+    """Return true objects with the model's embeddings at their places."""
     prepared = predictor.prepare(image)
     features = predictor.forward(prepared).track_features
     assert features is not None
@@ -316,7 +287,7 @@ def _mean(runs: list[dict[str, float]]) -> dict[str, float]:
     return {name: mean(run[name] for run in runs) for name in runs[0]}
 
 
-def _table(rows: dict[str, dict[str, dict[str, float]]]) -> str:
+def _table(rows: Rows) -> str:
     lines = [
         f"| fed with | tracker | {' | '.join(SHOWN).replace('id_', 'id ')} | ms a frame |",
         f"|---|---|{'---|' * (len(SHOWN) + 1)}",
@@ -330,30 +301,54 @@ def _table(rows: dict[str, dict[str, dict[str, float]]]) -> str:
     return "\n".join(lines)
 
 
-def _draw(rows: dict[str, dict[str, dict[str, float]]], path: Path) -> None:
+def _comparison(rows: Rows, metric: str) -> str:
+    """Return a table with a column for each tracker; of rates and switches the best of a row is bold."""
+    names = list(next(iter(rows.values())))
+    lines = [f"| fed with | {' | '.join(names)} |", f"|---|{'---|' * len(names)}"]
+    digits = {"id_switches": 1, "ms": 2}.get(metric, 3)
+    best = {"id_switches": min, "ms": None}.get(metric, max)
+    for fed, trackers in rows.items():
+        values = [round(trackers[name][metric], digits) for name in names]
+        cells = [
+            f"**{value:.{digits}f}**" if best and value == best(values) else f"{value:.{digits}f}"
+            for value in values
+        ]
+        lines.append(f"| {fed} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _draw(rows: Rows, path: Path) -> None:
+    """Draw a dot for each tracker; the online tracker's are joined by a line."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 7), layout="constrained")
-    panels = (("AssA", "association (AssA), %", 100), ("id_switches", "id switches", 1))
-    names = [*TRACKERS, *EMBEDDING_TRACKERS]
+    figure = Figure(figsize=(13, 7), layout="constrained")
+    panels = (("HOTA", "HOTA, %", 100), ("AssA", "AssA, %", 100), ("id_switches", "id switches", 1))
+    markers = dict(zip(next(iter(rows.values())), "oDs+^v<>Xp", strict=False))
+    places = np.arange(len(rows))
     for axes, (metric, title, scale) in zip(
-        figure.subplots(1, 2, sharey=True), panels, strict=True
+        figure.subplots(1, len(panels), sharey=True), panels, strict=True
     ):
-        for number, trackers in enumerate(rows.values()):
-            shown = [name for name in names if name in trackers]
-            for place, name in enumerate(shown):
-                axes.barh(
-                    number + 0.17 * (place - (len(shown) - 1) / 2),
-                    scale * trackers[name][metric],
-                    height=0.15,
-                    color=f"C{names.index(name)}",
-                    label=name if trackers is next(iter(rows.values())) else None,
-                )
-        axes.set_yticks(range(len(rows)), list(rows))
+        for number, (name, marker) in enumerate(markers.items()):
+            ours = name.startswith("online")
+            axes.plot(
+                [scale * trackers[name][metric] for trackers in rows.values()],
+                # Side by side, for many have the same value.
+                places + 0.6 * (number / (len(markers) - 1) - 0.5),
+                marker=marker,
+                markersize=8 if ours else 6,
+                linestyle="-" if name == "online" else "",
+                linewidth=0.8,
+                color=f"C{number}",
+                alpha=1 if ours else 0.8,
+                label=name,
+            )
+        for place in places[:-1]:
+            axes.axhline(place + 0.5, color="0.9", linewidth=0.8)
+        axes.set_yticks(places, list(rows))
         axes.set_xlabel(title)
         axes.grid(axis="x", alpha=0.3)
-    axes.legend()
-    axes.invert_yaxis()
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=len(markers))
     figure.savefig(path, dpi=110)
 
 

@@ -2,7 +2,8 @@
 
 Each frame, every track is moved to where it should be by now and compared with every detection:
 masks, boxes and, where the model gives them, embeddings. The Hungarian method pairs them one to
-one; what is established counts more than what is still on trial.
+one; what is established counts more than what is still on trial. An established track that is left
+over gets a detection that is left over where one of the two lies within the other.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from scipy.optimize import linear_sum_assignment
 
 from sipmask_core.errors import InputError
 from sipmask_core.instances import UNTRACKED, TrackState
+from sipmask_core.tracking.box_motion import corrected, first_motions, predicted, uncertainty
 from sipmask_core.tracking.mask_overlap import sample_masks, sampled_iou
 
 if TYPE_CHECKING:
@@ -28,10 +30,9 @@ if TYPE_CHECKING:
     from sipmask_core.instances import Instances
     from sipmask_core.mask_crop import MaskCrop
 
-VELOCITY_GAIN = 0.3  # share of a surprise in position that is put down to velocity, in the long run
-VELOCITY_HALF_LIFE = 0.5  # seconds after which an unseen object is thought half as fast
-SEARCH_GROWTH = 0.5  # box sides per second by which boxes grow on each side for a lost track
+SEARCH_GROWTH = 2.5  # standard deviations of a track's place by which boxes grow on each side
 SEARCH_LIMIT = 0.5  # box sides
+LEAST_WITHIN = 0.5  # of the smaller box that must lie within the other for a second look
 ON_TRIAL = 0.5  # what the affinity of a NEW track counts against that of an established one
 OTHER_LABEL = 0.25  # what an affinity between different classes counts
 LABEL_MEMORY = 0.9  # of the votes for a track's class, per frame
@@ -45,7 +46,8 @@ class TrackerSettings:
 
     new_score: a detection must score this to start a track; a weaker one only continues one.
     confirm_after: frames in which an object was seen before its track is confirmed.
-    min_affinity: below this (0 to 1) a track and a detection are never the same object.
+    min_affinity: below this (0 to 1) a track and a detection are not the same object, unless one of
+        them lies within the other and both are left over; a NEW track must reach the double.
     max_lost_seconds: how long a track that is not seen is looked for; also the longest time between
         two frames that ids survive.
     max_tracks: most tracks in memory; beyond, those longest unseen go first.
@@ -84,14 +86,13 @@ class TrackerSettings:
 class _Track:
     """One object: where and how it was seen last.
 
-    velocity: (4,) of each side, in pixels per second; motion: (4,) pixels by which the sides should
-    have moved since.
+    motion, expected: (9,), see `box_motion`, when it was seen last and now.
     """
 
     id: int
     box: NDArray[np.float32]
-    velocity: NDArray[np.float32]
     motion: NDArray[np.float32]
+    expected: NDArray[np.float32]
     mask: MaskCrop
     embedding: NDArray[np.float32]
     label: int
@@ -149,10 +150,10 @@ class OnlineTracker:
             self._tracks = []
 
     def update(self, instances: Instances, stamp: float | None = None) -> Instances:
-        """The instances of the next frame, in the same order, with track ids, states and ages.
+        """Return the instances of the next frame, in the same order, with ids, states and ages.
 
-        stamp: of the frame, seconds. Where it is None or not later than the last one, FRAME_SECONDS
-        are taken to have passed. Where the image size changes, all tracks are forgotten. Raises
+        stamp: of the frame, seconds. If it is None or not later than the last one, FRAME_SECONDS
+        are taken to have passed. If the image size changes, all tracks are forgotten. Raise
         InputError for a stamp that is not finite and for embeddings of another length than before.
         """
         if stamp is not None and not math.isfinite(stamp):
@@ -192,52 +193,66 @@ class OnlineTracker:
         same_size = image_size == self._image_size
         self._image_size = image_size
         self._tracks = [t for t in self._tracks if same_size and t.last_seen >= oldest]
-        # The way of a body that slows down by half every VELOCITY_HALF_LIFE.
-        decay = math.log(2) / VELOCITY_HALF_LIFE
-        seconds = (1 - np.exp(-decay * self._unseen())) / decay  # (T,)
-        motions = _rows(t.velocity for t in self._tracks) * seconds.astype(np.float32)[:, None]
-        for track, motion in zip(self._tracks, motions, strict=True):
-            track.motion = motion
+        if self._tracks:
+            motions = predicted(_rows(t.motion for t in self._tracks), self._unseen())
+            for track, motion in zip(self._tracks, motions, strict=True):
+                track.expected = motion
 
     def _unseen(self) -> NDArray[np.float64]:
         """For how long each track has not been seen: (T,) seconds."""
         return self._now - np.array([t.last_seen for t in self._tracks], np.float64)
 
     def _assign(self, frame: _Frame) -> list[_Track | None]:
-        """The track that each detection continues, if any."""
+        """Return the track that each detection continues, if any."""
         owners: list[_Track | None] = [None] * len(frame.instances)
-        affinity = self._affinity(frame)
-        trust = [ON_TRIAL if t.state == TrackState.NEW else 1 for t in self._tracks]
-        worth = affinity * np.array(trust, np.float32)[:, None]
-        for row, column in zip(*linear_sum_assignment(worth, maximize=True), strict=True):
-            if affinity[row, column] > 0:
-                owners[column] = self._tracks[row]
+        if not self._tracks or not owners:
+            return owners
+        established = np.array([t.state != TrackState.NEW for t in self._tracks])
+        worth, within = self._affinities(
+            frame, np.where(established, 1, np.float32(ON_TRIAL))[:, None]
+        )
+        for row, column in _pairs(worth):
+            owners[column] = self._tracks[row]
+            established[row] = False
+        # What hides leaves a sliver, whose IoU with the whole is little.
+        within[~established] = 0
+        within[:, [owner is not None for owner in owners]] = 0
+        for row, column in _pairs(within):
+            owners[column] = self._tracks[row]
         return owners
 
-    def _affinity(self, frame: _Frame) -> NDArray[np.float32]:
-        """How well T tracks and N detections go together: (T, N) in [0, 1], 0 where impossible."""
+    def _affinities(
+        self, frame: _Frame, trust: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """How well T tracks and N detections go together: twice (T, N) in [0, 1], 0 if impossible.
+
+        trust: (T, 1). The first is by overlap and looks, times trust; the second is how much of the
+        smaller box lies within the other, for those that the first leaves over.
+        """
         s, tracks, instances = self.settings, self._tracks, frame.instances
-        if not tracks or not len(instances):
-            return np.zeros((len(tracks), len(instances)), np.float32)
-        motion = _rows(t.motion for t in tracks)  # (T, 4)
-        unseen = self._unseen().astype(np.float32)
-        growth = np.clip(SEARCH_GROWTH * (unseen - 2 * FRAME_SECONDS), 0, SEARCH_LIMIT)
-        box_iou = _iou(_rows(t.box for t in tracks) + motion, instances.boxes, growth)
+        expected = _rows(t.expected for t in tracks)  # (T, 9)
+        growth = np.minimum(SEARCH_GROWTH * uncertainty(expected), np.float32(SEARCH_LIMIT))
+        box_iou, within = _overlaps(expected[:, :4], instances.boxes, growth)
         total, weight = s.box_weight * box_iou, s.box_weight
         if s.mask_weight:
-            shifts = motion.reshape(-1, 2, 2).mean(axis=1)
-            expected = sample_masks([t.mask for t in tracks], instances.image_size, shifts)
-            total += s.mask_weight * sampled_iou(expected, frame.samples, otherwise=box_iou)
+            moved = expected[:, :4] - _rows(t.box for t in tracks)
+            shifts = np.nan_to_num(moved.reshape(-1, 2, 2).mean(axis=1))
+            masks = sample_masks([t.mask for t in tracks], instances.image_size, shifts)
+            total += s.mask_weight * sampled_iou(masks, frame.samples, otherwise=box_iou)
             weight += s.mask_weight
         if s.embedding_weight and frame.looks.shape[1]:
             cosine = _normalised(_rows(t.embedding for t in tracks)) @ frame.looks.T
             total += s.embedding_weight * np.maximum(0, cosine)
             weight += s.embedding_weight
+        alike = total / weight
         same_label = np.array([t.label for t in tracks])[:, None] == instances.labels
-        affinity: NDArray[np.float32] = total / weight * np.where(same_label, 1, OTHER_LABEL)
-        # Also where one of them is no number, because a box was infinite.
-        affinity[~((affinity >= s.min_affinity) & (box_iou > 0))] = 0
-        return affinity
+        likely = np.where(same_label, 1, np.float32(OTHER_LABEL))
+        enough = np.minimum(alike * trust, alike * likely) >= s.min_affinity
+        # A box that is infinite is nowhere.
+        return (
+            np.where(enough & (box_iou > 0), alike * likely * trust, 0),
+            np.where(within * likely >= max(LEAST_WITHIN, s.min_affinity), within, 0),
+        )
 
     def _continue(self, owners: list[_Track | None], frame: _Frame) -> None:
         """Write down what was seen of known tracks, and which of them were missed."""
@@ -256,21 +271,12 @@ class OnlineTracker:
         instances = frame.instances
         indices, tracks = [list(column) for column in zip(*seen, strict=True)]
         boxes = instances.boxes[indices]  # (S, 4)
-        surprise = boxes - (_rows(t.box for t in tracks) + _rows(t.motion for t in tracks))
-        # At first there is no velocity to go by, so that all of a surprise is due to it. Stamps
-        # that nearly coincide would make a speed of any trembling.
-        gain = [
-            max(VELOCITY_GAIN, 1 / t.seen) / max(FRAME_SECONDS, self._now - t.last_seen)
-            for t in tracks
-        ]
-        velocities = (
-            _rows(t.velocity for t in tracks) + surprise * np.array(gain, np.float32)[:, None]
-        )
+        motions = corrected(_rows(t.expected for t in tracks), boxes)
         kept = np.float32(EMBEDDING_MEMORY)
         looks = kept * _rows(t.embedding for t in tracks) + (1 - kept) * frame.looks[indices]
         labels, scores = instances.labels[indices].tolist(), instances.scores[indices].tolist()
         for row, (index, track) in enumerate(seen):
-            track.box, track.velocity, track.embedding = boxes[row], velocities[row], looks[row]
+            track.box, track.motion, track.embedding = boxes[row], motions[row], looks[row]
             track.mask = instances.mask_crops[index]
             track.vote(labels[row], scores[row])
             track.last_seen = self._now
@@ -286,7 +292,9 @@ class OnlineTracker:
         fresh = [i for i, owner in enumerate(owners) if owner is None and sure[i]]
         if not fresh:
             return
-        for index, doubles in zip(fresh, self._doubles(fresh, frame), strict=True):
+        motions = first_motions(instances.boxes[fresh])
+        doubles_of = self._doubles(fresh, frame)
+        for index, motion, doubles in zip(fresh, motions, doubles_of, strict=True):
             doubles &= [track is not None for track in owners]
             if doubles.any() or not self._make_room():
                 continue
@@ -294,8 +302,8 @@ class OnlineTracker:
             track = _Track(
                 id=self.next_id,
                 box=instances.boxes[index].copy(),
-                velocity=np.zeros(4, np.float32),
-                motion=np.zeros(4, np.float32),
+                motion=motion,
+                expected=motion,
                 mask=instances.mask_crops[index],
                 embedding=frame.looks[index],
                 label=label,
@@ -311,7 +319,7 @@ class OnlineTracker:
     def _doubles(self, chosen: list[int], frame: _Frame) -> NDArray[np.bool_]:
         """Which of the N detections are of the same object as each of the C chosen: (C, N)."""
         boxes = frame.instances.boxes
-        box_iou = _iou(boxes[chosen], boxes, np.zeros(len(chosen), np.float32))
+        box_iou, _ = _overlaps(boxes[chosen], boxes, np.zeros(len(chosen), np.float32))
         overlap = sampled_iou(frame.samples[chosen], frame.samples, otherwise=box_iou)
         return overlap > self.settings.duplicate_iou
 
@@ -326,13 +334,22 @@ class OnlineTracker:
         return True
 
 
-def _iou(
-    a: NDArray[np.float32], b: NDArray[np.float32], growth: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """IoU of boxes (N, 4) and (M, 4), after both grow on each side: (N, M).
+def _pairs(worth: NDArray[np.float32]) -> list[tuple[int, int]]:
+    """Rows and columns of the one to one assignment of the highest sum, without those of 0."""
+    if not worth.any():
+        return []
+    pairs = zip(*linear_sum_assignment(worth, maximize=True), strict=True)
+    return [(int(row), int(column)) for row, column in pairs if worth[row, column] > 0]
 
-    growth: (N,), by how many of a box's sides, as in Yang et al., "Hard to Track Objects with
-    Irregular Motions and Similar Appearances?", WACV 2023.
+
+def _overlaps(
+    a: NDArray[np.float32], b: NDArray[np.float32], growth: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Of boxes (N, 4) and (M, 4), after both grow on each side: (N, M) each.
+
+    The first is IoU, the second the share of the smaller box that lies within the other. growth:
+    (N,), by how many of a box's sides, as in Yang et al., "Hard to Track Objects with Irregular
+    Motions and Similar Appearances?", WACV 2023.
     """
     common, area_a, area_b = (np.ones((1, 1), np.float32) for _ in range(3))
     for axis in (0, 1):  # each by itself, for arrays (N, M, 2) are several times as slow
@@ -342,9 +359,9 @@ def _iou(
         common = common * (np.minimum(high_a, high_b) - np.maximum(low_a, low_b)).clip(min=0)
         area_a = area_a * (high_a - low_a).clip(min=0)  # (N, 1)
         area_b = area_b * (high_b - low_b).clip(min=0)  # (N, M)
-    union = area_a + area_b - common
-    iou: NDArray[np.float32] = common / np.maximum(union, np.finfo(np.float32).tiny)
-    return iou
+    tiny = np.finfo(np.float32).tiny
+    union, smaller = area_a + area_b - common, np.minimum(area_a, area_b)
+    return common / np.maximum(union, tiny), common / np.maximum(smaller, tiny)
 
 
 def _grown(

@@ -218,6 +218,55 @@ def test_a_track_on_trial_keeps_its_object_when_an_established_one_hides_beside_
     assert ids(online.update(seen(Thing(124)))) == [1]
 
 
+def test_a_track_on_trial_needs_twice_the_overlap() -> None:
+    def second_id(frames: int) -> int:
+        online = tracker(min_affinity=0.3)
+        follow(online, *[seen(Thing(100))] * frames)
+        return ids(online.update(seen(Thing(100, y=85))))[0]
+
+    assert second_id(1) == 1
+    assert second_id(10) == 0
+
+
+def test_objects_side_by_side_keep_their_ids_although_their_boxes_tremble() -> None:
+    rng = np.random.default_rng(3)
+    online = tracker()
+    for _ in range(100):
+        shakes = np.rint(rng.normal(0, (4, 8), (3, 2)))
+        found = online.update(
+            seen(*(Thing(50 + 30 * n + x, 50 + y) for n, (x, y) in enumerate(shakes)))
+        )
+        assert ids(found) == [0, 1, 2]
+
+
+def test_a_sliver_of_a_hidden_object_continues_its_track() -> None:
+    online = tracker()
+    follow(online, *[seen(Thing(100))] * 10)
+    assert follow(online, seen(Thing(136, w=4)), seen(), seen(Thing(136, w=4))) == [[0], [], [0]]
+
+
+def test_a_sliver_of_another_class_is_another_object() -> None:
+    online = tracker()
+    follow(online, *[seen(Thing(100))] * 10)
+    assert follow(online, seen(Thing(136, w=4, label=1))) == [[1]]
+
+
+def test_a_sliver_is_another_object_while_the_whole_is_seen() -> None:
+    online = tracker()
+    follow(online, *[seen(Thing(100))] * 10)
+    assert follow(online, seen(Thing(100), Thing(136, w=4))) == [[0, 1]]
+
+
+def test_an_object_that_was_covered_is_known_again_where_it_comes_out_first() -> None:
+    online = tracker()
+    follow(online, *[seen(Thing(100))] * 10)
+    for width in (30, 20):
+        assert ids(online.update(seen(Thing(140 - width, w=width)))) == [0]
+    follow(online, *[seen()] * 5)
+    for width in (20, 30, 40):
+        assert ids(online.update(seen(Thing(100, w=width)))) == [0]
+
+
 def test_one_detection_continues_one_track_only() -> None:
     online = tracker()
     follow(online, *[seen(Thing(100), Thing(120))] * 3)
