@@ -302,7 +302,7 @@ def _table(rows: Rows) -> str:
 
 
 def _comparison(rows: Rows, metric: str) -> str:
-    """Return a table with a column for each tracker; of rates and switches the best of a row is bold."""
+    """Return a table, a column for each tracker; the best rate or switches of a row are bold."""
     names = list(next(iter(rows.values())))
     lines = [f"| fed with | {' | '.join(names)} |", f"|---|{'---|' * len(names)}"]
     digits = {"id_switches": 1, "ms": 2}.get(metric, 3)
