@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-PRETRAINED = Path(__file__).parents[1] / "weights" / "sipmask_r18_lite_person.safetensors"
+PRETRAINED = Path(__file__).parents[1] / "weights" / "sipmask_efficientnet_lite0_coco.safetensors"
 
 
 class Predictor:

@@ -17,6 +17,7 @@ from pycocotools import mask as coco_mask
 from torchvision.ops import box_iou
 
 import sipmask_core as sm
+from sipmask_core.data.classes import COCO_CLASSES
 from sipmask_core.model.presets import KeepRatio
 
 if TYPE_CHECKING:
@@ -269,9 +270,9 @@ def test_the_shipped_model_finds_the_astronaut() -> None:
     image = np.ascontiguousarray(data.astronaut()[..., ::-1])
     predictor = sm.Predictor.from_pretrained(device="cpu")
     instances = predictor(image)
-    assert predictor.class_names == ("person",)
+    assert predictor.class_names == COCO_CLASSES
     assert len(instances) >= 1
-    assert instances.scores[0] > 0.5
+    assert instances.scores[0] > 0.4 and predictor.class_names[instances.labels[0]] == "person"
     mask = instances.masks[0]
     assert mask[40:150, 170:280].mean() > 0.9  # her face and hair
     assert mask[200:500, 150:250].mean() > 0.9  # her suit
