@@ -114,11 +114,11 @@ class Trainer:
         self.best = -math.inf
         self.metrics: Metrics | None = None
         self._normalise = Normalise(model.preset).to(self.device)
-        objective: nn.Module = Objective(self.model, Normaliser(recipe.normalise == "global"))
+        self.objective = Objective(self.model, Normaliser(recipe.normalise == "global"))
+        self._shared: nn.Module = self.objective
         if world_size() > 1:
             # A share of a batch may leave parameters unused, such as those that judge masks.
-            objective = DistributedDataParallel(objective, find_unused_parameters=True)
-        self._objective = objective
+            self._shared = DistributedDataParallel(self.objective, find_unused_parameters=True)
 
     def run(self) -> Metrics | None:
         """Train to the recipe's end; return the last validation's metrics, None without any.
@@ -221,9 +221,9 @@ class Trainer:
 
     def _gradients_exchanged(self, now: bool) -> Any:
         """Return the context of a backward pass, in which gradients are exchanged only if `now`."""
-        if now or not isinstance(self._objective, DistributedDataParallel):
+        if now or not isinstance(self._shared, DistributedDataParallel):
             return nullcontext()
-        return self._objective.no_sync()
+        return self._shared.no_sync()
 
     def _losses(self, images: Tensor, targets: Targets) -> dict[str, Tensor]:
         """Compute named losses. images: (N, H, W, 3) uint8, and targets, as `collate` has them."""
@@ -232,7 +232,7 @@ class Trainer:
         pixels, targets = normalised(self._normalise, images, targets)  # (N, 3, H, W)
         precision = self.recipe.precision
         with torch.autocast(self.device.type, PRECISIONS[precision], precision != "fp32"):
-            losses: dict[str, Tensor] = self._objective(pixels, targets)
+            losses: dict[str, Tensor] = self._shared(pixels, targets)
         return losses
 
     def _update(self) -> float:

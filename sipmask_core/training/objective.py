@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -170,13 +171,17 @@ def _predicted_boxes(
 
 
 class Objective(nn.Module):
-    """A model's losses as a forward pass: what DistributedDataParallel wraps."""
+    """A model's losses as a forward pass: what DistributedDataParallel wraps.
+
+    losses: computes them from images, targets and normaliser; `named_losses` of the model.
+    """
 
     def __init__(self, model: SipMask, normalise: Normaliser) -> None:
         super().__init__()
         self.model = model
         self.normalise = normalise
+        self.losses = partial(named_losses, model)
 
     def forward(self, images: Tensor, targets: Targets) -> dict[str, Tensor]:
         """Compute named losses, see `named_losses`."""
-        return named_losses(self.model, images, targets, self.normalise)
+        return self.losses(images, targets, self.normalise)

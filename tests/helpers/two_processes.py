@@ -45,7 +45,7 @@ def make_validation(folder):
 
 def disturb(trainer, what):
     """Let `what` happen in step 3 of the second process."""
-    losses = trainer.model.losses
+    losses = trainer.objective.losses
 
     def disturbed(*batch):
         values = losses(*batch)
@@ -53,7 +53,7 @@ def disturb(trainer, what):
             what(values)
         return values
 
-    trainer.model.losses = disturbed
+    trainer.objective.losses = disturbed
 
 
 def interrupt(_):

@@ -72,14 +72,14 @@ def fake_validation(values):
 
 def interrupt_after(trainer, step):
     """Let Ctrl-C come while that step runs."""
-    losses = trainer.model.losses
+    losses = trainer.objective.losses
 
     def interrupted(*batch):
         if trainer.step == step:
             signal.raise_signal(signal.SIGINT)
         return losses(*batch)
 
-    trainer.model.losses = interrupted
+    trainer.objective.losses = interrupted
 
 
 def test_a_run_leaves_log_curves_checkpoint_and_weights(dataset, tmp_path):
@@ -159,13 +159,13 @@ def test_the_parts_of_a_batch_give_the_mean_of_their_gradients(dataset, tmp_path
     recipe = dataclasses.replace(tiny_recipe(), epochs=1, clip_norm=0.0)
     trainer = make_trainer(dataset, tmp_path, dataclasses.replace(recipe, accumulate=3))
     batches = []
-    losses = trainer.model.losses
+    losses = trainer.objective.losses
 
     def watched(images, targets, normalise):
         batches.append((images, targets))
         return losses(images, targets, normalise)
 
-    trainer.model.losses = watched
+    trainer.objective.losses = watched
     applied = applied_gradients(trainer)
     trainer.run()
     assert [len(images) for images, _ in batches] == [1] * 6
@@ -239,7 +239,7 @@ def test_reference_images_are_normalised_like_images(dataset, tmp_path):
     trainer = Trainer(
         tiny_model(), ReferenceSamples(dataset, recipe, tiny_preset()), recipe, tmp_path
     )
-    losses = trainer.model.losses
+    losses = trainer.objective.losses
 
     def watched(images, targets, normalise):
         references = torch.stack([target["reference_image"] for target in targets])
@@ -247,7 +247,7 @@ def test_reference_images_are_normalised_like_images(dataset, tmp_path):
         assert torch.equal(references, images)
         return losses(images, targets, normalise)
 
-    trainer.model.losses = watched
+    trainer.objective.losses = watched
     trainer.run()
     assert len(steps(tmp_path)) == 2
 
@@ -342,7 +342,7 @@ def test_a_second_interrupt_ends_at_once(dataset, tmp_path):
         signal.raise_signal(signal.SIGINT)
         raise AssertionError("the step went on")
 
-    trainer.model.losses = interrupted_twice
+    trainer.objective.losses = interrupted_twice
     with pytest.raises(KeyboardInterrupt):
         trainer.run()
     assert trainer.step == 0
@@ -371,7 +371,7 @@ def test_the_previous_interrupt_handler_comes_back(dataset, tmp_path):
 
 def test_a_loss_that_is_not_finite_names_step_and_term_and_keeps_the_checkpoint(dataset, tmp_path):
     trainer = make_trainer(dataset, tmp_path)
-    losses = trainer.model.losses
+    losses = trainer.objective.losses
 
     def diverging(*batch):
         values = losses(*batch)
@@ -379,7 +379,7 @@ def test_a_loss_that_is_not_finite_names_step_and_term_and_keeps_the_checkpoint(
             values["loss_mask"] = values["loss_mask"] * math.nan
         return values
 
-    trainer.model.losses = diverging
+    trainer.objective.losses = diverging
     with pytest.raises(DivergenceError, match=r"step 3: loss_mask is nan; .*last\.pth is kept"):
         trainer.run()
     kept = torch.load(tmp_path / "last.pth", weights_only=True)
@@ -533,12 +533,11 @@ def test_the_authors_real_time_presets_treat_all_parameters_alike():
 
 SCRIPT = """
 import dataclasses, sys
-sys.path.insert(0, "tests")
+sys.path.insert(0, "tests/helpers")
 from coco_squares import tiny_preset
 from sipmask_core.model.presets import PRESETS
 PRESETS["tiny"] = dataclasses.replace(tiny_preset(), name="tiny")
-from sipmask_core.cli.main import _parser, main
-from sipmask_core.cli import train as train_command
+from sipmask_core.cli.main import main
 sys.exit(main(sys.argv[1:]))
 """
 
