@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sipmask_core.data.classes import names_by_id
 from sipmask_core.data.coco import CocoAnnotations, read_annotations
-from sipmask_core.data.document import is_finite_number
+from sipmask_core.data.document import bbox_area, is_finite_number
 from sipmask_core.errors import InputError
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def add_pseudo_labels(
                         "image_id": image.id,
                         "category_id": ids[box.class_name],
                         "bbox": list(box.bbox),
-                        "area": round(box.bbox[2] * box.bbox[3], 2),
+                        "area": round(bbox_area(box.bbox), 2),
                         "iscrowd": int(kind == "unsure"),
                         "score": box.score,
                     }
@@ -179,5 +179,5 @@ def _overlap(a: Box, b: Box) -> float:
     """Return the part of the smaller box that lies in the other, 0 to 1."""
     width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
     height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
-    smaller = min(a[2] * a[3], b[2] * b[3])
+    smaller = min(bbox_area(a), bbox_area(b))
     return max(width, 0.0) * max(height, 0.0) / smaller if smaller > 0 else 0.0
