@@ -46,7 +46,6 @@ More than one GPU (or, with --device cpu, process), and more than one machine:
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import shlex
 import sys
@@ -166,7 +165,7 @@ def _train(args: argparse.Namespace, device: torch.device) -> int:
     import sipmask_core as sm
     from sipmask_core.evaluation.coco import format_scores
     from sipmask_core.model.checkpoints import checkpoint_preset
-    from sipmask_core.model.presets import Letterbox, override
+    from sipmask_core.model.presets import override, with_longest_side
     from sipmask_core.runtime.distributed import is_main, say
     from sipmask_core.runtime.files import require_writable, write_json
     from sipmask_core.runtime.provenance import provenance
@@ -182,8 +181,8 @@ def _train(args: argparse.Namespace, device: torch.device) -> int:
         preset = checkpoint_preset(args.checkpoint)
     recipe = recipe_for(preset).changed(chosen_values(vars(args)))
     preset = override(preset, args.set)
-    if args.input_size is not None and isinstance(preset.resize, Letterbox):
-        preset = dataclasses.replace(preset, resize=Letterbox(args.input_size, args.input_size))
+    if args.input_size is not None:
+        preset = with_longest_side(preset, args.input_size)
     dataset, held_out, held_out_images = training_data(args, preset, recipe)
     train_part = dataset.annotations
     _say_what_is_learnt(train_part)

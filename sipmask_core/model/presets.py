@@ -294,7 +294,7 @@ _EFFICIENT = replace(
     _LITE,
     name="sipmask_efficientnet_lite0",
     backbone="efficientnet_lite0",
-    resize=Letterbox(384, 384),
+    resize=KeepRatio(384, 384),
     detail_channels=32,
     mask_threshold=0.4,
     mean=CENTRED_MEAN,
@@ -340,6 +340,16 @@ def get_preset(name: str) -> Preset:
     except KeyError:
         known = ", ".join(PRESETS)
         raise InputError(f"There is no preset {name!r}; the presets are: {known}.") from None
+
+
+def with_longest_side(preset: Preset, side: int) -> Preset:
+    """Return the preset with inputs of that longest side, if its rule knows one side alone."""
+    rule = preset.resize
+    if isinstance(rule, Letterbox) and rule.height == rule.width:
+        return replace(preset, resize=Letterbox(side, side))
+    if isinstance(rule, KeepRatio) and rule.long == rule.short:
+        return replace(preset, resize=replace(rule, long=side, short=side))
+    return preset
 
 
 def override(preset: Preset, settings: Sequence[str]) -> Preset:

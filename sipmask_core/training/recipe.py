@@ -10,7 +10,7 @@ from sipmask_core.errors import InputError
 from sipmask_core.training.augmentation.affine import Augmentation
 from sipmask_core.training.augmentation.resize import ResizeAugmentation
 from sipmask_core.training.augmentation.ssd import SsdAugmentation
-from sipmask_core.training.recipe_options import OPTIONS
+from sipmask_core.training.recipe_options import MIN_SIDE, OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +24,8 @@ class Recipe:
 
     input_size: (H, W) of the training images, multiples of 32; None with
         `ResizeAugmentation`: each has its own then, and a batch is padded to the largest.
+    turns: H and W change places for an image that is higher than wide, and a batch (but for one of
+        an epoch) holds images of one kind.
     batch_size, lr: images per step, over all processes, and the highest learning rate. They belong
         together; `scaled_to` changes both. The first `warmup_steps` rise linearly from
         `warmup_factor` x lr, or stay at it ("constant"); then "cosine" falls to zero, "step"
@@ -76,6 +78,7 @@ class Recipe:
     accumulate: int = 1
     normalise: Literal["global", "local"] = "global"
     train_only: str = ""
+    turns: bool = False
 
     def __post_init__(self) -> None:
         keeps_sizes = isinstance(self.augmentation, ResizeAugmentation)
@@ -103,7 +106,10 @@ class Recipe:
         if a value is out of range.
         """
         size = values.get("batch_size", self.batch_size)
-        return replace(self.scaled_to(size), **values)
+        changed = replace(self.scaled_to(size), **values)
+        if self.turns and "input_size" in values:
+            return replace(changed, input_size=_landscape(max(values["input_size"])))
+        return changed
 
     @property
     def source_side(self) -> int | None:
@@ -115,6 +121,11 @@ class Recipe:
     def to_json(self) -> str:
         """Return the recipe as one line of JSON, keys sorted."""
         return json.dumps(asdict(self), sort_keys=True)
+
+
+def _landscape(width: int) -> tuple[int, int]:
+    """Return the (H, W) of this width that is nearest to 4 : 3, as most photographs are."""
+    return max(MIN_SIDE, round(0.75 * width / 32) * 32), width
 
 
 def _require(ok: bool, name: str, value: object, accepted: str) -> None:
@@ -205,7 +216,7 @@ LITE = Recipe(
     validate_every=4,
 )
 
-EFFICIENT = replace(LITE, input_size=(384, 384), pretrained_lr_factor=0.25)
+EFFICIENT = replace(LITE, input_size=(288, 384), turns=True, pretrained_lr_factor=0.25)
 
 RECIPES: dict[str, Recipe] = {
     "sipmask_r50_caffe_fpn_gn_1x": _AUTHORS,

@@ -83,7 +83,7 @@ OPTIONS = (
         "size",
         int,
         "PIXELS",
-        "side of the square input",
+        "side of the square input or, of a preset that keeps the aspect ratio, its longer side",
         f"a multiple of 32 from {MIN_SIDE}",
         _sides,
         made=lambda side: (side, side),

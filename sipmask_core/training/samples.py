@@ -66,6 +66,7 @@ class AugmentedSamples(Dataset[tuple[torch.Tensor, Tensors]]):
         first, green, last = (round(value) for value in preset.mean)
         fill = (last, green, first) if preset.rgb else (first, green, last)  # BGR
         self.canvas = Canvas(recipe.input_size, fill, inclusive=preset.inclusive_boxes)
+        self.turns = recipe.turns
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -73,7 +74,7 @@ class AugmentedSamples(Dataset[tuple[torch.Tensor, Tensors]]):
     @property
     def tall(self) -> NDArray[np.bool_] | None:
         """Which images are higher than wide; None if all fill the same canvas."""
-        if self.canvas.size is not None:
+        if self.canvas.size is not None and not self.turns:
             return None
         return np.array([image.height > image.width for image in self.dataset.annotations.images])
 
@@ -94,13 +95,14 @@ class AugmentedSamples(Dataset[tuple[torch.Tensor, Tensors]]):
         image, target = self.dataset[index]
         size = image.shape[0], image.shape[1]
         certain = target["boxes"][~target["uncertain"]]
-        view = self.augmentation.view(rng, size, certain, self.canvas)
+        canvas = self.canvas.turned_for(size) if self.turns else self.canvas
+        view = self.augmentation.view(rng, size, certain, canvas)
         pictures = [view(image, target)]  # and, second, the reference
         if isinstance(self.dataset, VideoDataset):
             pictures.append(view(*self.dataset[self.dataset.reference(rng, index)]))
         else:
             if self.has_track_branch:
-                pictures.append(seen_again(rng, *pictures[0], self.canvas))
+                pictures.append(seen_again(rng, *pictures[0], canvas))
             if isinstance(view, AffineView):
                 pictures = self._pasted(rng, view, pictures, index)
         (image, target), *reference = pictures

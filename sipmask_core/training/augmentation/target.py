@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypedDict
 
 import cv2
@@ -56,6 +56,12 @@ class Canvas:
     size: tuple[int, int] | None
     fill: tuple[int, int, int]
     inclusive: bool
+
+    def turned_for(self, image_size: tuple[int, int]) -> Canvas:
+        """Return the canvas turned, if need be, to be higher than wide just as the image is."""
+        if self.size is None or (self.size[0] > self.size[1]) == (image_size[0] > image_size[1]):
+            return self
+        return replace(self, size=(self.size[1], self.size[0]))
 
 
 def finished(target: Target, canvas: Canvas) -> Target:

@@ -9,7 +9,15 @@ import pytest
 from coco_squares import AS_PUBLISHED
 
 import sipmask_core as sm
-from sipmask_core.model.presets import override, preset_from_json, preset_to_json
+from sipmask_core.model.presets import (
+    KeepRatio,
+    Letterbox,
+    Stretch,
+    override,
+    preset_from_json,
+    preset_to_json,
+    with_longest_side,
+)
 
 
 def test_the_official_configurations_are_presets() -> None:
@@ -67,6 +75,21 @@ def test_overriding_fields_changes_them_and_the_name() -> None:
     assert changed.std == (1, 2, 3)
     assert changed.name.startswith("sipmask_r18_lite+sub_regions=3+")
     assert override(lite, []) is lite
+
+
+@pytest.mark.parametrize(
+    ("rule", "changed"),
+    [
+        (Letterbox(320, 320), Letterbox(256, 256)),
+        (KeepRatio(384, 384), KeepRatio(256, 256)),
+        (Letterbox(320, 640), Letterbox(320, 640)),
+        (KeepRatio(1333, 800), KeepRatio(1333, 800)),
+        (Stretch(544, 544), Stretch(544, 544)),
+    ],
+)
+def test_a_preset_whose_rule_knows_one_side_alone_can_have_another(rule, changed) -> None:
+    preset = dataclasses.replace(sm.get_preset("sipmask_r18_lite"), resize=rule)
+    assert with_longest_side(preset, 256).resize == changed
 
 
 @pytest.mark.parametrize(

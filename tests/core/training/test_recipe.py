@@ -82,6 +82,15 @@ def test_only_our_own_augmentation_may_start_from_smaller_images():
     assert all(RECIPES[name].source_side is None for name in AUTHORS)
 
 
+def test_the_longer_side_chooses_the_canvas_of_a_recipe_that_turns_it():
+    recipe = recipe_for(sm.get_preset("sipmask_efficientnet_lite0"))
+    assert recipe.turns and recipe.input_size == (288, 384)
+    sides = {side: recipe.changed({"input_size": (side, side)}).input_size for side in (96, 256)}
+    assert sides == {96: (96, 96), 256: (192, 256)}
+    square = recipe_for(sm.get_preset("sipmask_r18_lite"))
+    assert square.changed({"input_size": (256, 256)}).input_size == (256, 256)
+
+
 def test_an_input_size_is_given_exactly_where_images_do_not_keep_their_ratio():
     with pytest.raises(InputError, match="accepted is none, since images keep their aspect ratio"):
         dataclasses.replace(RECIPES["sipmask_r50_caffe_fpn_gn_1x"], input_size=(512, 512))

@@ -110,6 +110,18 @@ def test_fewer_images_than_a_batch_make_one_batch():
     assert [len(batch) for batch in batches] == [3, 3]
 
 
+def test_a_canvas_that_turns_is_high_for_an_image_that_is_higher_than_wide(dataset):
+    recipe = dataclasses.replace(tiny_recipe(), input_size=(96, 160), turns=True)
+    samples = AugmentedSamples(dataset, recipe, tiny_preset())
+    assert samples.tall.tolist() == [False] * 6, "those are square"
+    image, target = samples[0, 0]
+    assert image.shape[:2] == target["masks"].shape[1:] == (96, 160)
+
+    canvas = samples.canvas
+    assert canvas.turned_for((50, 49)).size == (160, 96)
+    assert canvas.turned_for((50, 50)).size == canvas.turned_for((50, 51)).size == (96, 160)
+
+
 def test_wide_and_tall_images_meet_in_one_batch_of_an_epoch_only():
     tall = np.array([True, False, False] * 8)  # 8 of 24
     batches = list(EpochBatches(24, 6, seed=0, start=0, stop=8, tall=tall))
