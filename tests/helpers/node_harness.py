@@ -113,6 +113,9 @@ class Camera(Manager):
         self.listen()
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, RELIABLE)
 
+    def __str__(self):
+        return f"The last diagnostics: {self.message} {self.counts}"
+
     def plug_in(self):
         self._images = self.create_publisher(self._image_type, self._topic, RELIABLE)
 

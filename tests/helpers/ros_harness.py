@@ -27,7 +27,9 @@ class NodeProcess:
             self._process = subprocess.Popen(
                 [sys.executable, *map(str, command)],
                 cwd=ROOT,
-                env=os.environ | {"ROS_LOG_DIR": str(self._log.parent)} | (environment or {}),
+                env=os.environ
+                | {"ROS_LOG_DIR": str(self._log.parent), "PYTHONFAULTHANDLER": "1"}
+                | (environment or {}),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -44,6 +46,12 @@ class NodeProcess:
     @property
     def output(self):
         return self._log.read_text()
+
+    def last_words(self):
+        """End a process that hangs; return its output, and after it where each thread stood."""
+        self._process.send_signal(signal.SIGABRT)
+        self._process.wait(PATIENCE)
+        return self.output
 
     def wait(self):
         """Wait for the process to end by itself. Return its exit code."""
@@ -75,7 +83,7 @@ class Client(Node):
         end = time.monotonic() + PATIENCE
         while not condition():
             assert process.running, f"The process ended.\n{process.output}"
-            assert time.monotonic() < end, f"Nothing happened.\n{process.output}"
+            assert time.monotonic() < end, f"Nothing happened.\n{self}\n{process.last_words()}"
             self._executor.spin_once(timeout_sec=0.05)
 
     def close(self):
