@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from sipmask_core.cli.options import WEIGHTS, add_model_arguments
 from sipmask_core.errors import InputError
-from sipmask_core.runtime.arguments import width_by_height
+from sipmask_core.runtime.arguments import count, width_by_height
 
 if TYPE_CHECKING:
     import argparse
@@ -190,12 +190,5 @@ def _model_names(args: argparse.Namespace) -> list[str]:
 
 
 def _batch_sizes(text: str) -> tuple[int, ...]:
-    """Read N or N,N,...; argparse names the option when this raises ValueError."""
-    sizes = tuple(int(part) for part in text.split(","))
-    if min(sizes) < 1:
-        raise ValueError
-    return sizes
-
-
-# argparse shows this name in "invalid N[,N] value: 'x'".
-_batch_sizes.__name__ = "N[,N]"
+    """Read N or N,N,..."""
+    return tuple(count(part) for part in text.split(","))

@@ -103,7 +103,7 @@ class PartialResults(PiecewiseWriter):
         if changes:
             raise InputError(
                 f"{self.path} is from an interrupted run of another kind: {'; '.join(changes)}."
-                " Repeat that run's command to go on with it, or add --restart to start anew."
+                " Repeat that run's command to go on with it, or restart to forget it."
             )
 
 

@@ -1,20 +1,48 @@
-"""Values on command lines that several programs read in the same way."""
+"""Values on command lines that several programs read in the same way, for argparse's `type`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
+import argparse
+import math
 
 
 def width_by_height(text: str) -> tuple[int, int]:
-    """Read WxH; argparse names the option when this raises ValueError."""
-    width, height = (int(part) for part in text.lower().split("x"))
+    """Read WxH, such as 1280x720."""
+    try:
+        width, height = (int(part) for part in text.lower().split("x"))
+    except ValueError:
+        width = height = 0
     if min(width, height) < 1:
-        raise ValueError
+        raise argparse.ArgumentTypeError(f"it is {text!r}; accepted is WxH, such as 1280x720")
     return width, height
 
 
-# argparse shows this name in "invalid WxH (such as 1280x720) value: '12'".
-width_by_height.__name__ = "WxH (such as 1280x720)"
+def positive(text: str) -> float:
+    """Read a finite number above 0."""
+    value = _number(text)
+    if not (value > 0 and math.isfinite(value)):
+        raise argparse.ArgumentTypeError(f"it is {text!r}; accepted is a number above 0")
+    return value
+
+
+def not_negative(text: str) -> float:
+    """Read a finite number from 0 up."""
+    value = _number(text)
+    if not (value >= 0 and math.isfinite(value)):
+        raise argparse.ArgumentTypeError(f"it is {text!r}; accepted is a number from 0 up")
+    return value
+
+
+def count(text: str) -> int:
+    """Read a whole number from 1 up."""
+    value = _number(text)
+    if not (value >= 1 and value.is_integer()):
+        raise argparse.ArgumentTypeError(f"it is {text!r}; accepted is a whole number from 1 up")
+    return int(value)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

@@ -73,7 +73,7 @@ OPTIONS = (
         "pretrained-lr-factor",
         float,
         "F",
-        "learning rate, relative to the others', of weights that come from --init or --checkpoint;"
+        "learning rate, relative to the others', of weights that do not start at random;"
         " 1 treats them alike",
         "0 to 1",
         lambda value: 0 <= value <= 1,

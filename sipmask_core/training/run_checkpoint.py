@@ -73,7 +73,7 @@ def read_run(
     if state["images"] != annotations.image_names_sha256:
         raise InputError(
             f"{run} trains on other images of {annotations.path};"
-            " give the --hold-out that it was started with."
+            " hold out the same ones as it does."
         )
     if recipe.normalise == "local" and state["processes"] != world_size():
         raise InputError(

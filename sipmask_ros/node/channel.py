@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
-from sipmask_core.runtime.stopwatch import stage
 from sipmask_core.tracking.online import OnlineTracker
 from sipmask_ros.conversions.detections import Detection2DArray
 from sipmask_ros.conversions.headers import stamp_nanoseconds
@@ -37,6 +36,16 @@ class Arrival(NamedTuple):
     channel: Channel
     message: ImageMessage
     time: float
+
+
+class Departure(NamedTuple):
+    """When the instances of an image were handed to DDS: seconds of time.perf_counter.
+
+    age: of the image at that moment, seconds; None if the camera left its stamp empty.
+    """
+
+    time: float
+    age: float | None
 
 
 class Channel:
@@ -161,11 +170,15 @@ class Channel:
         now: int = self._node.get_clock().now().nanoseconds
         return (now - stamp) * 1e-9
 
-    def publish(self, percept: Percept, perceive: Perception) -> None:
+    def publish(self, percept: Percept, perceive: Perception) -> Departure:
         """Publish the instances of an image."""
         message = perceive.to_message(percept)
-        with stage("publish"):
-            self._instances.publish(message)
+        # A subscriber may have the message before `publish` returns. The age is read second: what
+        # it has more than the time in this process must not be less than none.
+        moment = time.perf_counter()
+        departure = Departure(moment, self.age(message.header))
+        self._instances.publish(message)
+        return departure
 
     def report(self, now: Time, predictor: Predictor, active: bool) -> DiagnosticStatus:
         """Report how this camera's images fare, see `Reporter`."""

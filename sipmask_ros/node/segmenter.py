@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from rclpy.node import Node
 
-    from sipmask_ros.node.channel import Arrival, Channel
+    from sipmask_ros.node.channel import Arrival, Channel, Departure
     from sipmask_ros.node.parameters import Parameters
     from sipmask_ros.perception import ImageMessage, Percept, Perception
 
@@ -74,11 +74,11 @@ class Segmenter:
                 fresh = [arrival for arrival in arrivals if not self._is_stale(arrival)]
                 for arrival, percept in self._understood(fresh, perceive):
                     try:
-                        arrival.channel.publish(percept, perceive)
+                        departure = arrival.channel.publish(percept, perceive)
                     except Exception as error:
                         self._lose(arrival, error)
                         continue
-                    self._note_latency(arrival, taken, stopwatch)
+                    self._note_latency(arrival, taken, departure, stopwatch)
                     arrival.channel.statistics.finish(Outcome.SEGMENTED)
                     published.append((arrival.channel, percept))
             for channel, percept in published:
@@ -116,15 +116,18 @@ class Segmenter:
             return nullcontext()
         return Stopwatch().listening(perceive.predictor.device)
 
-    def _note_latency(self, arrival: Arrival, taken: float, stopwatch: Stopwatch | None) -> None:
+    def _note_latency(
+        self, arrival: Arrival, taken: float, departure: Departure, stopwatch: Stopwatch | None
+    ) -> None:
         statistics = arrival.channel.statistics
-        if (age := arrival.channel.age(arrival.message.header)) is None:
+        if departure.age is None:
             return
-        statistics.add_latency(age)
+        statistics.add_latency(departure.age)
         if stopwatch is not None:
-            here = time.perf_counter() - arrival.time
-            stages = {"receive": age - here, "wait": taken - arrival.time} | stopwatch.seconds
-            statistics.add_stages(stages | {"other": age - sum(stages.values())})
+            here = departure.time - arrival.time
+            stages = {"receive": departure.age - here, "wait": taken - arrival.time}
+            stages |= stopwatch.seconds
+            statistics.add_stages(stages | {"other": departure.age - sum(stages.values())})
 
     def _is_stale(self, arrival: Arrival) -> bool:
         limit = self.parameters.max_age

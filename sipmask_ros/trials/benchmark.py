@@ -13,21 +13,17 @@ examples:
 
 from __future__ import annotations
 
-import argparse
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import rclpy
-from rclpy.signals import SignalHandlerOptions
 from tqdm import tqdm
 
 from sipmask_core.benchmark.report import STAGE_COLOURS
 from sipmask_core.errors import InputError
-from sipmask_core.runtime.files import require_writable, write_figure, write_json
-from sipmask_core.runtime.interruption import Interruption
+from sipmask_core.runtime.arguments import positive
+from sipmask_core.runtime.files import write_figure, write_json
 from sipmask_core.runtime.provenance import provenance
 from sipmask_core.runtime.stopwatch import distribution
 from sipmask_ros.node.diagnostics import LATENCY_WINDOW
@@ -35,17 +31,19 @@ from sipmask_ros.transport import UNTOUCHED
 from sipmask_ros.trials.processes import (
     START_TIMEOUT,
     NodeProcess,
-    add_node_arguments,
     finish,
     first_ended,
-    isolate,
     sent_images,
     spin,
 )
+from sipmask_ros.trials.program import Report, program_parser, ros, run_program
 from sipmask_ros.trials.recorder import Recorder
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable, Mapping, Sequence
+
+    from sipmask_core.runtime.interruption import Interruption
 
 FEW = 0.05  # share of images lost that a rate may cost
 _PRELOADED = 90  # images in the source's memory; six seconds of the demo scene at 15 Hz
@@ -58,57 +56,32 @@ _COLOURS = STAGE_COLOURS | {
     "wait": "#a1d99b",
     "track": "#9e9ac8",
     "message": "#74c476",
-    "publish": "#31a354",
     "deliver": "#006d2c",
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark.
+    """Run the benchmark; see `run_program` for what it returns.
 
-    Return 0; 1 if a node ended later than in the first trial; 2 for bad input or if a node does
-    not start; 130 if it was interrupted. What was measured until then is written.
+    It has failed if a node ended later than in the first trial; it is bad input if one does not
+    start.
     """
     args = _parse(arguments)
-    isolate()
-    try:
-        for path in filter(None, (args.json, args.plot)):
-            require_writable(path)
-        with Interruption() as interruption:
-            report = measure(args, interruption)
-    except InputError as error:
-        print(f"benchmark: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    print(format_report(report))
-    if args.json:
-        write_json(args.json, report)
-    if args.plot and report["trials"]:
-        draw(report, args.plot)
-    if report["ended_early"]:
-        print(f"benchmark: {report['ended_early']}", file=sys.stderr)
-        return 1
-    return 130 if interruption.requested else 0
+    return run_program("benchmark", args, measure, _tell, (args.json, args.plot))
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m sipmask_ros.trials.benchmark",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add_node_arguments(parser)
+    parser = program_parser("benchmark", __doc__)
     add = parser.add_argument
     add(
         "--rates",
-        type=float,
+        type=positive,
         nargs="+",
         default=[15.0, 30.0, 60.0],
         metavar="HZ",
-        help="images per second (15 30 60)",
+        help=f"images per second (15 30 60), at most {_HIGHEST:g}",
     )
-    add("--seconds", type=float, default=10.0, help="how long each rate is held (10)")
+    add("--seconds", type=positive, default=10.0, help="how long each rate is held (10)")
     add("--no-search", action="store_true", help="only the rates given; no search for the highest")
     add(
         "--compare-transport",
@@ -120,25 +93,30 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--json", type=Path, metavar="FILE", help="write the figures there")
     add("--plot", type=Path, metavar="FILE", help="draw them there (PNG)")
     args = parser.parse_args(arguments)
-    if args.seconds <= 0 or not all(0 < rate <= _HIGHEST for rate in args.rates):
-        parser.error(
-            f"--seconds is {args.seconds}, --rates {args.rates}; above 0 and, for rates, at most"
-            f" {_HIGHEST:g} are valid."
-        )
+    if (highest := max(args.rates)) > _HIGHEST:
+        parser.error(f"--rates holds {highest:g}; at most {_HIGHEST:g} is accepted.")
     return args
 
 
-def measure(args: argparse.Namespace, interruption: Interruption) -> dict[str, Any]:
+def _tell(args: argparse.Namespace, report: Report) -> list[str]:
+    """Print, write and draw the report. Nothing in it is a failure."""
+    print(format_report(report))
+    if args.json:
+        write_json(args.json, report)
+    if args.plot and report["trials"]:
+        draw(report, args.plot)
+    return []
+
+
+def measure(args: argparse.Namespace, interruption: Interruption) -> Report:
     """Run all trials: the rates asked for, then those of the search.
 
     Raise InputError if the first does not succeed; `ended_early` says why a later one did not.
     """
     from sipmask_core.inference.predictor import PRETRAINED
 
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     trials: list[dict[str, Any]] = []
-    with ExitStack() as stack:
-        stack.callback(rclpy.shutdown)
+    with ros() as stack:
         bar = stack.enter_context(tqdm(unit="rate", disable=None, leave=False))
 
         def holds(rate: float) -> bool:
@@ -147,7 +125,7 @@ def measure(args: argparse.Namespace, interruption: Interruption) -> dict[str, A
             bar.update()
             return bool(trials[-1]["holds"])
 
-        report: dict[str, Any] = {
+        report: Report = {
             "protocol": "node",
             "ended_early": None,
             "source": args.source,
@@ -301,7 +279,7 @@ def _sent_hz(rate: float, sent: int, recorder: Recorder) -> float:
     return min(rate, (sent - 1) / float(stamps[-1] - stamps[0]))
 
 
-def format_report(report: dict[str, Any]) -> str:
+def format_report(report: Report) -> str:
     """Return tables of the rates and, for the lowest of them, of the stages."""
     lines = [f"{'Hz':>8}{'sent':>8}{'lost':>8}{'p50 ms':>9}{'p99 ms':>9}{'instances':>11}"]
     for trial in report["trials"]:

@@ -12,96 +12,76 @@ examples:
 
 from __future__ import annotations
 
-import argparse
-import sys
-from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import rclpy
-from rclpy.signals import SignalHandlerOptions
 
 from sipmask_core.drawing import contact_sheet
 from sipmask_core.errors import InputError
+from sipmask_core.runtime.arguments import not_negative, positive
 from sipmask_core.runtime.files import write_image, write_json
-from sipmask_core.runtime.interruption import Interruption
 from sipmask_core.runtime.provenance import provenance
 from sipmask_core.video import VideoWriter, source_sha256
 from sipmask_ros.transport import prepare_for_images
 from sipmask_ros.trials.processes import (
     START_TIMEOUT,
     NodeProcess,
-    add_node_arguments,
     finish,
     first_ended,
-    isolate,
     sent_images,
     spin,
 )
+from sipmask_ros.trials.program import Report, program_parser, ros, run_program
 from sipmask_ros.trials.recorder import Film, Recorder
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
+
+    from sipmask_core.runtime.interruption import Interruption
 
 _SHEET = (12, 3)  # moments, columns
 _FILM_RATE = 30.0  # of the film if the source has a rate of its own
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the demo.
+    """Run the demo; see `run_program` for what it returns.
 
-    Return 0; 1 if a node ended while recording, nothing was segmented or the counts do not add
-    up; 2 for bad input or if no image came through at the start; 130 if it was interrupted.
+    It has failed if a node ended while recording, nothing was segmented or the counts do not add
+    up; and it is bad input if no image comes through at the start.
     """
-    args = _parse(arguments)
-    isolate()
-    try:
-        with Interruption() as interruption:
-            report = _run(args, interruption)
-            if report["frames"]["recorded"]:
-                write_json(args.output / "report.json", report)
-    except InputError as error:
-        print(f"demo: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    if report["ended_early"]:
-        print(f"demo: {report['ended_early']}", file=sys.stderr)
-        return 1
-    print(_describe(report))
-    if report["frames"]["recorded"]:
-        print(f"Look at {args.output / 'overlay.mp4'} and {args.output / 'sheet.png'}.")
-    if interruption.requested:
-        return 130
-    return 0 if report["frames"]["segmented"] and report["adds_up"] else 1
+    return run_program("demo", _parse(arguments), _run, _tell)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m sipmask_ros.trials.demo",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add_node_arguments(parser)
+    parser = program_parser("demo", __doc__)
     add = parser.add_argument
-    add("--seconds", type=float, default=30.0, help="how long to record (30)")
-    add("--rate", type=float, default=15.0, help="images per second (15); 0: the source's own")
+    add("--seconds", type=positive, default=30.0, help="how long to record (30)")
+    add("--rate", type=not_negative, default=15.0, help="images per second (15); 0: the source's")
     add("--output", type=Path, default=Path("demo"), metavar="DIR", help="where to write (demo)")
-    args = parser.parse_args(arguments)
-    if args.seconds <= 0 or args.rate < 0:
-        parser.error(
-            f"--seconds is {args.seconds}, --rate {args.rate}; above 0 and 0 up are valid."
-        )
-    return args
+    return parser.parse_args(arguments)
 
 
-def _run(args: argparse.Namespace, interruption: Interruption) -> dict[str, Any]:
+def _tell(args: argparse.Namespace, report: Report) -> list[str]:
+    """Write and print the report. Return what failed."""
+    if report["frames"]["recorded"]:
+        write_json(args.output / "report.json", report)
+    print(_describe(report))
+    if report["frames"]["recorded"]:
+        print(f"Look at {args.output / 'overlay.mp4'} and {args.output / 'sheet.png'}.")
+    failures = []
+    if not report["frames"]["segmented"]:
+        failures.append("Nothing was segmented.")
+    if not report["adds_up"]:
+        failures.append("The counts of frames do not add up.")
+    return failures
+
+
+def _run(args: argparse.Namespace, interruption: Interruption) -> Report:
     """Start both nodes, record, stop them in order. Return the report."""
     prepare_for_images()
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-    with ExitStack() as stack:
-        stack.callback(rclpy.shutdown)
+    with ros() as stack:
         writer = VideoWriter(args.output / "overlay.mp4", args.rate or _FILM_RATE)
         film = Film(stack.enter_context(writer), args.seconds, _SHEET[0])
         stack.callback(film.finish)
@@ -149,7 +129,7 @@ def _run(args: argparse.Namespace, interruption: Interruption) -> dict[str, Any]
         return report | {"provenance": record}
 
 
-def _record(args: argparse.Namespace) -> dict[str, Any]:
+def _record(args: argparse.Namespace) -> Report:
     """Return the machine, the versions and the hashes of the model and of the source's files."""
     # This imports torch, which the starting nodes need not wait for.
     from sipmask_core.inference.predictor import PRETRAINED
@@ -160,7 +140,7 @@ def _record(args: argparse.Namespace) -> dict[str, Any]:
     return record
 
 
-def _report(args: argparse.Namespace, sent: int, recorder: Recorder, film: Film) -> dict[str, Any]:
+def _report(args: argparse.Namespace, sent: int, recorder: Recorder, film: Film) -> Report:
     """Return everything that was counted; `adds_up` says that no frame is unaccounted for."""
     told = recorder.diagnostics
     received, segmented = int(told.get("received", 0)), int(told.get("segmented", 0))
@@ -196,7 +176,7 @@ def _report(args: argparse.Namespace, sent: int, recorder: Recorder, film: Film)
     }
 
 
-def _describe(report: dict[str, Any]) -> str:
+def _describe(report: Report) -> str:
     frames = report["frames"]
     drops = {
         key.removeprefix("dropped_"): value
@@ -208,7 +188,7 @@ def _describe(report: dict[str, Any]) -> str:
         f"{frames['sent']} frames sent = {frames['received']} received + "
         f"{frames['lost_in_transport']} lost in transport; {frames['received']} received = "
         f"{frames['segmented']} segmented + {sum(drops.values())} dropped ({reasons})"
-        f"{'' if report['adds_up'] else ' -- THIS DOES NOT ADD UP'}. "
+        f"{'' if report['adds_up'] else ' -- this does not add up'}. "
         f"{report['rate_hz']:.1f} Hz, latency from stamp to receipt p50 "
         f"{report['latency_p50_ms']:.0f} ms, p99 {report['latency_p99_ms']:.0f} ms, "
         f"{report['instances_per_frame']:.1f} instances per frame."

@@ -14,12 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import rclpy
 
-from sipmask_core.runtime.arguments import width_by_height
 from sipmask_ros.start import MODULES
 from sipmask_ros.trials.recorder import Recorder
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Callable, Mapping, Sequence
 
     from rclpy.node import Node
@@ -31,26 +29,6 @@ START_TIMEOUT = 120.0
 STOP_TIMEOUT = 5.0
 _TURN = 0.1  # how long a signal or a dead process may go unnoticed
 _IN_FLIGHT = 0.5  # until the last images have come through
-
-
-def add_node_arguments(
-    parser: argparse.ArgumentParser, size: tuple[int, int] = (1280, 720)
-) -> None:
-    """Add options of the nodes: what images, of which size, through which model, on which device.
-
-    size: default of the images' (width, height).
-    """
-    add = parser.add_argument
-    add("--source", default="demo", help="demo (default), a camera, video, folder or stream")
-    add(
-        "--size",
-        type=width_by_height,
-        default=size,
-        metavar="WxH",
-        help=f"width and height of the images ({size[0]}x{size[1]})",
-    )
-    add("--model", default="", help="model file; by default the one that ships")
-    add("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
 
 
 def isolate() -> None:

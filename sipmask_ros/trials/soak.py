@@ -20,24 +20,22 @@ examples:
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import sys
 import tempfile
 import time
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import rclpy
-from rclpy.signals import SignalHandlerOptions
 from tqdm import tqdm
 
 from sipmask_core.errors import InputError
-from sipmask_core.runtime.files import require_writable, write_json
-from sipmask_core.runtime.interruption import Interruption
+from sipmask_core.runtime.arguments import count
+from sipmask_core.runtime.files import write_json
 from sipmask_core.runtime.provenance import provenance
 from sipmask_core.runtime.stopwatch import distribution
 from sipmask_ros.camera.camera_source import Settings, open_source
@@ -46,17 +44,19 @@ from sipmask_ros.trials.processes import (
     START_TIMEOUT,
     STOP_TIMEOUT,
     NodeProcess,
-    add_node_arguments,
-    isolate,
     spin,
 )
+from sipmask_ros.trials.program import Report, program_parser, ros, run_program
 from sipmask_ros.trials.soak_cameras import PATIENCE, Cameras
 from sipmask_ros.trials.soak_disturbances import Disturbances
 from sipmask_ros.trials.soak_report import WARM_UP, describe, draw, judge
 from sipmask_ros.trials.usage import usage_of
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
+
+    from sipmask_core.runtime.interruption import Interruption
 
 INPUT = 128  # side of the network's input, pixels
 _PRELOADED = 120  # images in memory; all of the demo scene at _SOURCE_RATE
@@ -69,68 +69,43 @@ _TURN = 0.05  # seconds that a pause or an overdue result may go unnoticed
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the soak.
+    """Run the soak; see `run_program` for what it returns.
 
-    Return 0; 1 if a criterion fails or the node ends or falls silent; 2 for bad input or if the
-    node does not start; 130 if it was interrupted. What was measured until then is written.
+    It has failed if a criterion does not hold or the node ends or falls silent; it is bad input if
+    the node does not start.
     """
     args = _parse(arguments)
-    isolate()
-    try:
-        for path in filter(None, (args.json, args.plot)):
-            require_writable(path)
-        with Interruption() as interruption:
-            report = measure(args, interruption)
-    except InputError as error:
-        print(f"soak: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    return run_program("soak", args, measure, _tell, (args.json, args.plot))
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = program_parser("soak", __doc__, size=(160, 120))
+    add = parser.add_argument
+    add("--frames", type=count, default=100_000, metavar="N", help="results to wait for (100000)")
+    add("--cameras", type=count, default=3, metavar="N", help="on one node (3)")
+    add("--calm", action="store_true", help="let nothing happen but images")
+    add("--seed", type=int, default=0, help="of the order of what happens (0)")
+    add("--json", type=Path, metavar="FILE", help="write the figures there")
+    add("--plot", type=Path, metavar="FILE", help="draw them there (PNG)")
+    return parser.parse_args(arguments)
+
+
+def _tell(args: argparse.Namespace, report: Report) -> list[str]:
+    """Print, write and draw the report. Return the criteria that do not hold."""
     print(describe(report))
     if args.json:
         write_json(args.json, report)
     if args.plot and report["samples"]:
         draw(report, args.plot)
-    failures = [c["says"] for c in report["criteria"] if c["holds"] is False]
-    if report["ended_early"]:
-        failures = [report["ended_early"]]  # the counts are not final then
-    for failure in failures:
-        print(f"soak: {failure}", file=sys.stderr)
-    if interruption.requested:
-        return 130
-    return 1 if failures else 0
+    return [c["says"] for c in report["criteria"] if c["holds"] is False]
 
 
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m sipmask_ros.trials.soak",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add_node_arguments(parser, size=(160, 120))
-    add = parser.add_argument
-    add("--frames", type=int, default=100_000, metavar="N", help="results to wait for (100000)")
-    add("--cameras", type=int, default=3, metavar="N", help="on one node (3)")
-    add("--calm", action="store_true", help="let nothing happen but images")
-    add("--seed", type=int, default=0, help="of the order of what happens (0)")
-    add("--json", type=Path, metavar="FILE", help="write the figures there")
-    add("--plot", type=Path, metavar="FILE", help="draw them there (PNG)")
-    args = parser.parse_args(arguments)
-    if args.frames < 1 or args.cameras < 1:
-        parser.error(
-            f"--frames is {args.frames}, --cameras {args.cameras}; 1 up is valid for both."
-        )
-    return args
-
-
-def measure(args: argparse.Namespace, interruption: Interruption) -> dict[str, Any]:
+def measure(args: argparse.Namespace, interruption: Interruption) -> Report:
     """Run node and cameras. Return the report; raise InputError if the node does not start."""
     from sipmask_core.inference.predictor import PRETRAINED
 
     prepare_for_images()
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-    with ExitStack() as stack:
-        stack.callback(rclpy.shutdown)
+    with ros() as stack:
         cameras = Cameras(args.cameras, _images(args))
         stack.callback(cameras.destroy_node)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="soak-")))

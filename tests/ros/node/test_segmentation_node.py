@@ -166,7 +166,7 @@ def test_the_stages_of_a_timed_node_add_up_to_its_latency(start):
         for key, value in camera.counts.items()
         if key.endswith("_mean_ms")
     }
-    stages = ["receive", "wait", "decode", "network", "track", "message", "publish", "other"]
+    stages = ["receive", "wait", "decode", "network", "track", "message", "other"]
     assert list(means) == stages
     assert min(means.values()) >= 0
     # Each is rounded to a microsecond, the latency to a tenth of a millisecond.

@@ -12,7 +12,7 @@ pytest.importorskip("skimage", reason="the demo scene's photographs are not inst
 from sipmask_ros.trials import benchmark
 from sipmask_ros.trials.benchmark import _figures, _search
 
-STAGES = {"receive", "wait", "decode", "preprocess", "nms", "track", "message", "publish", "other"}
+STAGES = {"receive", "wait", "decode", "preprocess", "nms", "track", "message", "other"}
 
 
 def searched(limit, rates=()):
