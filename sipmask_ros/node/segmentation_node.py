@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 import traceback
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,6 @@ from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
-from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from std_srvs.srv import Trigger
 
@@ -369,6 +367,16 @@ def _ignore_signals() -> None:
         signal.signal(ending, do_nothing)
 
 
+def _spin(node: SegmentationNode) -> None:
+    """Serve until rclpy ends: a signal may end it before Python hears of that."""
+    try:
+        rclpy.spin(node)
+    except Exception:
+        # ExternalShutdownException or, if it ends just as a wait begins, what that wait meets.
+        if rclpy.ok():
+            raise
+
+
 def main(
     arguments: Sequence[str] | None = None,
     load: Callable[[Parameters], Predictor] = load_predictor,
@@ -386,9 +394,7 @@ def main(
         if node.get_parameter("autostart").value is not False and not node.start():
             code = 2
         else:
-            # A signal may end rclpy before Python hears of it; then it is raised below.
-            with suppress(ExternalShutdownException):
-                rclpy.spin(node)
+            _spin(node)
         _ignore_signals()
     except KeyboardInterrupt:
         pass
