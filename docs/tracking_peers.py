@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sipmask_core.instances import UNTRACKED
-from sipmask_core.tracking.online import TrackerSettings
+from sipmask_core.tracking.settings import TrackerSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -38,7 +38,8 @@ from sipmask_core.evaluation.track_metrics import TrackedFrame, count_tracks
 from sipmask_core.inference.predictor import PRETRAINED
 from sipmask_core.instances import UNTRACKED, TrackState
 from sipmask_core.model.outputs import embeddings_at
-from sipmask_core.tracking.online import OnlineTracker, TrackerSettings
+from sipmask_core.tracking.online import OnlineTracker
+from sipmask_core.tracking.settings import TrackerSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import sipmask_core as sm
-from sipmask_core.tracking.online import OnlineTracker, TrackerSettings
+from sipmask_core.tracking.online import OnlineTracker
+from sipmask_core.tracking.settings import TrackerSettings
 
 if TYPE_CHECKING:
     from sipmask_core.instances import Instances

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     )
     from sipmask_core.model.presets import Preset, get_preset, preset_names
     from sipmask_core.model.sipmask import SipMask, build_model
-    from sipmask_core.tracking.online import TrackerSettings
+    from sipmask_core.tracking.settings import TrackerSettings
     from sipmask_core.tracking.tracker import Tracker
 
 _HOME = {
@@ -37,7 +37,7 @@ _HOME = {
     "Preset": "model.presets",
     "SipMask": "model.sipmask",
     "Tracker": "tracking.tracker",
-    "TrackerSettings": "tracking.online",
+    "TrackerSettings": "tracking.settings",
     "build_model": "model.sipmask",
     "convert_checkpoint": "model.checkpoints",
     "export_onnx": "inference.onnx_export",

@@ -18,8 +18,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sipmask_core.cli.dataset_selection import Selection
 from sipmask_core.cli.options import (
     add_model_arguments,
+    add_setting,
     importing_bags,
     load_predictor,
     model_files,
@@ -163,18 +165,18 @@ def _add_options(kind: argparse.ArgumentParser) -> None:
     )
     thinning = kind.add_argument_group("which images (of each camera; by default all)")
     thin = thinning.add_mutually_exclusive_group()
-    thin.add_argument("--every", type=int, default=1, metavar="N", help="one in N")
-    thin.add_argument("--rate", type=float, metavar="HZ", help="at most so many a second")
-    thinning.add_argument("--limit", type=int, metavar="N", help="end after N images")
-    thinning.add_argument(
+    add_setting(thin, Selection, "every", int, "--every", "N")
+    add_setting(thin, Selection, "rate", float, "--rate", "HZ")
+    add_setting(thinning, Selection, "limit", int, "--limit", "N")
+    add_setting(
+        thinning,
+        Selection,
+        "min_change",
+        float,
         "--skip-similar",
-        type=float,
+        "LEVELS",
         nargs="?",
         const=_SIMILAR,
-        default=0.0,
-        metavar="LEVELS",
-        help="leave out images like the one taken before: those in which no cell of a 16 x 16 grid"
-        f" changed by so many of 255 grey levels (default: {_SIMILAR:g})",
     )
     annotations = kind.add_argument_group("annotations")
     annotations.add_argument(
@@ -261,11 +263,11 @@ def _make(
     """
     from tqdm import tqdm
 
-    from sipmask_core.cli.dataset_run import Selection, export
+    from sipmask_core.cli.dataset_run import export
     from sipmask_core.data.annotation_writer import AnnotationWriter
     from sipmask_core.runtime.provenance import provenance, sha256
 
-    selection = Selection(args.every, args.rate, args.limit, args.skip_similar)
+    selection = Selection(args.every, args.rate, args.limit, args.min_change)
     predictor = load_predictor(args, score_threshold=args.score_threshold)
     writer = AnnotationWriter(args.output, args.format, predictor.class_names, args.image_format)
     record = provenance(model_files(args), predictor.device)

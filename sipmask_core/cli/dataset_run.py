@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import cv2
@@ -11,43 +10,20 @@ import numpy as np
 from sipmask_core.errors import InputError
 from sipmask_core.instances import Instances
 from sipmask_core.runtime.interruption import Interruption
-from sipmask_core.tracking.online import OnlineTracker, TrackerSettings
+from sipmask_core.tracking.online import OnlineTracker
+from sipmask_core.tracking.settings import TrackerSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
+    from sipmask_core.cli.dataset_selection import Selection
     from sipmask_core.data.annotation_writer import AnnotationWriter, Recorded
     from sipmask_core.inference.predictor import Predictor
 
 NAMED_REFUSALS = 10  # images left out whose reason is given; others are counted
 _CELLS = 16  # along each side of an image, in which changes are looked for
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Which images of each source are taken.
-
-    every: take one in this many. rate: at most this many a second, by their times; None takes all.
-    limit: at most this many in all. min_change: grey levels, 0 to 255, by which the mean over some
-    cell of a 16 x 16 grid must differ from the image taken before; 0 takes all.
-    Raise InputError if a value is out of range.
-    """
-
-    every: int = 1
-    rate: float | None = None
-    limit: int | None = None
-    min_change: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name, value in (("every", self.every), ("limit", self.limit)):
-            if value is not None and value < 1:
-                raise InputError(f"--{name} is {value}; it must be 1 or more.")
-        if self.rate is not None and not 0 < self.rate <= 1000:
-            raise InputError(f"--rate is {self.rate}; it must be above 0 and at most 1000.")
-        if not 0 <= self.min_change <= 255:
-            raise InputError(f"--skip-similar is {self.min_change}; it must be from 0 to 255.")
 
 
 class _Selector:

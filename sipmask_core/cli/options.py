@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
+import math
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sipmask_core.errors import InputError
+from sipmask_core.runtime.settings import settings_of
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Iterator
+
+    from _typeshed import DataclassInstance
 
     from sipmask_core.inference.predictor import Predictor
 
@@ -30,6 +34,37 @@ def add_checkpoint_arguments(
     group.add_argument("--checkpoint", type=Path, metavar="FILE", help=checkpoint_help)
     group.add_argument("--preset", metavar=preset_metavar, help=preset_help)
     return group
+
+
+def add_setting(
+    group: argparse._ActionsContainer,
+    kind: type[DataclassInstance],
+    name: str,
+    number: type[float] | type[int],
+    flag: str,
+    metavar: str,
+    **more: Any,
+) -> None:
+    """Add a setting of a dataclass as an option, with its default, its range and its help.
+
+    number: what its text is read as. more: as argparse takes it.
+    """
+    rule = settings_of(kind)[name]
+
+    def read(text: str) -> float:
+        try:
+            value = number(text)
+        except ValueError:
+            value = math.nan
+        if not rule.accepts(value):
+            raise argparse.ArgumentTypeError(f"it is {text!r}; it must be {rule.accepted}")
+        return value
+
+    default = "" if rule.default is None else f" (default: {rule.default:g})"
+    text = rule.description[0].lower() + rule.description[1:].rstrip(".") + default
+    group.add_argument(
+        flag, dest=name, type=read, default=rule.default, metavar=metavar, help=text, **more
+    )
 
 
 def add_model_arguments(

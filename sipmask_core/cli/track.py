@@ -25,11 +25,13 @@ from typing import TYPE_CHECKING
 
 from sipmask_core.cli.options import (
     add_model_arguments,
+    add_setting,
     load_predictor,
     model_files,
     ran_with,
 )
 from sipmask_core.errors import InputError, PredictionError
+from sipmask_core.tracking.settings import TrackerSettings
 
 if TYPE_CHECKING:
     import argparse
@@ -73,12 +75,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="online",
         help="online (default), or the authors' association for presets with a track branch",
     )
-    add(
-        "--lost-seconds",
-        type=float,
-        metavar="T",
-        help="how long an object out of sight is looked for (online; default 1.5)",
-    )
+    add_setting(parser, TrackerSettings, "max_lost_seconds", float, "--lost-seconds", "T")
+    parser.set_defaults(max_lost_seconds=None)  # the other mode has no such setting
     add_model_arguments(parser)
 
 
@@ -95,13 +93,12 @@ def run(args: argparse.Namespace) -> int:
     from sipmask_core.runtime.interruption import Interruption
     from sipmask_core.runtime.provenance import provenance
     from sipmask_core.tracking.history import TrackHistory
-    from sipmask_core.tracking.online import TrackerSettings
     from sipmask_core.tracking.tracker import Tracker
     from sipmask_core.video import FPS_WHERE_UNKNOWN, Frames, VideoWriter, source_sha256
 
     settings = None
-    if args.lost_seconds is not None:
-        settings = TrackerSettings(max_lost_seconds=args.lost_seconds)
+    if args.max_lost_seconds is not None:
+        settings = TrackerSettings(max_lost_seconds=args.max_lost_seconds)
     tracker = Tracker(args.mode, settings)
     files = [path for path in (args.save_results, args.coco, args.json) if path]
     for path in files:
@@ -179,5 +176,5 @@ def _check_usage(args: argparse.Namespace) -> None:
         raise InputError(f"--output {args.output} is the folder of {source}; choose another.")
     if args.fps is not None and not 0 < args.fps <= 1000:
         raise InputError(f"--fps is {args.fps}; it must be above 0 and at most 1000.")
-    if args.mode != "online" and args.lost_seconds is not None:
+    if args.mode != "online" and args.max_lost_seconds is not None:
         raise InputError("--lost-seconds is of the online mode; youtube-vis never forgets.")

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from sipmask_core.instances import Instances
     from sipmask_core.mask_crop import MaskCrop
+    from sipmask_core.tracking.settings import TrackerSettings
 
 SEARCH_GROWTH = 2.5  # standard deviations of a track's place by which boxes grow on each side
 SEARCH_LIMIT = 0.5  # box sides
@@ -38,48 +39,6 @@ OTHER_LABEL = 0.25  # what an affinity between different classes counts
 LABEL_MEMORY = 0.9  # of the votes for a track's class, per frame
 EMBEDDING_MEMORY = 0.8  # of a track's embedding, per frame
 FRAME_SECONDS = 1 / 30  # pass where the stamps do not say how much time did
-
-
-@dataclass(frozen=True)
-class TrackerSettings:
-    """How the online tracker decides.
-
-    new_score: a detection must score this to start a track; a weaker one only continues one.
-    confirm_after: frames in which an object was seen before its track is confirmed.
-    min_affinity: below this (0 to 1) a track and a detection are not the same object, unless one of
-        them lies within the other and both are left over; a NEW track must reach the double.
-    max_lost_seconds: how long a track that is not seen is looked for; also the longest time between
-        two frames that ids survive.
-    max_tracks: most tracks in memory; beyond, those longest unseen go first.
-    duplicate_iou: a detection whose mask overlaps another tracked one's more starts no track.
-    mask_weight, box_weight, embedding_weight: of mask IoU, box IoU and cosine of the embeddings in
-        the affinity; embeddings count where the model gives them.
-
-    Raises InputError for values out of range.
-    """
-
-    new_score: float = 0.4
-    confirm_after: int = 3
-    min_affinity: float = 0.1
-    max_lost_seconds: float = 1.5
-    max_tracks: int = 200
-    duplicate_iou: float = 0.7
-    mask_weight: float = 1.0
-    box_weight: float = 1.0
-    embedding_weight: float = 1.0
-
-    def __post_init__(self) -> None:
-        for name in ("new_score", "min_affinity", "duplicate_iou"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"{name} is {getattr(self, name)}; it must be between 0 and 1.")
-        for name in ("confirm_after", "max_tracks"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1.")
-        for name in ("max_lost_seconds", "mask_weight", "box_weight", "embedding_weight"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise InputError(f"{name} is {getattr(self, name)}; it must be 0 or more.")
-        if self.mask_weight + self.box_weight == 0:
-            raise InputError("mask_weight and box_weight are both 0; one of them must count.")
 
 
 @dataclass(eq=False)

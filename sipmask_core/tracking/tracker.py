@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from sipmask_core.errors import InputError
-from sipmask_core.tracking.online import OnlineTracker, TrackerSettings
+from sipmask_core.tracking.online import OnlineTracker
+from sipmask_core.tracking.settings import TrackerSettings
 from sipmask_core.tracking.youtube_vis import YoutubeVisTracker
 
 if TYPE_CHECKING:

@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from sipmask_core.errors import InputError
-from sipmask_core.tracking.online import TrackerSettings
+from sipmask_core.runtime.settings import settings_of
+from sipmask_core.tracking.settings import TrackerSettings
 from sipmask_ros.parameter_table import Effect, ParameterTable, parameter
 
-_TRACKER = TrackerSettings()
+_TRACKER = settings_of(TrackerSettings)
 # ROS's own rule, less what it substitutes (~ and {}), because outputs are named after these topics.
 _TOPIC = re.compile(r"/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
+
+
+def _tracker(name: str) -> Any:
+    """Return the parameter that is a setting of the tracker."""
+    rule = _TRACKER[name]
+    return parameter(
+        rule.default,
+        rule.description,
+        minimum=rule.minimum,
+        maximum=rule.maximum,
+        effect=Effect.LIVE,
+    )
 
 
 @dataclass(frozen=True)
@@ -113,39 +127,11 @@ class Parameters(ParameterTable):
         "Give objects ids that stay with them from image to image.",
         effect=Effect.LIVE,
     )
-    track_new_score: float = parameter(
-        _TRACKER.new_score,
-        "An object must score this to get an id; a weaker one can only continue one.",
-        minimum=0.0,
-        maximum=1.0,
-        effect=Effect.LIVE,
-    )
-    track_confirm_after: int = parameter(
-        _TRACKER.confirm_after,
-        "Images that show an object before its track is confirmed.",
-        minimum=1,
-        effect=Effect.LIVE,
-    )
-    track_min_affinity: float = parameter(
-        _TRACKER.min_affinity,
-        "Below this overlap with where it should be, an object gets another id.",
-        minimum=0.0,
-        maximum=1.0,
-        effect=Effect.LIVE,
-    )
-    track_max_lost_seconds: float = parameter(
-        _TRACKER.max_lost_seconds,
-        "How long an object out of sight is looked for, by the stamps of the images; also the"
-        " longest time between two images that ids survive.",
-        minimum=0.0,
-        effect=Effect.LIVE,
-    )
-    track_max_tracks: int = parameter(
-        _TRACKER.max_tracks,
-        "Most objects in memory of each camera; those longest unseen go first.",
-        minimum=1,
-        effect=Effect.LIVE,
-    )
+    track_new_score: float = _tracker("new_score")
+    track_confirm_after: int = _tracker("confirm_after")
+    track_min_affinity: float = _tracker("min_affinity")
+    track_max_lost_seconds: float = _tracker("max_lost_seconds")
+    track_max_tracks: int = _tracker("max_tracks")
     timing: bool = parameter(
         False,
         "Split the latency in /diagnostics into its stages, from the camera's stamp to the"
@@ -199,10 +185,6 @@ class Parameters(ParameterTable):
 
     def tracker_settings(self) -> TrackerSettings:
         """Return the settings of the tracker."""
-        return TrackerSettings(
-            new_score=self.track_new_score,
-            confirm_after=self.track_confirm_after,
-            min_affinity=self.track_min_affinity,
-            max_lost_seconds=self.track_max_lost_seconds,
-            max_tracks=self.track_max_tracks,
-        )
+        prefix = "track_"
+        given = {name: value for name, value in vars(self).items() if name.startswith(prefix)}
+        return TrackerSettings(**{k.removeprefix(prefix): v for k, v in given.items()})

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from strange_instances import some_instances
 
 import sipmask_core as sm
-from sipmask_core.tracking.online import OnlineTracker, TrackerSettings
+from sipmask_core.tracking.online import OnlineTracker
+from sipmask_core.tracking.settings import TrackerSettings
 
 MOST_TRACKS = 5
 

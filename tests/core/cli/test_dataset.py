@@ -109,21 +109,32 @@ def test_damaged_frames_are_named_and_the_rest_is_kept(tmp_path, capsys):
 
 
 @pytest.mark.usefixtures("predictor")
+def test_a_folder_that_holds_something_is_not_written_to(clip, tmp_path, capsys):
+    assert main(["dataset", "from-video", str(clip), "--output", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert "exists; a data set is written to a new or empty folder" in error
+    assert error.count("sipmask:") == 1
+
+
 @pytest.mark.parametrize(
-    ("options", "sentence"),
+    ("option", "value", "accepted"),
     [
-        (["--output", "HERE"], "exists; a data set is written to a new or empty folder"),
-        (["--output", "OUT", "--every", "0"], "--every is 0"),
-        (["--output", "OUT", "--rate", "-1"], "--rate is -1.0"),
+        ("--every", "0", "1 or more"),
+        ("--every", "1.5", "1 or more"),
+        ("--limit", "-3", "1 or more"),
+        ("--rate", "-1", "above 0 and at most 1000"),
+        ("--rate", "nan", "above 0 and at most 1000"),
+        ("--skip-similar", "256", "from 0 to 255"),
     ],
 )
-def test_wrong_usage_is_one_sentence(clip, tmp_path, capsys, options, sentence):
-    places = {"OUT": str(tmp_path / "out"), "HERE": str(tmp_path)}
-    command = ["dataset", "from-video", str(clip), *(places.get(o, o) for o in options)]
-    assert main(command) == 2
-    error = capsys.readouterr().err
-    assert sentence in error and error.count("sipmask:") == 1
-    assert not (tmp_path / "out").exists()
+def test_an_option_out_of_range_is_named_with_what_is_accepted(
+    tmp_path, capsys, option, value, accepted
+):
+    out = tmp_path / "out"
+    with pytest.raises(SystemExit, match="2"):
+        main(["dataset", "from-video", "clip.mp4", "--output", str(out), option, value])
+    assert f"argument {option}: it is {value!r}; it must be {accepted}" in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_without_ros_one_sentence_says_what_is_missing(monkeypatch, tmp_path, capsys):

@@ -4,7 +4,8 @@ from functools import partial
 import pytest
 from bright_spot import BrightSpotPredictor, spot_image
 
-from sipmask_core.cli.dataset_run import Selection, export
+from sipmask_core.cli.dataset_run import export
+from sipmask_core.cli.dataset_selection import Selection
 from sipmask_core.data.annotation_writer import AnnotationWriter, Recorded
 from sipmask_core.data.coco import read_annotations
 from sipmask_core.errors import InputError
@@ -98,10 +99,10 @@ def test_ctrl_c_keeps_what_is_done(tmp_path):
 @pytest.mark.parametrize(
     ("selection", "sentence"),
     [
-        ({"every": 0}, "--every is 0"),
-        ({"limit": 0}, "--limit is 0"),
-        ({"rate": 0.0}, "--rate is 0.0"),
-        ({"min_change": 300}, "--skip-similar is 300"),
+        ({"every": 0}, "every is 0; it must be 1 or more"),
+        ({"limit": 0}, "limit is 0"),
+        ({"rate": 0.0}, "rate is 0.0; it must be above 0 and at most 1000"),
+        ({"min_change": 300}, "min_change is 300; it must be from 0 to 255"),
     ],
 )
 def test_selections_out_of_range_are_refused(selection, sentence):

@@ -155,7 +155,6 @@ def test_a_failing_predictor_leaves_nothing(clip, tmp_path, monkeypatch):
         (["--output", "CLIP"], "must be a folder"),
         (["--output", "HERE"], "choose another"),
         (["--output", "OUT", "--fps", "0"], "--fps is 0.0"),
-        (["--output", "OUT", "--lost-seconds", "-1"], "max_lost_seconds is -1.0"),
         (["--output", "OUT", "--mode", "youtube-vis", "--lost-seconds", "1"], "online mode"),
         (["--output", "OUT", "--mode", "youtube-vis"], "have no embeddings"),
     ],
@@ -166,6 +165,12 @@ def test_wrong_usage_is_one_sentence(clip, tmp_path, capsys, options, sentence):
     error = capsys.readouterr().err
     assert status == 2 and sentence in error and error.count("sipmask:") == 1
     assert not (tmp_path / "out" / "clip.mp4").exists()
+
+
+def test_a_negative_time_is_refused(clip, tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["track", str(clip), "--output", str(tmp_path / "out"), "--lost-seconds", "-1"])
+    assert "argument --lost-seconds: it is '-1'; it must be 0 or more" in capsys.readouterr().err
 
 
 def test_what_was_tracked_before_a_failure_is_kept(clip, tmp_path, predictor, capsys):

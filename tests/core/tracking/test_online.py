@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 import sipmask_core as sm
 from sipmask_core.instances import TrackState
-from sipmask_core.tracking.online import FRAME_SECONDS, OnlineTracker, TrackerSettings
+from sipmask_core.tracking.online import FRAME_SECONDS, OnlineTracker
+from sipmask_core.tracking.settings import TrackerSettings
 
 SIZE = (240, 320)
 

@@ -15,7 +15,7 @@ from pycocotools import mask as coco_mask
 import sipmask_core as sm
 from sipmask_core.data.youtube_vis_results import youtube_vis_results
 from sipmask_core.tracking import youtube_vis as youtube_vis_tracker
-from sipmask_core.tracking.online import TrackerSettings
+from sipmask_core.tracking.settings import TrackerSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rclpy.validate_topic_name import validate_topic_name
 
 from sipmask_core.errors import InputError
-from sipmask_core.tracking.online import TrackerSettings
+from sipmask_core.tracking.settings import TrackerSettings
 from sipmask_ros.node.parameters import Parameters
 from sipmask_ros.parameter_table import Effect, rows
 
