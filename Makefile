@@ -36,6 +36,10 @@ demo: $(BUILT) ## camera and node as two processes for half a minute, then numbe
 test: lint ## lint, then every test on real ROS 2
 	@$(IN_ENV) python -m pytest
 
+.PHONY: quick
+quick: lint ## lint, and the tests that need neither ROS nor minutes
+	@$(IN_ENV) python -m pytest tests/core -m "not slow and not parity" -q
+
 .PHONY: fuzz
 fuzz: $(BUILT) ## 10,000 and more wrong inputs, other ones each time; CASES= of each test, SEED= again
 	@echo "The seed is $(SEED)."

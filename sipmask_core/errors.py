@@ -6,6 +6,13 @@ class InputError(ValueError):
 
     The message is one sentence that names the thing, its value and what would be accepted. The
     command line prints it without a traceback and exits with status 2.
+
+    >>> import sipmask_core as sm
+    >>> try:
+    ...     sm.get_preset("sipmask_r34")
+    ... except sm.InputError as error:
+    ...     print(error)  # doctest: +ELLIPSIS
+    There is no preset 'sipmask_r34'; ...
     """
 
 
@@ -17,4 +24,8 @@ class PredictionError(RuntimeError):
     """A good image that could not be segmented here: too little memory, or outputs not finite.
 
     The message is one sentence with what to try. The next image may be fine.
+
+    >>> import sipmask_core as sm
+    >>> issubclass(sm.PredictionError, sm.InputError)  # another image will not help
+    False
     """

@@ -44,6 +44,24 @@ class Instances:
         a track branch.
 
     Raises ValueError if the arrays disagree in length or shape.
+
+    >>> import numpy as np
+    >>> import sipmask_core as sm
+    >>> found = sm.Instances(
+    ...     boxes=np.array([[8, 4, 12, 6], [0, 0, 3, 3]], np.float32),
+    ...     scores=np.array([0.9, 0.4], np.float32),
+    ...     labels=np.array([0, 2]),
+    ...     mask_crops=[
+    ...         sm.MaskCrop(8, 4, np.ones((2, 4), bool)),
+    ...         sm.MaskCrop(0, 0, np.eye(3, dtype=bool)),
+    ...     ],
+    ...     image_size=(10, 20),
+    ... )
+    >>> found.masks.shape, found.masks.sum(axis=(1, 2))
+    ((2, 10, 20), array([8, 3]))
+    >>> sure = found[found.scores > 0.5]
+    >>> len(sure), sure.boxes.tolist()
+    (1, [[8.0, 4.0, 12.0, 6.0]])
     """
 
     boxes: NDArray[np.float32]

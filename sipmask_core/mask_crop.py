@@ -25,6 +25,13 @@ class MaskCrop(NamedTuple):
 
     `bitmap` is (h, w) bool; its top-left pixel is pixel (x, y) of the image. Everything outside
     the crop is background. An empty mask has a bitmap of shape (0, 0) at (0, 0).
+
+    >>> import numpy as np
+    >>> import sipmask_core as sm
+    >>> crop = sm.MaskCrop(x=8, y=4, bitmap=np.ones((2, 4), bool))
+    >>> rows, columns = np.nonzero(crop.bitmap)
+    >>> (crop.x + columns).max(), (crop.y + rows).max()  # its last pixel in the image
+    (11, 5)
     """
 
     x: int

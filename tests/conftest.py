@@ -1,6 +1,16 @@
 """What tests of several files need: real nodes, and a GPU if there is one."""
 
+from pathlib import Path
+
 import pytest
+
+TESTS = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.path.is_relative_to(TESTS / "ros"):
+            item.add_marker("ros")
 
 
 @pytest.hookimpl(tryfirst=True)  # before the fixtures of the test, which use the GPU

@@ -46,23 +46,30 @@ More than one GPU (or, with --device cpu, process), and more than one machine:
 
 from __future__ import annotations
 
-import os
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sipmask_core.cli.training_data import add_data_arguments, training_data
+from sipmask_core.cli.training_data import (
+    add_data_arguments,
+    say_what_is_learnt,
+    training_data,
+)
+from sipmask_core.cli.training_outcome import farewell, training_provenance
+from sipmask_core.cli.training_start import (
+    add_recipe_arguments,
+    add_start_arguments,
+    load_start,
+    named_preset,
+    require_a_start,
+)
 from sipmask_core.errors import InputError
-from sipmask_core.training.recipe_options import OPTIONS, chosen_values
+from sipmask_core.training.recipe_options import chosen_values
 
 if TYPE_CHECKING:
     import argparse
 
     import torch
-
-    from sipmask_core.data.coco import CocoAnnotations
-    from sipmask_core.model.sipmask import SipMask
 
 SUMMARY = "train a preset on COCO-style annotations"
 
@@ -74,50 +81,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="write the last validation's figures there"
     )
-
-    start = parser.add_argument_group("model and start (one of --preset and --checkpoint, or both)")
-    start.add_argument(
-        "--preset", metavar="NAME", help="see `sipmask presets` (default: that of --checkpoint)"
-    )
-    start.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="FIELD=VALUE",
-        help="change the preset for an experiment, e.g. sub_regions=1 (1 to 5),"
-        " feature_alignment=false, mask_weighting=false; may be repeated",
-    )
-    start.add_argument(
-        "--checkpoint",
-        type=Path,
-        metavar="FILE",
-        help="a model to start from: .safetensors of this project or the authors' .pth;"
-        " with --resume only its preset is read, and that only without --preset",
-    )
-    start.add_argument(
-        "--remake-heads",
-        action="store_true",
-        help="start those parts of the head afresh that do not fit --checkpoint, and name them",
-    )
-    start.add_argument(
-        "--init",
-        type=Path,
-        metavar="FILE",
-        help="backbone weights to start from (torchvision's); not read again by --resume",
-    )
-    start.add_argument("--resume", action="store_true", help="go on with the run in --output")
-
-    recipe = parser.add_argument_group("recipe (by default the preset's own)")
-    for option in OPTIONS:
-        recipe.add_argument(
-            f"--{option.flag}",
-            dest=option.field,
-            type=option.kind,
-            metavar=option.symbol,
-            choices=option.choices,
-            help=option.help,
-        )
-
+    add_start_arguments(parser)
+    add_recipe_arguments(parser)
     machine = parser.add_argument_group("machine")
     machine.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
     machine.add_argument(
@@ -138,12 +103,7 @@ def run(args: argparse.Namespace) -> int:
     from sipmask_core.runtime.devices import MOST_THREADS
     from sipmask_core.runtime.distributed import process_group
 
-    if args.preset is None and args.checkpoint is None:
-        raise InputError("Name the network with --preset, or give a --checkpoint to start from.")
-    if args.init is not None and args.checkpoint is not None:
-        raise InputError("--init starts a backbone and --checkpoint a whole model; give one.")
-    if args.remake_heads and args.checkpoint is None:
-        raise InputError("--remake-heads belongs to --checkpoint.")
+    require_a_start(args)
     if args.workers < 0:
         raise InputError(f"--workers is {args.workers}; it must be 0 or more.")
     if args.threads is not None:
@@ -164,33 +124,29 @@ def _train(args: argparse.Namespace, device: torch.device) -> int:
 
     import sipmask_core as sm
     from sipmask_core.evaluation.coco import format_scores
-    from sipmask_core.model.checkpoints import checkpoint_preset
     from sipmask_core.model.presets import override, with_longest_side
     from sipmask_core.runtime.distributed import is_main, say
     from sipmask_core.runtime.files import require_writable, write_json
-    from sipmask_core.runtime.provenance import provenance
     from sipmask_core.training.journal import has_tensorboard
     from sipmask_core.training.loop import DivergenceError, Trainer
     from sipmask_core.training.recipe import recipe_for
     from sipmask_core.training.samples import AugmentedSamples
     from sipmask_core.training.validation import Validation
 
-    if args.preset is not None:
-        preset = sm.get_preset(args.preset)
-    else:
-        preset = checkpoint_preset(args.checkpoint)
+    preset = named_preset(args)
     recipe = recipe_for(preset).changed(chosen_values(vars(args)))
     preset = override(preset, args.set)
     if args.input_size is not None:
         preset = with_longest_side(preset, args.input_size)
-    dataset, held_out, held_out_images = training_data(args, preset, recipe)
+    data = training_data(args, preset, recipe)
+    dataset, held_out, held_out_images = data
     train_part = dataset.annotations
-    _say_what_is_learnt(train_part)
+    say_what_is_learnt(train_part)
 
     torch.manual_seed(recipe.seed)
     model = sm.build_model(preset, class_names=train_part.class_names)
     # A resumed run has its weights already.
-    pretrained = set() if args.resume else _start(model, args)
+    pretrained = set() if args.resume else load_start(model, args)
 
     samples = AugmentedSamples(dataset, recipe, preset)
     validation = Validation(held_out, held_out_images, device)
@@ -228,75 +184,12 @@ def _train(args: argparse.Namespace, device: torch.device) -> int:
         return 1
     except KeyboardInterrupt:
         if is_main():
-            print(_farewell(trainer.step, trainer.saved_step), file=sys.stderr)
+            print(farewell(trainer.step, trainer.saved_step), file=sys.stderr)
         return 130
     if metrics:
         say(f"{len(held_out.images)} held-out images:\n{format_scores(metrics)}")
     if args.json is not None and is_main():
-        weights = [] if args.resume else [args.init, args.checkpoint]
-        files = [*args.annotations, *(args.validation or [])]
-        inputs = [*files, *(path for path in weights if path is not None)]
-        folders: dict[Path | str, list[Path]] = {}
-        for part, folder in ((train_part, dataset.image_dir), (held_out, held_out_images)):
-            folders.setdefault(folder, []).extend(part.files(folder))
         record = {"steps": trainer.step, "validation": metrics}
-        write_json(args.json, {**record, "provenance": provenance(inputs, device, folders)})
+        write_json(args.json, {**record, "provenance": training_provenance(args, data, device)})
     say(f"The best weights are in {args.output / 'best.safetensors'}.")
     return 0
-
-
-def _say_what_is_learnt(annotations: CocoAnnotations) -> None:
-    """Say how many objects lack a mask, if any do."""
-    from sipmask_core.runtime.distributed import say
-
-    with_masks, boxes_alone = annotations.masks
-    if boxes_alone and not with_masks:
-        say(
-            f"None of the {boxes_alone} objects has a mask: this trains a detector of boxes, whose"
-            " masks mean nothing."
-        )
-    elif boxes_alone:
-        say(f"{with_masks} objects have masks to learn from, {boxes_alone} a box alone.")
-
-
-def _start(model: SipMask, args: argparse.Namespace) -> set[str]:
-    """Load the weights that the options name; return the keys that are pretrained."""
-    import sipmask_core as sm
-    from sipmask_core.model.checkpoints import transfer_weights
-    from sipmask_core.runtime.distributed import say
-
-    if args.init is not None:
-        fresh = sm.load_backbone(model, args.init)
-        if fresh:
-            say(f"Not in {args.init}, so trained from random weights: {', '.join(fresh)}.")
-        keys = {f"backbone.{key}" for key in model.backbone.state_dict()}
-        return keys - {f"backbone.{key}" for key in fresh}
-    if args.checkpoint is None:
-        return set()
-    start = transfer_weights(model, args.checkpoint, args.remake_heads)
-    if start.fresh:
-        say(f"Made anew, for they do not fit {args.checkpoint}: {', '.join(start.fresh)}.")
-    if start.left_out:
-        say(f"In {args.checkpoint} and not used: {', '.join(start.left_out)}.")
-    if not start.fresh and start.class_names not in (None, model.class_names):
-        say(
-            f"{args.checkpoint} was trained for other classes ({', '.join(start.class_names[:5])});"
-            " as it has as many, its classifier is kept to start from."
-        )
-    return set(start.taken)
-
-
-def _farewell(step: int, saved_step: int | None) -> str:
-    """Say how to go on after Ctrl-C, and from which step.
-
-    That can be earlier than `step`: a second Ctrl-C does not wait for a checkpoint.
-    """
-    if saved_step is None:
-        return f"Stopped at step {step}, before the first checkpoint: there is nothing to resume."
-    arguments = [argument for argument in sys.argv[1:] if argument != "--resume"]
-    processes = os.environ.get("LOCAL_WORLD_SIZE")
-    launcher = ["sipmask"]
-    if processes is not None:
-        launcher = ["torchrun", "--nproc-per-node", processes, "-m", "sipmask_core"]
-    command = shlex.join([*launcher, *arguments, "--resume"])
-    return f"Stopped at step {step}. To go on from step {saved_step}: {command}"

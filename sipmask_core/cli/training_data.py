@@ -133,3 +133,17 @@ def _read(
         return read_annotations(files[0]), folders[0]
     of_each = folders if len(folders) > 1 else [folders[0]] * len(files)
     return merged([(read_annotations(f), d) for f, d in zip(files, of_each, strict=True)]), Path()
+
+
+def say_what_is_learnt(annotations: CocoAnnotations) -> None:
+    """Say how many objects lack a mask, if any do."""
+    from sipmask_core.runtime.distributed import say
+
+    with_masks, boxes_alone = annotations.masks
+    if boxes_alone and not with_masks:
+        say(
+            f"None of the {boxes_alone} objects has a mask: this trains a detector of boxes, whose"
+            " masks mean nothing."
+        )
+    elif boxes_alone:
+        say(f"{with_masks} objects have masks to learn from, {boxes_alone} a box alone.")

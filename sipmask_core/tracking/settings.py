@@ -14,6 +14,14 @@ class TrackerSettings:
 
     An affinity, from 0 to 1, is the weighted mean of mask IoU, box IoU and the cosine of the
     embeddings of a track and a detection; embeddings count if the model gives them.
+
+    >>> import sipmask_core as sm
+    >>> patient = sm.TrackerSettings(max_lost_seconds=5.0)
+    >>> sm.Tracker(settings=patient)  # doctest: +ELLIPSIS
+    <sipmask_core.tracking.tracker.Tracker object at ...>
+    >>> sm.TrackerSettings(new_score=2.0)
+    Traceback (most recent call last):
+    sipmask_core.errors.InputError: new_score is 2.0; it must be from 0 to 1.
     """
 
     new_score: float = setting(

@@ -24,6 +24,17 @@ class Tracker:
     settings: of the online mode.
 
     Raises InputError for an unknown mode, and for settings with the mode that has none.
+
+    >>> import numpy as np
+    >>> import sipmask_core as sm
+    >>> def frame(x):  # one object, at column x
+    ...     mask = np.ones((20, 20), bool)
+    ...     box = np.array([[x, 10, x + 20, 30]], np.float32)
+    ...     score, label = np.array([0.9], np.float32), np.array([0])
+    ...     return sm.Instances(box, score, label, [sm.MaskCrop(x, 10, mask)], (48, 64))
+    >>> tracker = sm.Tracker()
+    >>> [int(tracker.update(frame(x), stamp=x / 30).track_ids[0]) for x in (5, 6, 7)]
+    [0, 0, 0]
     """
 
     def __init__(self, mode: Mode = "online", settings: TrackerSettings | None = None) -> None:

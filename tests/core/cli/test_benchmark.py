@@ -23,6 +23,8 @@ from sipmask_core.runtime.stopwatch import Stopwatch
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 
 

@@ -216,7 +216,9 @@ def test_an_interrupted_run_with_other_options_is_not_gone_on_with(tmp_path, cap
     assert "limit was not given and is 5. Repeat" in capsys.readouterr().err
     assert evaluate(*arguments, "--score-threshold", 0.3) == 2
     error = capsys.readouterr().err
-    assert "score_threshold was not given and is 0.3" in error and "--restart" in error
+    assert (
+        "score_threshold was not given and is 0.3" in error and "or restart to forget it" in error
+    )
     assert evaluate(*arguments, "--score-threshold", 0.3, "--restart") == 0
 
 

@@ -26,6 +26,8 @@ from sipmask_core.model.presets import KeepRatio, Letterbox, Preset, Stretch
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 for package in ("onnx", "onnxruntime", "onnxscript"):
     pytest.importorskip(package, reason=f"{package} is not installed")
 

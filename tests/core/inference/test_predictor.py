@@ -23,6 +23,8 @@ from sipmask_core.model.presets import KeepRatio
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("file", golden_files("golden", "sipmask", "benchmark"))
 def test_equals_the_authors_code(file: Path) -> None:

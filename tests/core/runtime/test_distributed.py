@@ -15,6 +15,8 @@ from sipmask_core.cli.main import main
 from sipmask_core.errors import InputError
 from sipmask_core.runtime.distributed import gathered, process_group
 
+pytestmark = pytest.mark.slow
+
 TOLERANCE = 1e-4  # of `difference`: sums have another order; 1e-6 is usual
 
 

@@ -20,6 +20,8 @@ from sipmask_core.tracking.settings import TrackerSettings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module", params=golden_files("golden", "vis"))
 def golden(request: pytest.FixtureRequest) -> tuple[Path, list[Frame]]:

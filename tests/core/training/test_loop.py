@@ -31,6 +31,8 @@ from sipmask_core.training.recipe import recipe_for
 from sipmask_core.training.recipe_options import chosen_values
 from sipmask_core.training.samples import AugmentedSamples
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def one_thread():

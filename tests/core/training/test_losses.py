@@ -29,6 +29,8 @@ from sipmask_core.training.targets import assign, known_places, make_points, wit
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 # Relative to the largest sampled entry. The gradient of a deformable convolution jumps where a
 # sampling position crosses a pixel, so rounding alone moves single entries: a little through
 # feature alignment, more where the backbone is deformable, too.

@@ -6,6 +6,7 @@ import dataclasses
 
 import cv2
 import numpy as np
+import pytest
 import torch
 from coco_squares import tiny_preset
 
@@ -13,6 +14,8 @@ import sipmask_core as sm
 from sipmask_core.model.inputs import Normalise
 from sipmask_core.model.presets import Letterbox
 from sipmask_core.training.objective import named_losses
+
+pytestmark = pytest.mark.slow
 
 SIZE = 128
 IMAGES = 8
