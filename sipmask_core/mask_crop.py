@@ -30,7 +30,7 @@ class MaskCrop(NamedTuple):
     >>> import sipmask_core as sm
     >>> crop = sm.MaskCrop(x=8, y=4, bitmap=np.ones((2, 4), bool))
     >>> rows, columns = np.nonzero(crop.bitmap)
-    >>> (crop.x + columns).max(), (crop.y + rows).max()  # its last pixel in the image
+    >>> crop.x + int(columns.max()), crop.y + int(rows.max())  # its last pixel in the image
     (11, 5)
     """
 

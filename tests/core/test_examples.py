@@ -9,11 +9,17 @@ import pytest
 import sipmask_core as sm
 
 
-@pytest.mark.parametrize("name", sm.__all__)
+NAMES = [
+    pytest.param(name, marks=pytest.mark.slow) if "onnx" in name.lower() else name
+    for name in sm.__all__
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_the_example_of_a_name_does_what_it_says(
     name: str, tmp_path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if name in ("OnnxModel", "export_onnx"):
+    if "onnx" in name.lower():
         pytest.importorskip("onnxscript", reason="the onnx extra is not installed")
     monkeypatch.chdir(tmp_path)
     exported = getattr(sm, name)
