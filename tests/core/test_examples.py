@@ -8,7 +8,6 @@ import pytest
 
 import sipmask_core as sm
 
-
 NAMES = [
     pytest.param(name, marks=pytest.mark.slow) if "onnx" in name.lower() else name
     for name in sm.__all__

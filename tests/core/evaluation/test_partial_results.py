@@ -68,7 +68,7 @@ def test_results_of_another_making_are_refused_with_what_differs(target):
     with pytest.raises(InputError) as caught, PartialResults(target, changed):
         pass
     message = str(caught.value)
-    assert str(path) in message and "--restart" in message
+    assert str(path) in message and "restart to forget it" in message
     assert 'score_threshold was 0.05 and is 0.3; tracker was not given and is "online"' in message
     assert "weights" not in message and "size" not in message
     assert path.read_bytes() == before

@@ -421,7 +421,7 @@ def test_a_run_resumes_with_its_own_training_images_only(dataset, tmp_path):
     dataset.annotations = whole.split(2)[0]
     make_trainer(dataset, tmp_path).save()
     dataset.annotations = whole.split(1)[0]
-    with pytest.raises(InputError, match=r"other images of .* give the --hold-out that it was"):
+    with pytest.raises(InputError, match=r"other images of .* hold out the same ones as it does"):
         make_trainer(dataset, tmp_path).resume()
 
 
