@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     try:
-        args = _parser().parse_args(arguments)
+        args = make_parser().parse_args(arguments)
         status: int = args.run(args)
         return status
     except InputError as error:
@@ -75,7 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Make the parser of `sipmask` and its verbs."""
     parser = argparse.ArgumentParser(
         prog="sipmask",
         usage="sipmask [-h] [--version] VERB ...",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sipmask_core.mask_crop import MaskCrop
 
 # In pixels, coarse to exact; fewer corners are easier to correct.
-_TOLERANCES = (1.0, 0.5, 0.0)
+TOLERANCES = (1.0, 0.5, 0.0)
 # Above 0.95, the strictest threshold of COCO's AP: uncorrected polygons match their masks there.
 _FAITHFUL_IOU = 0.97
 
@@ -36,7 +36,7 @@ def mask_polygons(mask: MaskCrop) -> Polygons:
     doubled = np.pad(bitmap.repeat(2, 0).repeat(2, 1), 1)
     contours, hierarchy = cv2.findContours(doubled, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     truth = coco_mask.encode(np.asfortranarray(bitmap))
-    for tolerance in _TOLERANCES:
+    for tolerance in TOLERANCES:
         outlines = _outlines(contours, hierarchy[0], tolerance)
         polygons = [outline.ravel().tolist() for outline in outlines]
         if polygons:

@@ -277,7 +277,7 @@ class Trainer:
                 self._journal.picture(self.draw(published), self.step - 1)
         with self._interruption() as interruption:
             if self.validate is None:
-                self._publish(published, {})
+                self.publish(published, {})
             elif metrics is not None:
                 self._keep(published, metrics)
             if self._journal is not None:
@@ -297,10 +297,11 @@ class Trainer:
         figures = metrics.get("segm") or metrics["bbox"]  # if no object has a mask
         if figures["AP"] >= self.best:
             self.best = figures["AP"]
-            self._publish(published, metrics)
+            self.publish(published, metrics)
         self.save()
 
-    def _publish(self, model: SipMask, metrics: Metrics) -> None:
+    def publish(self, model: SipMask, metrics: Metrics) -> None:
+        """Write best.safetensors, with what it was trained on and how good it is, in one process."""
         if not is_main():
             return
         figures = {

@@ -83,7 +83,7 @@ class _Act(NamedTuple):
     walkers: tuple[_Walker, ...]
 
 
-_ACTS = (
+ACTS = (
     _Act(
         "garage",
         _View(0.45, 0.5, 1.4),
@@ -155,7 +155,7 @@ class DemoScene:
         self.height = height
         self.rate = rate
         self._sprites = {
-            walker: _make_sprite(walker, height) for act in _ACTS for walker in act.walkers
+            walker: make_sprite(walker, height) for act in ACTS for walker in act.walkers
         }
         self._surroundings = {
             name: _blurred(photograph, width, height) for name, photograph in _photographs().items()
@@ -164,13 +164,13 @@ class DemoScene:
     def render(self, index: int) -> NDArray[np.uint8]:
         """Return frame `index`, a new (height, width, 3) uint8 BGR array; the scene repeats."""
         seconds = index / self.rate
-        act = _ACTS[int(seconds // ACT_SECONDS) % len(_ACTS)]
+        act = ACTS[int(seconds // ACT_SECONDS) % len(ACTS)]
         progress = seconds % ACT_SECONDS / ACT_SECONDS
         frame = self._background(act, progress)
         for number, walker in enumerate(act.walkers):
             x = walker.start + (walker.end - walker.start) * progress
             step = np.sin(2 * np.pi * (1.6 * seconds + 0.37 * number))
-            self._paste(frame, self._sprites[walker], x, 0.006 * self.height * (1 - step))
+            self.paste(frame, self._sprites[walker], x, 0.006 * self.height * (1 - step))
         return frame
 
     def _background(self, act: _Act, progress: float) -> NDArray[np.uint8]:
@@ -192,7 +192,7 @@ class DemoScene:
         cv2.warpAffine(photograph, matrix, size, frame, borderMode=cv2.BORDER_TRANSPARENT)
         return frame
 
-    def _paste(self, frame: NDArray[np.uint8], sprite: _Sprite, x: float, sunk: float) -> None:
+    def paste(self, frame: NDArray[np.uint8], sprite: _Sprite, x: float, sunk: float) -> None:
         """Blend the sprite in: its middle at share `x`, its lower edge `sunk` below the frame's."""
         h, w = sprite.opacity.shape
         left = round(x * self.width - w / 2)
@@ -239,7 +239,8 @@ def _blurred(photograph: NDArray[np.uint8], width: int, height: int) -> NDArray[
     return np.asarray(cv2.convertScaleAbs(smooth, alpha=0.6), np.uint8)
 
 
-def _make_sprite(walker: _Walker, frame_height: int) -> _Sprite:
+def make_sprite(walker: _Walker, frame_height: int) -> _Sprite:
+    """Cut the walker out of its photograph, at the size that it has in such a frame."""
     photograph = _photographs()[walker.person]
     rows, columns = photograph.shape[:2]
     outline = np.array([point.split(",") for point in _OUTLINES[walker.person].split()], np.int32)

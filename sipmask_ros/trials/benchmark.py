@@ -121,7 +121,7 @@ def measure(args: argparse.Namespace, interruption: Interruption) -> Report:
 
         def holds(rate: float) -> bool:
             bar.set_postfix_str(f"{rate:.1f} Hz")
-            trials.append(_trial(args, rate, interruption))
+            trials.append(run_trial(args, rate, interruption))
             bar.update()
             return bool(trials[-1]["holds"])
 
@@ -137,10 +137,10 @@ def measure(args: argparse.Namespace, interruption: Interruption) -> Report:
         try:
             verdicts = {rate: holds(rate) for rate in sorted(set(args.rates))}
             if args.compare_transport:
-                untouched = _trial(args, min(args.rates), interruption, UNTOUCHED)
+                untouched = run_trial(args, min(args.rates), interruption, UNTOUCHED)
                 report["system_transport"] = untouched
             if not args.no_search:
-                report["highest_rate_hz"] = _search(verdicts, holds)
+                report["highest_rate_hz"] = search(verdicts, holds)
         except KeyboardInterrupt:
             pass
         except InputError as error:
@@ -150,7 +150,7 @@ def measure(args: argparse.Namespace, interruption: Interruption) -> Report:
     return report | {"provenance": provenance([args.model or PRETRAINED])}
 
 
-def _search(verdicts: Mapping[float, bool], holds: Callable[[float], bool]) -> float:
+def search(verdicts: Mapping[float, bool], holds: Callable[[float], bool]) -> float:
     """Return the highest rate that holds, to within _PRECISION; 0 if not even 1 Hz does.
 
     verdicts: what is known of some rates.
@@ -171,7 +171,7 @@ def _search(verdicts: Mapping[float, bool], holds: Callable[[float], bool]) -> f
     return low
 
 
-def _trial(
+def run_trial(
     args: argparse.Namespace,
     rate: float,
     interruption: Interruption,
@@ -229,10 +229,10 @@ def _trial(
         if not sent:
             raise InputError(f"{source.describe_end()} without an image; it says why above.")
         finish(recorder, node)
-        return _figures(rate, sent, recorder)
+        return figures(rate, sent, recorder)
 
 
-def _figures(rate: float, sent: int, recorder: Recorder) -> dict[str, Any]:
+def figures(rate: float, sent: int, recorder: Recorder) -> dict[str, Any]:
     """Return what one trial showed. Times in milliseconds."""
     told = recorder.diagnostics
     latencies = 1e3 * np.array(recorder.latencies)

@@ -91,7 +91,7 @@ def _run(args: argparse.Namespace, interruption: Interruption) -> Report:
         print("Starting the segmentation node and the camera source ...", flush=True)
         node = NodeProcess("segmentation_node", {"model": args.model, "device": args.device})
         stack.callback(node.stop)
-        record = _record(args)
+        record = provenance_record(args)
         width, height = args.size
         # No image goes out before all its results will be heard.
         spin(recorder, START_TIMEOUT, recorder.will_hear, interruption, node)
@@ -129,7 +129,7 @@ def _run(args: argparse.Namespace, interruption: Interruption) -> Report:
         return report | {"provenance": record}
 
 
-def _record(args: argparse.Namespace) -> Report:
+def provenance_record(args: argparse.Namespace) -> Report:
     """Return the machine, the versions and the hashes of the model and of the source's files."""
     # This imports torch, which the starting nodes need not wait for.
     from sipmask_core.inference.predictor import PRETRAINED

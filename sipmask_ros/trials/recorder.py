@@ -116,12 +116,12 @@ class Recorder(Node):
         qos = QoSProfile(depth=10)
         all_results = QoSProfile(depth=RESULT_QUEUE)
         self.create_subscription(
-            InstanceArray, f"{WATCHED}/instances", self._on_instances, all_results
+            InstanceArray, f"{WATCHED}/instances", self.on_instances, all_results
         )
         if film is not None:
             self._film = film
             self.create_subscription(Image, f"{WATCHED}/overlay", self._on_overlay, qos)
-        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos)
+        self.create_subscription(DiagnosticArray, "/diagnostics", self.on_diagnostics, qos)
         self._change_state = self.create_client(ChangeState, f"{WATCHED}/change_state")
 
     def deactivate_watched(self) -> Any:
@@ -137,7 +137,8 @@ class Recorder(Node):
         """Return whether the final counts came and every result that they tell of."""
         return self._finished and len(self.receipts) >= int(self.diagnostics["segmented"])
 
-    def _on_instances(self, message: InstanceArray) -> None:
+    def on_instances(self, message: InstanceArray) -> None:
+        """Note a result."""
         now = self.get_clock().now()
         self.receipts.append(now.nanoseconds * 1e-9)
         self.latencies.append((now - Time.from_msg(message.header.stamp)).nanoseconds * 1e-9)
@@ -147,7 +148,8 @@ class Recorder(Node):
         seconds = Time.from_msg(message.header.stamp).nanoseconds * 1e-9
         self._film.add(seconds, image_to_bgr(message))
 
-    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+    def on_diagnostics(self, message: DiagnosticArray) -> None:
+        """Keep what the watched node reports of itself."""
         for status in message.status:
             if status.name.startswith(WATCHED):
                 self.diagnostics = {value.key: value.value for value in status.values}

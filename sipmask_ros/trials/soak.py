@@ -64,7 +64,7 @@ _SOURCE_RATE = 4.0  # Hz
 _SAMPLES = 1000  # of the node's usage, at most
 _DISTURBANCES = 400
 _SHORTEST = 10  # frames between two samples, and between two disturbances
-_STALLED = 60.0  # seconds without a result after which the run is given up
+STALLED = 60.0  # seconds without a result after which the run is given up
 _TURN = 0.05  # seconds that a pause or an overdue result may go unnoticed
 
 
@@ -133,7 +133,7 @@ def measure(args: argparse.Namespace, interruption: Interruption) -> Report:
             args.seed,
             warm_up=int(WARM_UP * args.frames),
         )
-        samples, ended_early = _soak(args, cameras, disturbances, node, interruption)
+        samples, ended_early = send_and_hear(args, cameras, disturbances, node, interruption)
         _finish(cameras, node)
         return _report(args, cameras, disturbances, samples) | {
             "ended_early": ended_early,
@@ -159,7 +159,7 @@ def _small_model(path: Path | str, folder: Path) -> Path:
     return folder / "small.safetensors"
 
 
-def _soak(
+def send_and_hear(
     args: argparse.Namespace,
     cameras: Cameras,
     disturbances: Disturbances,
@@ -174,8 +174,8 @@ def _soak(
         while cameras.results < args.frames and not interruption.requested:
             if not node.is_running():
                 return samples, f"{node.describe_end()} after {cameras.results} frames."
-            if time.monotonic() - since > _STALLED:
-                return samples, f"Fewer than {interval} results came in {_STALLED:g} s."
+            if time.monotonic() - since > STALLED:
+                return samples, f"Fewer than {interval} results came in {STALLED:g} s."
             cameras.send_due()
             if not args.calm:
                 disturbances.step()

@@ -5,6 +5,7 @@ import math
 import numpy as np
 from fuzzing import fuzz, may_refuse
 from hypothesis import strategies as st
+from inside import tracks_of
 from strange_instances import some_instances
 
 import sipmask_core as sm
@@ -49,7 +50,7 @@ def test_ids_are_unique_and_never_used_again_whatever_the_stamps(frames, same_si
             continue
         ids = [i for i in tracked.track_ids.tolist() if i >= 0]
         assert len(set(ids)) == len(ids)
-        known = {track.id for track in tracker._tracks}
+        known = {track.id for track in tracks_of(tracker)}
         assert set(ids) <= known and len(known) <= MOST_TRACKS
         fresh = known - previous
         assert not fresh & seen  # none comes back from the dead

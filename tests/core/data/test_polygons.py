@@ -44,7 +44,7 @@ def test_masks_of_any_shape_are_kept_to_an_iou_of_97_percent():
 
 
 def test_without_tolerance_the_outlines_give_exactly_the_mask(monkeypatch):
-    monkeypatch.setattr(polygons, "_TOLERANCES", (0.0,))
+    monkeypatch.setattr(polygons, "TOLERANCES", (0.0,))
     for crop in blobs(150):
         assert np.array_equal(drawn(crop), whole(crop))
 

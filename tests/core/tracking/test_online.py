@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from inside import tracks_of
 
 import sipmask_core as sm
 from sipmask_core.instances import TrackState
@@ -349,7 +350,7 @@ def test_the_number_of_tracks_is_bounded_and_those_longest_unseen_go_first() -> 
     online = tracker(max_tracks=3, confirm_after=1, max_lost_seconds=100)
     for x in (0, 60, 120, 180):
         online.update(seen(Thing(x)))
-    assert len(online._tracks) == 3
+    assert len(tracks_of(online)) == 3
     assert follow(online, seen(Thing(60)), seen(Thing(0))) == [[1], [4]]
 
 
@@ -445,9 +446,9 @@ def test_a_long_run_of_chance_stays_within_its_bounds_and_never_uses_an_id_again
         newest = max([newest, *now])
         known.update(now)
         assert online.next_id == newest + 1
-        assert len(online._tracks) <= 12
-        assert all(len(track.votes) <= 3 for track in online._tracks)
-        gone = known - {track.id for track in online._tracks}
+        assert len(tracks_of(online)) <= 12
+        assert all(len(track.votes) <= 3 for track in tracks_of(online))
+        gone = known - {track.id for track in tracks_of(online)}
     assert newest > 300
 
 
@@ -471,7 +472,7 @@ def run(video: list[tuple[list[Thing], float | None]], reset_at: int) -> list[sm
             online.reset()
         stamp += step or 0
         frames.append(online.update(seen(*shown), None if step is None else stamp))
-        assert len(online._tracks) <= 8
+        assert len(tracks_of(online)) <= 8
     return frames
 
 

@@ -18,7 +18,7 @@ from moving_squares import write_videos
 from places import ROOT
 
 import sipmask_core as sm
-from sipmask_core.cli.main import _parser, main
+from sipmask_core.cli.main import main, make_parser
 from sipmask_core.data.coco import read_annotations
 from sipmask_core.errors import InputError
 from sipmask_core.evaluation.coco import METRICS
@@ -350,7 +350,7 @@ def test_a_second_interrupt_ends_at_once(dataset, tmp_path):
     assert trainer.step == 0
 
 
-@pytest.mark.parametrize("moment", ["save", "_publish"])
+@pytest.mark.parametrize("moment", ["save", "publish"])
 def test_an_interrupt_is_heard_while_files_are_written(moment, dataset, tmp_path):
     trainer = make_trainer(dataset, tmp_path)
     write = getattr(trainer, moment)
@@ -673,7 +673,7 @@ def test_a_missing_tensorboard_is_told_and_no_obstacle(tmp_path, capsys, monkeyp
 def test_options_change_the_recipe_and_the_batch_the_learning_rate():
     def changed(*options):
         required = ["train", "--preset", "x", "--annotations", "a", "--images", "i"]
-        args = _parser().parse_args([*required, "--output", "o", *options])
+        args = make_parser().parse_args([*required, "--output", "o", *options])
         return tiny_recipe().changed(chosen_values(vars(args)))
 
     assert changed() == tiny_recipe()

@@ -28,7 +28,7 @@ def test_frames_have_the_asked_size_and_type():
 
 
 def test_every_act_moves_and_differs_from_the_others(scene):
-    acts = range(len(demo_scene._ACTS))
+    acts = range(len(demo_scene.ACTS))
     starts = [int(act * ACT_SECONDS * scene.rate) + 5 for act in acts]
     frames = [scene.render(start).astype(int) for start in starts]
     for act, start in zip(acts, starts, strict=True):
@@ -37,7 +37,7 @@ def test_every_act_moves_and_differs_from_the_others(scene):
 
 
 def test_the_scene_repeats_after_the_last_act(scene):
-    period = round(len(demo_scene._ACTS) * ACT_SECONDS * scene.rate)
+    period = round(len(demo_scene.ACTS) * ACT_SECONDS * scene.rate)
     assert np.abs(scene.render(3).astype(int) - scene.render(3 + period)).mean() < 5
 
 
@@ -47,9 +47,9 @@ def test_time_passes_by_the_rate_not_by_the_number():
 
 
 def test_walkers_are_whole_people_above_the_lower_edge():
-    for act in demo_scene._ACTS:
+    for act in demo_scene.ACTS:
         for walker in act.walkers:
-            sprite = demo_scene._make_sprite(walker, 720)
+            sprite = demo_scene.make_sprite(walker, 720)
             assert sprite.opacity.shape == sprite.image.shape[:2]
             parts, _ = cv2.connectedComponents((sprite.opacity > 0.5).astype(np.uint8))
             assert parts == 2, "background and one person"
@@ -57,18 +57,18 @@ def test_walkers_are_whole_people_above_the_lower_edge():
 
 
 def test_a_mirrored_walker_is_the_mirror_image():
-    walker = demo_scene._ACTS[0].walkers[1]
-    plain = demo_scene._make_sprite(walker._replace(mirrored=False), 200)
-    mirrored = demo_scene._make_sprite(walker._replace(mirrored=True), 200)
+    walker = demo_scene.ACTS[0].walkers[1]
+    plain = demo_scene.make_sprite(walker._replace(mirrored=False), 200)
+    mirrored = demo_scene.make_sprite(walker._replace(mirrored=True), 200)
     assert np.array_equal(plain.image[:, ::-1], mirrored.image)
     assert np.array_equal(plain.opacity[:, ::-1], mirrored.opacity)
 
 
 def test_pasting_beyond_the_frame_changes_nothing(scene):
     frame = np.zeros((180, 320, 3), np.uint8)
-    sprite = demo_scene._make_sprite(demo_scene._ACTS[0].walkers[0], 180)
-    scene._paste(frame, sprite, -3.0, 0.0)
-    scene._paste(frame, sprite, 4.0, 0.0)
+    sprite = demo_scene.make_sprite(demo_scene.ACTS[0].walkers[0], 180)
+    scene.paste(frame, sprite, -3.0, 0.0)
+    scene.paste(frame, sprite, 4.0, 0.0)
     assert not frame.any()
 
 

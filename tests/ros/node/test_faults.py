@@ -11,6 +11,7 @@ pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
 pytest.importorskip("sipmask_ros.msg", reason="the messages are not built")
 
 from diagnostic_msgs.msg import DiagnosticStatus
+from inside import subscriber_count
 from lifecycle_msgs.msg import Transition
 from node_harness import Starter, assert_instances, picture
 from ros_harness import ROOT
@@ -384,7 +385,7 @@ def deactivating(start, tmp_path):
     camera.send(camera.image(picture()))
     camera.wait_for_counts(in_progress=1)
     camera.begin("change_state", transition=Transition(id=Transition.TRANSITION_DEACTIVATE))
-    camera.wait(lambda: camera._images.get_subscription_count() == 0)
+    camera.wait(lambda: subscriber_count(camera) == 0)
     return process
 
 

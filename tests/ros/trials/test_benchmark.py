@@ -10,7 +10,7 @@ pytest.importorskip("sipmask_ros.msg", reason="the messages are not built")
 pytest.importorskip("skimage", reason="the demo scene's photographs are not installed")
 
 from sipmask_ros.trials import benchmark
-from sipmask_ros.trials.benchmark import _figures, _search
+from sipmask_ros.trials.benchmark import figures, search
 
 STAGES = {"receive", "wait", "decode", "preprocess", "nms", "track", "message", "other"}
 
@@ -23,7 +23,7 @@ def searched(limit, rates=()):
         tried.append(rate)
         return rate <= limit
 
-    return _search({rate: rate <= limit for rate in rates}, holds), tried
+    return search({rate: rate <= limit for rate in rates}, holds), tried
 
 
 @pytest.mark.parametrize("limit", [2.0, 17.0, 20.0, 61.0, 400.0])
@@ -66,7 +66,7 @@ def recorded(stamps):
     ("images_per_second", "number", "holds"), [(60, 100, True), (60, 94, False), (40, 100, False)]
 )
 def test_a_rate_holds_where_it_was_sent_and_came_through(images_per_second, number, holds):
-    trial = _figures(60.0, 100, recorded(np.linspace(0, 99 / images_per_second, number)))
+    trial = figures(60.0, 100, recorded(np.linspace(0, 99 / images_per_second, number)))
     assert trial["holds"] is holds
     assert trial["sent_hz"] == pytest.approx(images_per_second)
     assert trial["achieved_hz"] == pytest.approx(images_per_second * number / 100)
@@ -74,7 +74,7 @@ def test_a_rate_holds_where_it_was_sent_and_came_through(images_per_second, numb
 
 
 def test_a_trial_of_which_nothing_came_through_has_no_latency():
-    trial = _figures(60.0, 100, recorded([]))
+    trial = figures(60.0, 100, recorded([]))
     assert trial["lost_share"] == 1 and not trial["holds"]
     assert trial["latency_p50_ms"] is None
     json.dumps(trial, allow_nan=False)
@@ -84,9 +84,9 @@ def test_a_node_that_dies_costs_its_own_trial_alone(monkeypatch, tmp_path, capsy
     def trial(args, rate, interruption):
         if rate > 5:
             raise benchmark.InputError("segmentation_node ended with exit code -9.")
-        return _figures(rate, 10, recorded(np.arange(10) / rate))
+        return figures(rate, 10, recorded(np.arange(10) / rate))
 
-    monkeypatch.setattr(benchmark, "_trial", trial)
+    monkeypatch.setattr(benchmark, "run_trial", trial)
     assert benchmark.main(["--rates", "5", "20", "--json", str(tmp_path / "node.json")]) == 1
     report = json.loads((tmp_path / "node.json").read_text())
     assert [trial["rate_hz"] for trial in report["trials"]] == [5]

@@ -77,12 +77,12 @@ def test_the_recording_is_whole_once_the_final_counts_and_all_results_came(recor
     def tell(message, segmented):
         count = KeyValue(key="segmented", value=str(segmented))
         status = DiagnosticStatus(name=f"{WATCHED}: segmentation", message=message, values=[count])
-        recorder._on_diagnostics(DiagnosticArray(status=[status]))
+        recorder.on_diagnostics(DiagnosticArray(status=[status]))
 
     tell("segmenting", 0)
     assert not recorder.has_everything()  # more may come
     tell(INACTIVE, 2)
-    recorder._on_instances(InstanceArray())
+    recorder.on_instances(InstanceArray())
     assert not recorder.has_everything()
-    recorder._on_instances(InstanceArray())
+    recorder.on_instances(InstanceArray())
     assert recorder.has_everything()

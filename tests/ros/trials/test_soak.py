@@ -44,7 +44,7 @@ def stopped(cameras, **node):
     """Return what ends a run of 100 frames with these cameras and this node."""
     args = SimpleNamespace(frames=100, calm=True)
     node = SimpleNamespace(describe_end=lambda: "segmentation_node ended with exit code -9", **node)
-    return soak._soak(args, cameras, None, node, SimpleNamespace(requested=False))
+    return soak.send_and_hear(args, cameras, None, node, SimpleNamespace(requested=False))
 
 
 def test_a_node_that_dies_is_named():
@@ -54,7 +54,7 @@ def test_a_node_that_dies_is_named():
 
 
 def test_a_node_that_falls_silent_is_given_up(monkeypatch):
-    monkeypatch.setattr(soak, "_STALLED", 0.0)
+    monkeypatch.setattr(soak, "STALLED", 0.0)
     _, reason = stopped(SimpleNamespace(results=7), is_running=lambda: True)
     assert reason == "Fewer than 10 results came in 0 s."
 
