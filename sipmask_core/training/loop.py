@@ -301,7 +301,7 @@ class Trainer:
         self.save()
 
     def publish(self, model: SipMask, metrics: Metrics) -> None:
-        """Write best.safetensors, with what it was trained on and how good it is, in one process."""
+        """Write best.safetensors, with what it was trained on and its figures, in one process."""
         if not is_main():
             return
         figures = {
