@@ -9,7 +9,7 @@ from geometry_msgs.msg import Point
 
 from sipmask_core.errors import InputError
 from sipmask_core.positions import Lens
-from sipmask_ros.conversions.images import Encoding, pixel_values
+from sipmask_ros.conversions.encodings import Encoding, pixel_values
 from sipmask_ros.msg import InstancePosition, InstancePositionArray
 
 if TYPE_CHECKING:

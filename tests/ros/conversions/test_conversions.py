@@ -18,8 +18,9 @@ from sipmask_core.errors import InputError
 from sipmask_core.instances import Instances
 from sipmask_core.mask_crop import MaskCrop
 from sipmask_ros.conversions import images
+from sipmask_ros.conversions.bit_depth import SENSOR_BITS, BitDepth
+from sipmask_ros.conversions.encodings import ENCODINGS
 from sipmask_ros.conversions.images import (
-    ENCODINGS,
     array_to_image,
     compressed_to_bgr,
     image_to_bgr,
@@ -91,10 +92,18 @@ def semi_planar(bgr, order):
     return np.concatenate([y, interleaved])
 
 
+def planes(bgr, padding=0):
+    """Return the bytes of 4:2:0 planes, the rows of chroma with half the padding (V4L2, YUV420)."""
+    y, u, v = np.moveaxis(to_yuv(bgr), -1, 0)
+    chroma = np.concatenate([u[::2, ::2], v[::2, ::2]])
+    luma = np.pad(y, ((0, 0), (0, padding)), constant_values=0xAB)
+    return luma.tobytes() + np.pad(chroma, ((0, 0), (0, padding // 2))).tobytes()
+
+
 def mosaic(bgr, pattern):
     """Return what a Bayer sensor sees; `pattern` names the colours of its first 2 x 2 pixels."""
     channel = {"b": 0, "g": 1, "r": 2}
-    seen = np.empty((HEIGHT, WIDTH), np.uint8)
+    seen = np.empty((HEIGHT, WIDTH), bgr.dtype)
     for index, colour in enumerate(pattern):
         y, x = divmod(index, 2)
         seen[y::2, x::2] = bgr[y::2, x::2, channel[colour]]
@@ -107,6 +116,8 @@ DEEP = noise(1, np.uint16)[..., 0]
 GREY_BGR = np.repeat(GREY[..., None], 3, -1)
 DEEP_BGR = np.repeat(np.rint(DEEP / 257).astype(np.uint8)[..., None], 3, -1)
 ALPHA = noise(4)
+WIDE = noise(4, np.uint16)
+WIDE_BGR = np.rint(WIDE[..., :3] / 257).astype(np.uint8)
 PLAIN = halves((40, 90, 200), (190, 120, 30))
 
 # encoding: the rows of the data, the pixels they stand for, and how far off rounding may lead.
@@ -118,6 +129,15 @@ CASES = {
     "rgba8": (ALPHA, ALPHA[..., 2::-1], 0),
     "mono16": (DEEP.astype("<u2"), DEEP_BGR, 0),
     "16UC1": (DEEP.astype("<u2"), DEEP_BGR, 0),
+    "bgr16": (WIDE[..., :3].astype("<u2"), WIDE_BGR, 0),
+    "rgb16": (WIDE[..., 2::-1].astype("<u2"), WIDE_BGR, 0),
+    "bgra16": (WIDE.astype("<u2"), WIDE_BGR, 0),
+    "rgba16": (WIDE[..., [2, 1, 0, 3]].astype("<u2"), WIDE_BGR, 0),
+    "8UC1": (GREY, GREY_BGR, 0),
+    "8UC3": (BGR, BGR, 0),
+    "8UC4": (ALPHA, ALPHA[..., :3], 0),
+    "16UC3": (WIDE[..., :3].astype("<u2"), WIDE_BGR, 0),
+    "16UC4": (WIDE.astype("<u2"), WIDE_BGR, 0),
     "uyvy": (packed_422(PLAIN, "uyvy"), PLAIN, 3),
     "yuv422": (packed_422(PLAIN, "uyvy"), PLAIN, 3),
     "yuyv": (packed_422(PLAIN, "yuyv"), PLAIN, 3),
@@ -134,8 +154,8 @@ def assert_pixels(actual, expected, tolerance):
 
 def test_every_encoding_has_a_case():
     bayer = {name for name in ENCODINGS if name.startswith("bayer_")}
-    assert set(ENCODINGS) == set(CASES) | bayer
-    assert len(bayer) == 4
+    assert set(ENCODINGS) == set(CASES) | bayer | {"i420", "yuv420"}
+    assert len(bayer) == 8
 
 
 @pytest.mark.parametrize("encoding", CASES)
@@ -151,6 +171,52 @@ def test_a_bayer_mosaic_gets_its_colours_back(pattern, padding):
     plain = halves((200, 100, 50), (200, 100, 50))
     sent = message(mosaic(plain, pattern), f"bayer_{pattern}8", padding)
     assert_pixels(image_to_bgr(sent), plain, 0)
+    deep = mosaic(plain.astype("<u2") * 257, pattern)
+    assert_pixels(image_to_bgr(message(deep, f"bayer_{pattern}16", padding)), plain, 0)
+
+
+@pytest.mark.parametrize("encoding", ["i420", "yuv420"])
+@pytest.mark.parametrize("padding", [0, 6])
+@pytest.mark.parametrize("is_cut", [False, True])
+def test_planes_are_read_with_half_the_padding_after_a_row_of_chroma(encoding, padding, is_cut):
+    data = array("B", planes(PLAIN, padding))
+    sent = Image(
+        height=HEIGHT,
+        width=WIDTH,
+        encoding=encoding,
+        step=WIDTH + padding,
+        data=data[: len(data) - (padding // 2 if is_cut else 0)],
+    )
+    assert_pixels(image_to_bgr(sent), PLAIN, 3)
+
+
+@pytest.mark.parametrize("encoding", ["YUV420", "BGR8", "Mono8", "16uc1"])
+def test_encodings_are_told_apart_without_regard_to_case(encoding):
+    known = next(name for name in ENCODINGS if name.lower() == encoding.lower())
+    rows = noise(ENCODINGS[known].channels, ENCODINGS[known].dtype)
+    rows = np.concatenate([rows, rows])[: int(HEIGHT * ENCODINGS[known].rows)]
+    wanted = image_to_bgr(message(rows, known))
+    assert np.array_equal(image_to_bgr(message(rows, encoding)), wanted)
+
+
+@pytest.mark.parametrize("encoding", ["mono16", "16UC1", "rgb16", "bayer_rggb16"])
+@pytest.mark.parametrize("bits", SENSOR_BITS)
+def test_16_bits_are_scaled_from_those_that_the_sensor_has(encoding, bits):
+    white = (1 << bits) - 1
+    rows = np.full((HEIGHT, WIDTH, ENCODINGS[encoding].channels), white // 2 + 1, "<u2")
+    assert_pixels(image_to_bgr(message(rows, encoding)), np.full((*rows.shape[:2], 3), 128), 1)
+    assert image_to_bgr(message(rows, encoding), lambda values: 16).max() == 128 >> 16 - bits
+    assert_pixels(image_to_bgr(message(rows, encoding), lambda values: bits - 1), 255, 0)
+
+
+def test_a_camera_s_bits_are_the_most_that_its_images_have_used():
+    told = []
+    depth = BitDepth(tell=told.append)
+    seen = [depth(np.array([[value]], np.uint16)) for value in (0, 1023, 4095, 60, 65535, 1)]
+    assert seen == [10, 10, 12, 12, 16, 16]
+    assert told == [10, 12, 16]
+    depth.given = 14
+    assert depth(np.array([[65535]], np.uint16)) == 14 and told == [10, 12, 16]
 
 
 @pytest.mark.parametrize("encoding", ["mono16", "16UC1"])
@@ -167,17 +233,25 @@ def test_the_last_row_may_come_without_its_padding(encoding):
     assert_pixels(image_to_bgr(sent), expected, tolerance)
 
 
-def test_cv_bridge_gives_the_same_pixels(monkeypatch):
-    cv_bridge = pytest.importorskip("cv_bridge", reason="cv_bridge is not installed")
-    for name, encoding in ENCODINGS.items():
-        rows = noise(encoding.channels, encoding.dtype)
-        if encoding.rows > 1:
-            rows = np.concatenate([rows, rows[: HEIGHT // 2]])
-        sent = message(rows, name)
-        own = image_to_bgr(sent)
-        with monkeypatch.context() as patch:
-            patch.setattr(images, "_cv_bridge", cv_bridge.CvBridge)
-            assert np.array_equal(image_to_bgr(sent), own), name
+def test_only_an_encoding_that_is_not_ours_is_left_to_cv_bridge(monkeypatch):
+    asked = []
+
+    class Bridge:
+        def imgmsg_to_cv2(self, sent, encoding):
+            asked.append(sent.encoding)
+            if sent.encoding == "bgr9":
+                raise KeyError
+            return BGR
+
+    monkeypatch.setattr(images, "_cv_bridge", Bridge)
+    for name, (rows, expected, tolerance) in CASES.items():
+        assert_pixels(image_to_bgr(message(rows, name)), expected, tolerance)
+    assert asked == []
+    assert np.array_equal(image_to_bgr(message(BGR, "nv24")), BGR)
+    with pytest.raises(InputError, match="'bgr9'; it must be one of bgr8"):
+        image_to_bgr(message(BGR, "bgr9"))
+    with pytest.raises(InputError, match="'nv24'"):
+        image_to_bgr(message(BGR, "nv24", is_bigendian=1))
 
 
 def test_bgr8_is_a_view_of_the_message_even_with_padded_rows():
@@ -207,6 +281,8 @@ def damaged(**changes):
         (damaged(encoding=""), "''"),
         (damaged(encoding="nv12", height=11), "height is 11"),
         (damaged(encoding="yuyv", width=15), "width is 15"),
+        (damaged(encoding="i420", step=33, data=array("B", bytes(33 * 18))), "an even step"),
+        (damaged(encoding="i420", step=32, data=array("B", bytes(32 * 18 - 9))), "567 bytes"),
     ],
 )
 def test_a_broken_image_is_refused_in_one_sentence_that_names_the_value(sent, named):
