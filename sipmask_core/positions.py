@@ -12,6 +12,7 @@ symmetry lies on a plane, however slanted, its point is on the plane, that of an
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
@@ -25,8 +26,11 @@ if TYPE_CHECKING:
 
 # Metres: no depth camera sees this far.
 FARTHEST = 1000.0
-# A mask is sampled in this many rows and columns at most, which bounds the cost.
-GRID = 40
+# A mask is sampled at GRID * GRID places at most, which bounds the cost: in GRID rows and
+# columns or, if one side has fewer pixels, in more of the other.
+GRID = 32
+# Where in its pixel each place is, down and across, if every pixel of a mask is one.
+_WITHIN = np.random.default_rng(7).random((2, GRID * GRID))
 # Sorted depths belong to one layer if the next NEIGHBOURS of all follow within GAP of the depth.
 NEIGHBOURS = 1 / 16
 GAP = 0.15
@@ -34,7 +38,7 @@ GAP = 0.15
 SHARE = 0.3
 # Fewer depths, or depths of a smaller part of the mask, give no position.
 MIN_PIXELS = 8
-MIN_COVERAGE = 0.05
+MIN_COVERAGE = 0.03
 # Standard deviation over interquartile range, for a normal distribution.
 _NORMAL = 0.7413
 _SQUARE = np.ones((3, 3), np.uint8)
@@ -93,15 +97,18 @@ def locate(instances: Instances, depth: NDArray[Any], unit: float, lens: Lens) -
     limit = FARTHEST / unit
     if depth.dtype.kind == "u":
         limit = min(limit, np.iinfo(depth.dtype).max)
-    # For each row and column of the image, that of the depth.
-    rows, columns = (
-        ((np.arange(size) + 0.5) * (there / size)).astype(np.intp)
-        for size, there in zip(instances.image_size, depth.shape, strict=True)
+    down, across = (
+        there / size for size, there in zip(instances.image_size, depth.shape, strict=True)
     )
     surfaces = []
     for crop in instances.mask_crops:
-        y, x = _pixels(crop)
-        surfaces.append(_surface(x, y, depth[rows[y], columns[x]], limit))
+        y, x = _places(crop)
+        rows, columns = y.astype(np.intp), x.astype(np.intp)
+        if down == across == 1:
+            values = depth[rows, columns]
+        else:
+            values = depth[(y * down).astype(np.intp), (x * across).astype(np.intp)]
+        surfaces.append(_surface(columns, rows, values, limit))
     middles = np.array([(s.x, s.y) for s in surfaces]).reshape(-1, 1, 2)
     edges = np.array([_edges(crop) for crop in instances.mask_crops]).reshape(-1, 4)
     # The middle of each and, straight from there, its left, right, upper and lower edge.
@@ -164,21 +171,42 @@ def _edges(crop: MaskCrop) -> tuple[float, float, float, float]:
     return crop.x - 0.5, crop.x + width - 0.5, crop.y - 0.5, crop.y + height - 0.5
 
 
-def _pixels(crop: MaskCrop) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return rows and columns of evenly spread pixels of a mask, without a thick mask's edge."""
+def _places(crop: MaskCrop) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return y and x of evenly spread places on a mask, without a thick mask's edge.
+
+    The first pixel reaches from 0 to 1.
+    """
+    height, width = crop.bitmap.shape
     if crop.bitmap.size == 0:
-        return np.zeros(0, np.intp), np.zeros(0, np.intp)
-    (top, down), (left, across) = (_steps(size) for size in crop.bitmap.shape)
-    inside = crop.bitmap[top::down, left::across].view(np.uint8)
+        return np.zeros(0), np.zeros(0)
+    rows = min(height, max(GRID, GRID * GRID // width))
+    columns = min(width, max(GRID, GRID * GRID // height))
+    if (rows, columns) == (height, width):
+        y, x = _WITHIN[:, : rows * columns].reshape(2, rows, columns)
+        y, x = y + np.arange(rows)[:, None], x + np.arange(columns)
+    else:
+        y, x = _grid(rows, columns)
+        y, x = y * height, x * width
+    inside = crop.bitmap[y.astype(np.intp), x.astype(np.intp)].view(np.uint8)
     core = cv2.erode(inside, _SQUARE, borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    y, x = np.nonzero(core if cv2.countNonZero(core) >= MIN_PIXELS else inside)
-    return crop.y + top + down * y, crop.x + left + across * x
+    chosen = np.flatnonzero(core if cv2.countNonZero(core) >= MIN_PIXELS else inside)
+    return crop.y + y.reshape(-1)[chosen], crop.x + x.reshape(-1)[chosen]
 
 
-def _steps(size: int) -> tuple[int, int]:
-    """Spread at most `GRID` places evenly over `size` pixels; return the first and the step."""
-    step = -(-size // GRID)
-    return (size - 1) % step // 2, step
+@lru_cache(maxsize=2 * GRID)  # there are no more that are smaller than a mask
+def _grid(rows: int, columns: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return y and x, from 0 to 1, of one place in each cell of a grid: (rows, columns).
+
+    Where in its cell it is differs from cell to cell: those beside each other have all heights, in
+    any order, those above each other all sides. Depths often lie in a grid of their own, with gaps
+    between them, of which places at even steps would meet only the ones or the others.
+    """
+    rng = np.random.default_rng(7)
+    y, x = np.mgrid[:rows, :columns].astype(np.float64)
+    heights, sides = rng.random((2, rows, columns))
+    heights = (rng.permuted(x, axis=1) + heights) / columns
+    sides = (rng.permuted(y, axis=0) + sides) / rows
+    return (y + heights) / rows, (x + sides) / columns
 
 
 def nearest_layer(depths: NDArray[Any]) -> slice:

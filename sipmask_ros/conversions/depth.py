@@ -62,9 +62,11 @@ def read_lens(message: CameraInfo, image_size: tuple[int, int], rectified: bool)
     """Return the lens of a sensor_msgs/CameraInfo for an image of (H, W), at whatever scale.
 
     rectified: the image's pixels are those of the projection matrix P, without distortion, instead
-    of those of K and D. Binning and region of interest are taken into account. Raise InputError
-    if the camera is not calibrated, its distortion is not known or the aspect ratio is another.
+    of those of K and D, as they are if K is all zeros and P is not. Binning and region of interest
+    are taken into account. Raise InputError if the camera is not calibrated, its distortion is not
+    known or the aspect ratio is another.
     """
+    rectified = rectified or bool(np.any(message.p) and not np.any(message.k))
     roi, height, width = message.roi, image_size[0], image_size[1]
     binning = max(1, message.binning_x), max(1, message.binning_y)
     own_width = (roi.width or message.width) / binning[0]

@@ -25,39 +25,22 @@ def rectangle(x, y, width, height):
 def plainly(instances, depth, unit, lens):
     """Do what `locate` does, pixel by pixel; return points, deviations, pixels and coverage."""
     found = []
-    for mask in instances.masks:
-        ys, xs = np.nonzero(mask)
-        top, left, bottom, right = ys.min(), xs.min(), ys.max() + 1, xs.max() + 1
-        down, across = (-(-size // positions.GRID) for size in (bottom - top, right - left))
-        first_y = top + (bottom - top - 1) % down // 2
-        first_x = left + (right - left - 1) % across // 2
-        grid = {
-            (y, x)
-            for y in range(first_y, bottom, down)
-            for x in range(first_x, right, across)
-            if mask[y, x]
-        }
-        core = {
-            (y, x)
-            for y, x in grid
-            if all((y + i * down, x + j * across) in grid for i in (-1, 0, 1) for j in (-1, 0, 1))
-        }
-        grid = core if len(core) >= positions.MIN_PIXELS else grid
+    for crop in instances.mask_crops:
         values = {}
-        for y, x in grid:
-            row = int((y + 0.5) * depth.shape[0] / mask.shape[0])
-            column = int((x + 0.5) * depth.shape[1] / mask.shape[1])
+        for y, x in zip(*map(list, positions._places(crop)), strict=True):
+            row = int(y * depth.shape[0] / instances.image_size[0])
+            column = int(x * depth.shape[1] / instances.image_size[1])
             value = float(depth[row, column])
             bad = not 0 < value < np.inf or (depth.dtype == np.uint16 and value == 65535)
             values[y, x] = None if bad else value
         ordered = sorted(value for value in values.values() if value is not None)
-        coverage = len(ordered) / len(grid)
+        coverage = len(ordered) / len(values)
         if len(ordered) < positions.MIN_PIXELS or coverage < positions.MIN_COVERAGE:
             found.append(([np.nan] * 3, np.nan, 0, coverage))
             continue
         layer = ordered[nearest_layer(np.array(ordered, np.float32))]
         own = [p for p, v in values.items() if v is None or layer[0] <= v <= layer[-1]]
-        middle = np.array([[mean(x for _, x in own), mean(y for y, _ in own)]])
+        middle = np.array([[mean(int(x) for _, x in own), mean(int(y) for y, _ in own)]])
         low, z, high = (layer[len(layer) * quarter // 4] * unit for quarter in (1, 2, 3))
         ray = lens.rays(middle)[0]
         found.append(([*(ray * z), z], 0.7413 * (high - low), len(layer), coverage))
@@ -216,6 +199,40 @@ def test_with_depth_for_a_tiny_part_of_a_mask_nothing_is_invented():
     found = locate(rectangle(200, 90, 200, 380), depth, MILLIMETRE, LENS)
     assert not found.valid[0]
     assert 0 < found.coverage[0] < positions.MIN_COVERAGE
+
+
+def gaps(size, scale):
+    """Return which of `size` pixels have a depth if another camera's are spread by `scale`."""
+    filled = np.zeros(size, bool)
+    filled[np.unique(np.rint(np.arange(0, size / scale) * scale).astype(int).clip(0, size - 1))] = 1
+    return filled
+
+
+@pytest.mark.parametrize("scale", [1.1, 1.25, 1.5, 1.9, 2, 2.1, 2.5, 3, 3.7, 4])
+@pytest.mark.parametrize("factor", [1, 2])
+@pytest.mark.parametrize("pattern", ["grid", "rows", "columns"])
+def test_coverage_is_the_true_share_whatever_the_gaps_between_depths(scale, factor, pattern):
+    size = [factor * side for side in SIZE]
+    rows = gaps(size[0], scale) if pattern != "columns" else np.ones(size[0], bool)
+    columns = gaps(size[1], scale) if pattern != "rows" else np.ones(size[1], bool)
+    depth = np.where(rows[:, None] & columns, 2.0, np.nan).astype(np.float32)
+    y, x = np.mgrid[: SIZE[0], : SIZE[1]]
+    masks = [rectangle(*sides).masks[0] for sides in [(0, 0, 640, 480), (5, 8, 80, 160)]]
+    masks += [rectangle(*sides).masks[0] for sides in [(101, 50, 241, 121), (300, 9, 47, 400)]]
+    masks += [(x - 300) ** 2 / 9 + (y - 200) ** 2 < radius**2 for radius in (25, 60)]
+    found = locate(to_instances(np.stack(masks)), depth, 1.0, LENS)
+    assert found.valid.all()
+    assert found.points[:, 2] == pytest.approx(2)
+    assert found.coverage == pytest.approx(rows.mean() * columns.mean(), abs=0.05)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (7, 3), (40, 40), (33, 1000), (1080, 1920), (9, 200)])
+def test_places_are_spread_over_all_of_a_mask_and_bounded(shape):
+    y, x = positions._places(MaskCrop(0, 0, np.ones(shape, bool)))
+    assert len(y) <= positions.GRID**2
+    assert (y >= 0).all() and (y < shape[0]).all() and (x >= 0).all() and (x < shape[1]).all()
+    assert y.mean() == pytest.approx(shape[0] / 2, abs=max(0.5, 0.02 * shape[0]))
+    assert x.mean() == pytest.approx(shape[1] / 2, abs=max(0.5, 0.02 * shape[1]))
 
 
 @pytest.mark.parametrize(("width", "height"), [(4, 2), (1, 8), (3, 3), (2, 300), (640, 1)])

@@ -102,6 +102,15 @@ def test_a_lens_is_k_or_for_rectified_images_p():
     assert (rectified.focal, rectified.centre) == ((520, 515), (324, 239))
 
 
+def test_without_k_the_lens_is_that_of_p_which_has_no_distortion():
+    info = camera_info(distortion_model="plumb_bob", d=[0.1, 0.0, 0.0, 0.0, 0.0])
+    info.k = [0.0] * 9
+    assert read_lens(info, SIZE, False) == read_lens(info, SIZE, True)
+    info.p = [0.0] * 12
+    with pytest.raises(InputError, match="K of the camera_info has the focal lengths 0 and 0"):
+        read_lens(info, SIZE, False)
+
+
 @pytest.mark.parametrize("size", [(480, 640), (240, 320), (960, 1280)])
 def test_a_lens_is_scaled_to_the_image(size):
     scale = size[0] / 480
