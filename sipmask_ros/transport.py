@@ -5,12 +5,20 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
+import re
+import sys
+import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
 
+from sipmask_core.errors import InputError
+from sipmask_core.runtime.files import atomic_path
+
 # One of Fast DDS 2 (Jazzy) and one of Fast DDS 3 (Kilted).
 PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+# By it a user chooses transports, which a profile would override.
+_TRANSPORTS_VARIABLE = "FASTDDS_BUILTIN_TRANSPORTS"
 
 # Set to "system", it leaves DDS and malloc as the system has them.
 _VARIABLE = "SIPMASK_TRANSPORT"
@@ -18,6 +26,11 @@ UNTOUCHED = {_VARIABLE: "system"}
 
 _SHARED_MEMORY = Path("/dev/shm")
 _STARTING = 10.0  # seconds that a process may take from making a lock file to holding it
+_SEGMENT = re.compile(r"(?<=<segment_size>)\d+(?=</segment_size>)")
+# Fast DDS takes a tenth more than the segment, for what it notes about its parts.
+_OVERHEAD = 1.1
+# Where the segment does not fit, several processes share what there is: one takes this part.
+_SHARE = 4
 
 # malloc.h of glibc
 _M_TRIM_THRESHOLD = -1
@@ -27,25 +40,98 @@ _M_MMAP_THRESHOLD = -3
 def prepare_for_images() -> None:
     """Give Fast DDS a shared-memory segment of image size and let freed image buffers be reused.
 
-    Also free the segments that killed processes have left.
+    Also free the segments that killed processes have left. Other middlewares are left alone.
 
-    Call it before rclpy.init. A profile that the user set stays, and with SIPMASK_TRANSPORT=system
-    in the environment nothing is changed. Without the segment most images of 1280 x 720 are lost
-    between processes; without the malloc thresholds each one is mapped, cleared and unmapped anew,
-    which takes three times the CPU.
+    Call it before rclpy.init. A profile or transports that the user set stay, and with
+    SIPMASK_TRANSPORT=system in the environment nothing is changed. Without the segment most images
+    of 1280 x 720 are lost between processes; if /dev/shm has no room for it, a smaller one is taken
+    and stderr says so. Without the malloc thresholds each image buffer is mapped, cleared and
+    unmapped anew, which takes three times the CPU.
     """
     if os.environ.get(_VARIABLE) == UNTOUCHED[_VARIABLE]:
         return
-    free_orphaned_memory()
-    profile = _shared_memory_profile()
-    if profile.is_file() and not any(name in os.environ for name in PROFILE_VARIABLES):
-        for name in PROFILE_VARIABLES:
-            os.environ[name] = str(profile)
+    if uses_fast_dds():
+        free_orphaned_memory()
+        _choose_segment(_SHARED_MEMORY)
 
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc only
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, 32 << 20)
         mallopt(_M_TRIM_THRESHOLD, 256 << 20)
+
+
+def uses_fast_dds() -> bool:
+    """Return whether Fast DDS is the middleware, as it is unless the user chose another."""
+    return os.environ.get("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp").startswith("rmw_fastrtps")
+
+
+def _choose_segment(folder: Path) -> None:
+    """Make Fast DDS use our profile, unless the user has set something else.
+
+    folder: that of shared memory. If the segment does not fit there, make it smaller and say so.
+    """
+    profile = shared_memory_profile()
+    chosen = any(name in os.environ for name in (*PROFILE_VARIABLES, _TRANSPORTS_VARIABLE))
+    if chosen or not profile.is_file():
+        return
+    path: str | None = str(profile)
+    wanted, free = _segment_of(profile), _free_bytes(folder)
+    if free < _OVERHEAD * wanted:
+        megabytes = (free >> 20) // _SHARE
+        path = _smaller(profile, megabytes) if megabytes else None
+        used = f"one of {megabytes} MB" if path else "none"
+        print(
+            f"{folder} has {free >> 20} MB free, a shared-memory segment for camera images takes"
+            f" {int(_OVERHEAD * wanted) >> 20}: {used} is used, and large images may be lost. Give"
+            " it more, in Docker by --shm-size=512m.",
+            file=sys.stderr,
+        )
+    if path:
+        os.environ |= dict.fromkeys(PROFILE_VARIABLES, path)
+
+
+def _segment_of(profile: Path) -> int:
+    (size,) = _SEGMENT.findall(profile.read_text(encoding="utf-8"))
+    return int(size)
+
+
+def _free_bytes(folder: Path) -> int:
+    """Return how much may still be written there; 0 if the folder does not exist."""
+    try:
+        status = os.statvfs(folder)
+    except OSError:
+        return 0
+    return status.f_bavail * status.f_frsize
+
+
+def _smaller(profile: Path, megabytes: int) -> str | None:
+    """Return a file with the profile for a segment of this size; None if it cannot be written.
+
+    There is one for each size and user, which stays.
+    """
+    path = Path(tempfile.gettempdir()) / f"fastdds_shm_{os.getuid()}_{megabytes}MB.xml"
+    text = _SEGMENT.sub(str(megabytes << 20), profile.read_text(encoding="utf-8"))
+    try:
+        with atomic_path(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    except InputError:
+        return None
+    return str(path)
+
+
+def advice_on_losses(reliability: str) -> str:
+    """Say what to set if images are lost on the way to a subscription of this reliability."""
+    remedies = []
+    if uses_fast_dds():
+        remedies.append(
+            f"if the camera runs on this machine, start it with {PROFILE_VARIABLES[0]} (from Kilted"
+            f" on {PROFILE_VARIABLES[1]}) set to {shared_memory_profile()}"
+        )
+    if reliability != "reliable":
+        remedies.append("set the parameter reliability to auto")
+    remedies.append("send smaller images, or compressed ones with transport compressed")
+    sentence = "; or ".join(remedies)
+    return f"{sentence[0].upper()}{sentence[1:]}."
 
 
 def release_free_memory() -> None:
@@ -73,7 +159,7 @@ def free_orphaned_memory(folder: Path = _SHARED_MEMORY) -> None:
                 lock.unlink()
 
 
-def _shared_memory_profile() -> Path:
+def shared_memory_profile() -> Path:
     """Return the file of the installed package, or where it would be in the source tree."""
     from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
 

@@ -2,7 +2,9 @@ import fcntl
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,36 +13,104 @@ pytest.importorskip("ament_index_python", reason="no ROS 2 in this environment")
 from sipmask_ros.transport import (
     PROFILE_VARIABLES,
     UNTOUCHED,
+    advice_on_losses,
     free_orphaned_memory,
     prepare_for_images,
 )
 
 
-def test_fast_dds_gets_the_shared_memory_profile(monkeypatch):
-    for name in PROFILE_VARIABLES:
-        monkeypatch.delenv(name, raising=False)
-    prepare_for_images()
-    for name in PROFILE_VARIABLES:
-        profile = Path(os.environ[name]).read_text()
-        assert "<segment_size>67108864</segment_size>" in profile
+@pytest.fixture(autouse=True)
+def nothing_set(monkeypatch):
+    for name in (*PROFILE_VARIABLES, "FASTDDS_BUILTIN_TRANSPORTS", "RMW_IMPLEMENTATION"):
+        monkeypatch.setenv(name, "")  # so that it is as before afterwards
         monkeypatch.delenv(name)
 
 
-def test_a_profile_of_the_user_stays(monkeypatch):
-    monkeypatch.delenv(PROFILE_VARIABLES[1], raising=False)
-    monkeypatch.setenv(PROFILE_VARIABLES[0], "/etc/own.xml")
-    prepare_for_images()
-    assert os.environ[PROFILE_VARIABLES[0]] == "/etc/own.xml"
-    assert PROFILE_VARIABLES[1] not in os.environ
+@pytest.fixture
+def room(monkeypatch):
+    """Return what decides how many MB of shared memory are free."""
+
+    def room(megabytes):
+        monkeypatch.setattr(
+            os, "statvfs", lambda _: SimpleNamespace(f_bavail=megabytes, f_frsize=1 << 20)
+        )
+
+    return room
 
 
-def test_the_system_s_settings_stay_where_that_is_wished(monkeypatch):
-    for name in PROFILE_VARIABLES:
-        monkeypatch.delenv(name, raising=False)
-    for name, value in UNTOUCHED.items():
-        monkeypatch.setenv(name, value)
+def profiles():
+    return [os.environ.get(name) for name in PROFILE_VARIABLES]
+
+
+def test_fast_dds_gets_the_shared_memory_profile(room, capsys):
+    room(71)
     prepare_for_images()
-    assert not any(name in os.environ for name in PROFILE_VARIABLES)
+    for file in profiles():
+        assert "<segment_size>67108864</segment_size>" in Path(file).read_text()
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        (PROFILE_VARIABLES[0], "/etc/own.xml"),
+        (PROFILE_VARIABLES[1], "/etc/own.xml"),
+        ("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4"),
+        ("FASTDDS_BUILTIN_TRANSPORTS", "LARGE_DATA"),
+        ("RMW_IMPLEMENTATION", "rmw_zenoh_cpp"),
+        ("RMW_IMPLEMENTATION", "rmw_cyclonedds_cpp"),
+        *UNTOUCHED.items(),
+    ],
+)
+def test_what_the_user_chose_stays_without_a_word(room, monkeypatch, capsys, variable, value):
+    room(1)
+    monkeypatch.setenv(variable, value)
+    prepare_for_images()
+    assert os.environ[variable] == value
+    assert all(name == variable or name not in os.environ for name in PROFILE_VARIABLES)
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("free", [63, 8, 4])
+def test_where_shared_memory_is_scarce_the_segment_is_smaller_and_that_is_said(room, capsys, free):
+    room(free)
+    prepare_for_images()
+    size = (free // 4) << 20
+    for file in profiles():
+        text = Path(file).read_text()
+        assert f"<segment_size>{size}</segment_size>" in text and text.endswith("</dds>\n")
+    (sentence,) = capsys.readouterr().err.splitlines()
+    assert sentence == (
+        f"/dev/shm has {free} MB free, a shared-memory segment for camera images takes 70: one of"
+        f" {free // 4} MB is used, and large images may be lost. Give it more, in Docker by"
+        " --shm-size=512m."
+    )
+
+
+@pytest.mark.parametrize("free", [3, 0])
+def test_without_room_for_any_segment_fast_dds_stays_as_it_is(room, capsys, free):
+    room(free)
+    prepare_for_images()
+    assert profiles() == [None, None]
+    assert "takes 70: none is used" in capsys.readouterr().err
+
+
+def test_a_profile_that_cannot_be_written_is_none(room, capsys, monkeypatch, tmp_path):
+    room(63)
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "file"))
+    prepare_for_images()
+    assert profiles() == [None, None]
+    assert "none is used" in capsys.readouterr().err
+
+
+def test_advice_on_losses_names_what_can_be_set(monkeypatch):
+    advice = advice_on_losses("best_effort")
+    assert f"{PROFILE_VARIABLES[0]} (from Kilted on {PROFILE_VARIABLES[1]}) set to /" in advice
+    assert "reliability to auto" in advice
+    assert "reliability" not in advice_on_losses("reliable")
+    monkeypatch.setenv("RMW_IMPLEMENTATION", "rmw_zenoh_cpp")
+    assert advice_on_losses("best_effort").startswith("Set the parameter reliability to auto; or")
 
 
 def test_image_buffers_are_kept_by_the_process_not_mapped_anew():
