@@ -27,7 +27,8 @@ def as_yaml(node: str, table: type[ParameterTable]) -> str:
     """Return the text for `--params-file` with every parameter's default, explained in comments."""
     lines = [
         f"# Every parameter of {node} with its default, written by `make parameters`.",
-        f"{node}:",
+        # In whatever namespace the node runs.
+        f"/**/{node}:",
         "  ros__parameters:",
     ]
     for row in rows(table):

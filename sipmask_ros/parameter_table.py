@@ -182,5 +182,15 @@ def reloaded(now: Table, wanted: Table) -> Table:
     return replace(now, **{name: getattr(wanted, name) for name in _names(now, Effect.RELOAD)})
 
 
+def delays(table: type[ParameterTable], names: Iterable[str]) -> str:
+    """Say when changes to these parameters count; empty for those that count at once."""
+    effects = {row.name: row.effect for row in rows(table)}
+    return " ".join(
+        f"{name} counts {effects[name].value}."
+        for name in names
+        if effects.get(name, Effect.LIVE) is not Effect.LIVE
+    )
+
+
 def _names(table: ParameterTable, effect: Effect) -> set[str]:
     return {row.name for row in rows(type(table)) if row.effect is effect}

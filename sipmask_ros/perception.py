@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sipmask_core.inference.predictor import Predictor
     from sipmask_core.instances import Instances
     from sipmask_core.tracking.online import OnlineTracker
+    from sipmask_ros.conversions.bit_depth import BitDepth
     from sipmask_ros.msg import InstanceArray
 
 ImageMessage: TypeAlias = Image | CompressedImage
@@ -62,15 +63,18 @@ class Perception:
                 )
 
     def __call__(
-        self, messages: Sequence[ImageMessage], trackers: Sequence[OnlineTracker | None]
+        self,
+        messages: Sequence[ImageMessage],
+        trackers: Sequence[OnlineTracker | None],
+        bit_depths: Sequence[BitDepth],
     ) -> list[Percept]:
-        """Segment images of different cameras, each with the tracker of its camera.
+        """Segment images of different cameras, each with tracker and bit depth of its camera.
 
         None in place of a tracker leaves the instances without ids. Raise InputError if one of the
         images cannot be read; then no tracker has seen any of them.
         """
         with stage("decode"):
-            images = [to_bgr(message) for message in messages]
+            images = list(map(to_bgr, messages, bit_depths))
         found = [self._selected(instances) for instances in self.predictor.predict_batch(images)]
         with stage("track"):
             return [

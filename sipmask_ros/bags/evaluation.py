@@ -19,6 +19,7 @@ from sipmask_ros.bags.reader import Bag, deserialized
 from sipmask_ros.bags.report import TopicAccount, format_account
 from sipmask_ros.bags.truth import GroundTruth, Scorer, read_arrays, read_truth, recorded_truth
 from sipmask_ros.bags.writer import BagWriter
+from sipmask_ros.conversions.bit_depth import BitDepth
 from sipmask_ros.conversions.headers import stamp_nanoseconds
 from sipmask_ros.conversions.instances import message_to_instances
 from sipmask_ros.node.parameters import Parameters
@@ -244,11 +245,12 @@ class _ModelRun(_Run):
         # One for each camera, set as the node's is by default.
         settings = Parameters().tracker_settings()
         self._trackers = {topic: OnlineTracker(settings) for topic in topics}
+        self._bit_depths = {topic: BitDepth() for topic in topics}
 
     def _look_at(self, recorded: Message, image: Any) -> tuple[Instances, dict[str, float]]:
         topic, perceive = recorded.topic, self._perceive
         with Stopwatch().listening(perceive.predictor.device) as stopwatch:
-            [percept] = perceive([image], [self._trackers[topic]])
+            [percept] = perceive([image], [self._trackers[topic]], [self._bit_depths[topic]])
             message = perceive.to_message(percept)
         self._writer.write(f"{topic}/instances", recorded.time, message)
         if self._task.overlay:

@@ -28,6 +28,7 @@ from sipmask_core.video import FPS_WHERE_UNKNOWN, Frames
 from sipmask_ros.camera.demo_scene import DemoScene
 from sipmask_ros.conversions.images import array_to_image
 from sipmask_ros.parameter_table import Effect, ParameterTable, declare, parameter, read
+from sipmask_ros.topic_names import compressed_topic
 from sipmask_ros.transport import prepare_for_images
 
 if TYPE_CHECKING:
@@ -87,7 +88,8 @@ class Settings(ParameterTable):
     frame_id: str = parameter("camera", "The frame in the images' headers.", effect=Effect.START)
     transport: str = parameter(
         "raw",
-        "`raw`: sensor_msgs/Image, bgr8; `compressed`: sensor_msgs/CompressedImage, jpeg.",
+        "`raw`: sensor_msgs/Image, bgr8, on `image`; `compressed`: sensor_msgs/CompressedImage,"
+        " jpeg, on `image/compressed`.",
         choices=("raw", "compressed"),
         effect=Effect.START,
     )
@@ -116,7 +118,7 @@ class Settings(ParameterTable):
 
 
 class CameraSource(Node):
-    """Publishes images on `image`, stamped by the node's clock.
+    """Publishes images on `image` or, compressed, `image/compressed`, stamped by the node's clock.
 
     Raises InputError for a wrong parameter.
     """
@@ -127,9 +129,11 @@ class CameraSource(Node):
         self.settings = read(self, Settings)
         self.sent = 0
         self._compressed = self.settings.transport == "compressed"
+        # Resolved first, so that who remaps the topic moves its compressed images with it.
+        topic = self.resolve_topic_name("image")
         self._publisher = self.create_publisher(
             CompressedImage if self._compressed else Image,
-            "image",
+            compressed_topic(topic) if self._compressed else topic,
             QoSProfile(depth=1, reliability=ReliabilityPolicy[self.settings.reliability.upper()]),
         )
 

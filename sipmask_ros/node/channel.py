@@ -5,17 +5,20 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rclpy.qos import QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import Image
 
 from sipmask_core.tracking.online import OnlineTracker
+from sipmask_ros.conversions.bit_depth import BitDepth
 from sipmask_ros.conversions.detections import Detection2DArray
 from sipmask_ros.conversions.headers import stamp_nanoseconds
 from sipmask_ros.msg import InstanceArray, InstancePositionArray
 from sipmask_ros.node.depth_camera import DepthCamera
 from sipmask_ros.node.diagnostics import Outcome, Reporter, Statistics
+from sipmask_ros.node.image_subscription import ImageSubscription
+from sipmask_ros.node.losses import Losses
 from sipmask_ros.node.rate_limit import RateLimit
 from sipmask_ros.perception import Perception
+from sipmask_ros.transport import advice_on_losses
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,13 +69,15 @@ class Channel:
     ) -> None:
         self.tracker = OnlineTracker(parameters.tracker_settings(), first_track_id)
         self.statistics = Statistics()
+        self.bit_depth = BitDepth(parameters.image_bits, self._tell_bits)
         self.extras: list[Callable[[Percept, Perception], None]] = []
         self._node = node
         self._topic = topic
         self._watch = watch
         self._parameters = parameters
         self._limit = RateLimit(parameters.max_rate)
-        self._subscription: Any = None
+        self._losses = Losses()
+        self._subscription: ImageSubscription | None = None
         self._predictor: Predictor | None = None
         self._depth: DepthCamera | None = None
         alone = len(parameters.image_topics) == 1
@@ -116,29 +121,34 @@ class Channel:
     @parameters.setter
     def parameters(self, changed: Parameters) -> None:
         self.tracker.settings = changed.tracker_settings()
+        self.bit_depth.given = changed.image_bits
         self._limit.rate = changed.max_rate
         if self._depth is not None:
             self._depth.tolerance = changed.depth_tolerance
+            self._depth.registered = changed.depth_registered
         self._parameters = changed
 
     def subscribe(self, callback: Callable[[ImageMessage], None]) -> None:
         """Begin to receive images."""
         wanted = self._parameters
-        reliability = ReliabilityPolicy[wanted.reliability.upper()]
-        self._subscription = self._node.create_subscription(
-            CompressedImage if wanted.transport == "compressed" else Image,
-            self._topic,
-            callback,
-            QoSProfile(depth=1, reliability=reliability),
-            event_callbacks=self._watch.subscription_events,
+
+        def receive(message: ImageMessage, information: dict[str, Any]) -> None:
+            self._losses.note(information["publication_sequence_number"])
+            callback(message)
+
+        self._subscription = ImageSubscription(
+            self._node, self._topic, wanted, self._watch, receive
         )
         if (depth := wanted.depth_of(self._topic)) is not None:
-            self._depth = DepthCamera(self._node, *depth, wanted.depth_tolerance)
+            self._depth = DepthCamera(
+                self._node, *depth, wanted.depth_tolerance, wanted.depth_registered
+            )
 
     def unsubscribe(self) -> None:
         """Receive no more images."""
-        self._node.destroy_subscription(self._subscription)
-        self._subscription = None
+        if self._subscription is not None:
+            self._subscription.close()
+            self._subscription = None
         if self._depth is not None:
             self._depth.close()
 
@@ -188,8 +198,12 @@ class Channel:
             "precision": predictor.precision,
             "instances_subscribers": str(self._instances.get_subscription_count()),
         }
+        is_time_for_hint = self._losses.end_period()
+        facts["lost_in_transport"] = str(self._losses.total)
         if self._subscription is not None:
-            facts["image_publishers"] = str(self._subscription.get_publisher_count())
+            facts |= self._subscription.facts
+            if is_time_for_hint:
+                self._hint_at_losses(facts["image_topic"], facts["reliability"])
         if self._depth is not None:
             facts |= {name: str(count) for name, count in self._depth.counts.items()}
         return self._reporter.report(now, facts, active)
@@ -198,6 +212,18 @@ class Channel:
         """Destroy the publishers of this camera's topics."""
         for publisher in self._publishers:
             self._node.destroy_lifecycle_publisher(publisher)
+
+    def _hint_at_losses(self, topic: str, reliability: str) -> None:
+        self._node.get_logger().warning(
+            f"{topic}: {self._losses.total} images were published that did not reach this node."
+            f" {advice_on_losses(reliability)}"
+        )
+
+    def _tell_bits(self, bits: int) -> None:
+        self._node.get_logger().info(
+            f"{self._topic}: the 16-bit images use {bits} bits so far, from which they are scaled;"
+            " the parameter image_bits says otherwise."
+        )
 
     def _positions(self, perceive: Perception, percept: Percept) -> InstancePositionArray:
         assert self._depth is not None

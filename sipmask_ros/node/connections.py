@@ -1,7 +1,8 @@
-"""Warnings about the nodes that share a topic with this one and yet exchange nothing with it."""
+"""Warnings about topics on which nothing comes: nodes that do not fit, or nobody at all."""
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rclpy.clock import Clock, ClockType
@@ -10,9 +11,10 @@ from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallba
 from rclpy.qos import DurabilityPolicy, LivelinessPolicy, ReliabilityPolicy
 
 from sipmask_ros.conversions.images import type_name
+from sipmask_ros.topic_names import compressed_topic
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from rclpy.node import Node
     from rclpy.qos import QoSProfile
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 CHECK_PERIOD = 0.25  # seconds
 # A topic is known before its node's name; after this many checks the warning goes without it.
 NAMELESS_CHECKS = 4
+# After so many checks, 3 s, a topic that is subscribed to and that nobody publishes on is told of.
+SILENT_CHECKS = 12
+MOST_TOPICS = 8  # that one sentence names
 
 # The policies that DDS compares between publisher and subscription, and what they are if unset.
 _POLICIES = {
@@ -56,18 +61,25 @@ class _Mismatch(NamedTuple):
 class ConnectionWatch:
     """Warns once of each publisher and each subscriber that type or QoS keeps apart from a node.
 
+    It also warns of topics that the node subscribes to and nobody publishes on.
+
     It watches all topics of the node, from now until `destroy`. The middleware tells of QoS by
     events: create publishers and subscriptions with `publisher_events` and `subscription_events`.
     It does not tell of a topic's type, nor of the other's name, so the graph is looked at, too.
 
-    image_topics: of the subscriptions whose type the parameter `transport` chooses.
+    image_topics: of the subscriptions whose type the parameter `transport` chooses. followers: are
+    called before each regular check, to change the subscriptions if the publishers have changed.
     """
 
     def __init__(self, node: Node, image_topics: Collection[str] = ()) -> None:
         self._node = node
-        self._image_topics = {node.resolve_topic_name(topic) for topic in image_topics}
+        named = {node.resolve_topic_name(topic) for topic in image_topics}
+        self._image_topics = named | {compressed_topic(topic) for topic in named}
+        self.followers: list[Callable[[], None]] = []
         # How many checks in a row have seen each one; it grows no larger than the graph.
         self._sightings: dict[_Mismatch, int] = {}
+        # How many in a row have seen nobody publish on each topic that is subscribed to.
+        self._silent: dict[str, int] = {}
         self.subscription_events = SubscriptionEventCallbacks(
             incompatible_qos=self._on_event, use_default_callbacks=False
         )
@@ -76,24 +88,48 @@ class ConnectionWatch:
         )
         # Simulated time may stand still.
         clock = Clock(clock_type=ClockType.STEADY_TIME)
-        self._timer = node.create_timer(CHECK_PERIOD, self.check, clock=clock)
+        self._timer = node.create_timer(CHECK_PERIOD, self._on_timer, clock=clock)
 
     def destroy(self) -> None:
         """Watch no more."""
         self._node.destroy_timer(self._timer)
 
     def check(self) -> None:
-        """Warn of what is new; of a node without a name only after NAMELESS_CHECKS checks."""
-        try:
+        """Warn of what is new.
+
+        That is a node without a name after NAMELESS_CHECKS checks, a topic without a publisher
+        after SILENT_CHECKS.
+        """
+        with self._until_the_end():
             present = list(self._find())
+            self._sightings = {found: self._sightings.get(found, 0) + 1 for found in present}
+            for mismatch, count in self._sightings.items():
+                if count == (1 if mismatch.node else NAMELESS_CHECKS):
+                    self._node.get_logger().warning(self._sentence(mismatch))
+            asked = {s.topic_name: type_name(s.msg_type) for s in self._node.subscriptions}
+            self._silent = {
+                topic: self._silent.get(topic, 0) + 1
+                for topic in asked
+                if not self._node.count_publishers(topic)
+            }
+            for topic, count in self._silent.items():
+                if count == SILENT_CHECKS:
+                    self._node.get_logger().warning(self._on_silence(topic, asked[topic]))
+
+    def _on_timer(self) -> None:
+        with self._until_the_end():
+            for follow in self.followers:
+                follow()
+        self.check()
+
+    @contextmanager
+    def _until_the_end(self) -> Iterator[None]:
+        """Let nothing be raised once the process was told to end."""
+        try:
+            yield
         except Exception:
             if self._node.context.ok():
                 raise
-            return  # the process was told to end in the meantime
-        self._sightings = {found: self._sightings.get(found, 0) + 1 for found in present}
-        for mismatch, count in self._sightings.items():
-            if count == (1 if mismatch.node else NAMELESS_CHECKS):
-                self._node.get_logger().warning(self._sentence(mismatch))
 
     def _on_event(self, event: Any) -> None:
         self.check()
@@ -113,6 +149,34 @@ class ConnectionWatch:
                     kind, publisher.qos_profile, other.topic_type, other.qos_profile
                 ):
                     yield _Mismatch(_identity(other), _node_name(other), topic, found, False)
+
+    def _on_silence(self, topic: str, kind: str) -> str:
+        """Return a sentence that names the topics which may have been meant."""
+        remedies = [(kind, "")]
+        if topic in self._image_topics:
+            remedies += [
+                (other, f" with the parameter transport set to {transport}")
+                for other, transport in _TRANSPORTS.items()
+                if other != kind
+            ]
+        for present, remedy in remedies:
+            if topics := self._published(present):
+                names = ", ".join(topics[:MOST_TOPICS])
+                more = f" and {n} more" if (n := len(topics) - MOST_TOPICS) > 0 else ""
+                return (
+                    f"{topic}: nobody publishes on this topic; of type {present}{remedy} there are"
+                    f" {names}{more}."
+                )
+        return f"{topic}: nobody publishes on this topic, nor on any other of type {kind}."
+
+    def _published(self, kind: str) -> list[str]:
+        """Return the topics of this type that others publish on."""
+        own = {publisher.topic_name for publisher in self._node.publishers}
+        return sorted(
+            topic
+            for topic, kinds in self._node.get_topic_names_and_types()
+            if kind in kinds and topic not in own and self._node.count_publishers(topic)
+        )
 
     def _sentence(self, mismatch: _Mismatch) -> str:
         _, node, topic, (what, offered, asked), is_publisher = mismatch

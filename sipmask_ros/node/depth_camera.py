@@ -14,6 +14,7 @@ from sipmask_core.errors import InputError
 from sipmask_core.positions import Positions, locate
 from sipmask_ros.conversions.depth import positions_to_message, read_depth, read_lens, same_view
 from sipmask_ros.conversions.headers import stamp_nanoseconds
+from sipmask_ros.topic_names import is_rectified
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,18 +36,24 @@ class DepthCamera:
 
     Depth images are received in one thread and only read in the other, when positions are asked
     for. To an image belongs the depth image of the same stamp, or else the one whose stamp is
-    nearest, at most `tolerance` seconds off; `tolerance` may change at any time. Topics whose last
-    part has "rect" in it carry rectified images.
+    nearest, at most `tolerance` seconds off. `registered` says that depth and image share their
+    pixels whatever their frames are called. Both may change at any time.
     """
 
     def __init__(
-        self, node: Node, depth_topic: str, camera_info_topic: str, tolerance: float
+        self,
+        node: Node,
+        depth_topic: str,
+        camera_info_topic: str,
+        tolerance: float,
+        registered: bool = False,
     ) -> None:
         self._node = node
         self._topic = depth_topic
         self._camera_info_topic = camera_info_topic
         self.tolerance = tolerance
-        self._rectified = "rect" in depth_topic.rpartition("/")[2]
+        self.registered = registered
+        self._rectified = is_rectified(depth_topic)
         self._lock = threading.Lock()
         self._images: deque[Image] = deque(maxlen=KEPT_IMAGES)
         self._camera_info: CameraInfo | None = None
@@ -135,11 +142,12 @@ class DepthCamera:
             raise InputError(f"Nothing has come on {self._camera_info_topic}.")
         frame = header.frame_id
         for name, message in (("depth image", depth), ("camera_info", camera_info)):
-            if message.header.frame_id.strip("/") != frame.strip("/"):
+            if not self.registered and message.header.frame_id.strip("/") != frame.strip("/"):
                 raise InputError(
                     f"The {name} is in the frame {message.header.frame_id!r}, the image in"
                     f" {frame!r}; depth must be registered to the image, as on a topic"
-                    " aligned_depth_to_color, or by the node register of depth_image_proc."
+                    " aligned_depth_to_color, or by the node register of depth_image_proc. If it is"
+                    " and only its frame_id differs, set the parameter depth_registered."
                 )
         values, unit = read_depth(depth)
         if not same_view(values.shape, instances.image_size):

@@ -39,14 +39,22 @@ class Parameters(ParameterTable):
     transport: str = parameter(
         "raw",
         "`raw`: the image topics carry sensor_msgs/Image; `compressed`:"
-        " sensor_msgs/CompressedImage.",
+        " sensor_msgs/CompressedImage, on `<topic>/compressed` or the topic itself.",
         choices=("raw", "compressed"),
     )
     reliability: str = parameter(
         "best_effort",
-        "Of the subscriptions to images: `best_effort`, or `reliable`, which works only with a"
-        " reliable camera.",
-        choices=("best_effort", "reliable"),
+        "Of the subscriptions to images: `best_effort`; `reliable`, which works only with a"
+        " reliable camera; `auto`, which is reliable while the camera is.",
+        choices=("best_effort", "reliable", "auto"),
+    )
+    image_bits: int = parameter(
+        0,
+        "Bits of a value that 16-bit images use, such as 12; 0: as many as the camera's images have"
+        " used so far, of 10, 12, 14 and 16.",
+        minimum=0,
+        maximum=16,
+        effect=Effect.LIVE,
     )
     model: str = parameter(
         "",
@@ -120,6 +128,11 @@ class Parameters(ParameterTable):
         0.05,
         "Most seconds between the stamps of an image and of its depth.",
         minimum=0.0,
+        effect=Effect.LIVE,
+    )
+    depth_registered: bool = parameter(
+        False,
+        "Depth and image share their pixels even if their frame_ids differ.",
         effect=Effect.LIVE,
     )
     tracking: bool = parameter(

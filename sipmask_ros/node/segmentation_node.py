@@ -8,7 +8,7 @@ import sys
 import traceback
 from dataclasses import dataclass
 from functools import partial, wraps
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
@@ -16,6 +16,7 @@ from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from std_srvs.srv import Trigger
 
@@ -28,7 +29,7 @@ from sipmask_ros.node.connections import ConnectionWatch
 from sipmask_ros.node.model_loader import ModelLoader, load_predictor
 from sipmask_ros.node.parameters import Parameters
 from sipmask_ros.node.segmenter import Segmenter
-from sipmask_ros.parameter_table import changed, declare, read, reloaded
+from sipmask_ros.parameter_table import changed, declare, delays, read, reloaded
 from sipmask_ros.perception import Perception
 from sipmask_ros.transport import prepare_for_images
 
@@ -283,6 +284,13 @@ class SegmentationNode(LifecycleNode):
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
 
+    def set_parameters_atomically(self, parameter_list: list[Parameter]) -> SetParametersResult:
+        """Set parameters, and say of those that count later when; rclpy keeps no other reason."""
+        result = super().set_parameters_atomically(parameter_list)
+        if result.successful:
+            result.reason = delays(Parameters, [each.name for each in parameter_list])
+        return result
+
     def _apply(self, changes: Iterable[Parameter]) -> None:
         wanted = self._changed(changes)
         if wanted is not None:
@@ -380,8 +388,8 @@ def _spin(node: SegmentationNode) -> None:
 def main(
     arguments: Sequence[str] | None = None,
     load: Callable[[Parameters], Predictor] = load_predictor,
-) -> int:
-    """Run the node until it is told to end. Return 0, or 2 if it could not be started."""
+) -> NoReturn:
+    """Run the node until it is told to end. Exit with 0, or with 2 if it could not be started."""
     node = None
     code = 0
     try:
@@ -398,18 +406,19 @@ def main(
         _ignore_signals()
     except KeyboardInterrupt:
         pass
-    at_rest = True
     if node is not None:
         at_rest = node.can_end(LAST_IMAGE)
         node.destroy_node()
+        if at_rest:
+            # It is part of many cycles, and DDS takes leave only when nothing of it is left.
+            node.__dict__.clear()
+            rclpy_implementation.rclpy_logging_fini()  # writes the rest of the log file
     rclpy.try_shutdown()
-    if not at_rest:
-        # The network cannot be interrupted, and Python must not be taken down around it.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    return code
+    # Python takes seconds to take PyTorch down, and must not do so around a network at work.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main()

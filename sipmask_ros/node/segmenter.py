@@ -98,6 +98,7 @@ class Segmenter:
             percepts = perceive(
                 [arrival.message for arrival in arrivals],
                 [arrival.channel.follower(perceive.predictor) for arrival in arrivals],
+                [arrival.channel.bit_depth for arrival in arrivals],
             )
         except Exception as error:
             if len(arrivals) == 1:

@@ -104,4 +104,4 @@ if __name__ == "__main__":
     from sipmask_ros.node.segmentation_node import main
 
     perception.draw_instances = draw
-    raise SystemExit(main(load=load))
+    main(load=load)

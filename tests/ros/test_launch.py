@@ -75,6 +75,59 @@ def test_several_cameras_and_their_depth_images_are_told_with_commas(launch_file
     }
 
 
+def test_spaces_after_commas_and_empty_names_are_no_part_of_a_topic(launch_file):
+    nodes = started(launch_file, image_topic=" /front, /rear ,", depth_topic="/a , /b")
+    assert topics(nodes["segmentation_node"]) == {
+        "image_topics": ["/front", "/rear"],
+        "depth_topics": ["/a", "/b"],
+    }
+    assert set(started(launch_file, image_topic=" , ")) == {"segmentation_node", "camera_source"}
+
+
+@pytest.mark.parametrize(
+    ("content", "names"),
+    [
+        ("segmentation_node: {ros__parameters: {image_topics: [/front/image]}}", True),
+        ("/**: {ros__parameters: {image_topics: [/front/image]}}", True),
+        ("/**/segmentation_node: {ros__parameters: {image_topics: [image, /rear]}}", True),
+        ("robot: {segmentation_node: {ros__parameters: {image_topics: [/rear]}}}", True),
+        ("segmentation_node: {ros__parameters: {image_topics: [image]}}", False),
+        ("segmentation_node: {ros__parameters: {device: cpu}}", False),
+        ("/**: {ros__parameters: 5}", False),
+        ("[1, 2", False),
+        ("", False),
+    ],
+)
+def test_no_demo_comes_beside_topics_that_the_params_file_names(
+    launch_file, tmp_path, content, names
+):
+    file = tmp_path / "own.yaml"
+    file.write_text(content)
+    assert ("camera_source" not in started(launch_file, params_file=str(file))) is names
+    asked = started(launch_file, params_file=str(file), source="clip.mp4")
+    assert "camera_source" in asked, "who names a source gets it"
+    assert "camera_source" in started(launch_file, params_file=str(tmp_path / "missing.yaml"))
+
+
+def test_a_namespace_holds_both_nodes_and_what_rviz_shows(launch_file):
+    nodes = started(launch_file, namespace="/robot_1/", rviz="true")
+    for name in ("segmentation_node", "camera_source"):
+        assert nodes[name]["namespace"] == "robot_1"
+    shown = dict(nodes["rviz2"]["remappings"])
+    file = Path(nodes["rviz2"]["arguments"][1]).read_text()
+    for topic, moved in shown.items():
+        assert f"Value: {topic}\n" in file
+        assert moved == f"/robot_1{topic}"
+    assert started(launch_file)["segmentation_node"]["namespace"] is None
+
+
+def test_simulated_time_is_for_both_nodes_and_left_to_the_file_if_not_named(launch_file):
+    for given, wanted in (({"use_sim_time": "true"}, "true"), ({}, None)):
+        nodes = started(launch_file, **given)
+        for name in ("segmentation_node", "camera_source"):
+            assert values(nodes[name]).get("use_sim_time") == wanted
+
+
 def test_arguments_stand_above_the_parameter_file(launch_file):
     nodes = started(launch_file, model="my.pth", device="cpu", transport="compressed")
     wanted = {"model": "my.pth", "device": "cpu", "transport": "compressed"}

@@ -1,3 +1,4 @@
+import json
 import shutil
 
 import pytest
@@ -23,17 +24,30 @@ def test_the_files_say_what_the_tables_say(file):
     assert found == FILES[file], f"{file} differs from the tables in code; run `make parameters`"
 
 
+@pytest.mark.parametrize("namespace", ["", "/robot", "/fleet/robot"])
 @pytest.mark.parametrize(("node", "table", "file"), TABLES)
-def test_ros_reads_the_defaults_from_the_shipped_file(node, table, file):
-    reader = Node(node, cli_args=["--ros-args", "--params-file", str(ROOT / file)])
+def test_ros_reads_the_shipped_file_in_any_namespace(node, table, file, namespace, tmp_path):
+    """The first value is another, since defaults are there without a file."""
+    first = rows(table)[0]
+    changed = tmp_path / "changed.yaml"
+    written = f"{first.name}: {json.dumps(first.default)}"
+    value = ["/front"] if type(first.default) is tuple else "clip.mp4"
+    text = (ROOT / file).read_text()
+    assert text.count(written) == 1
+    changed.write_text(text.replace(written, f"{first.name}: {json.dumps(value)}"))
+    above = tmp_path / "above.yaml"  # as ros2 launch writes what it is told beside a file
+    above.write_text("/**:\n  ros__parameters:\n    transport: compressed\n")
+    options = [word for path in (changed, above) for word in ("--params-file", str(path))]
+    reader = Node(node, namespace=namespace, cli_args=["--ros-args", *options])
     declare(reader, table)
-    assert read(reader, table) == table()
+    wanted = table(**{first.name: value, "transport": "compressed"})
+    assert read(reader, table) == wanted
     reader.destroy_node()
 
 
 @pytest.mark.parametrize(("node", "table", "file"), TABLES)
 def test_the_shipped_file_names_every_parameter(node, table, file):
-    written = yaml.safe_load((ROOT / file).read_text())[node]["ros__parameters"]
+    written = yaml.safe_load((ROOT / file).read_text())[f"/**/{node}"]["ros__parameters"]
     assert list(written) == [row.name for row in rows(table)]
 
 

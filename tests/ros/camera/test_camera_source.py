@@ -43,9 +43,9 @@ def start(tmp_path):
     """Return what starts a camera_source with these parameters; end what is left of it."""
     started = []
 
-    def start(**parameters):
+    def start(*options, **parameters):
         arguments = [f"{name}:={json.dumps(value)}" for name, value in parameters.items()]
-        options = [part for argument in arguments for part in ("-p", argument)]
+        options = [*options, *(part for argument in arguments for part in ("-p", argument))]
         started.append(
             NodeProcess(
                 tmp_path / "log", "-m", "sipmask_ros.camera.camera_source", "--ros-args", *options
@@ -63,11 +63,11 @@ def receive():
     """Return what collects this many messages of `image` from a process."""
     clients = []
 
-    def receive(process, number, kind=Image):
+    def receive(process, number, kind=Image, topic="image"):
         client = Client()
         clients.append(client)
         messages = []
-        client.create_subscription(kind, "image", messages.append, RELIABLE)
+        client.create_subscription(kind, topic, messages.append, RELIABLE)
         client.wait_until(lambda: len(messages) >= number, process)
         return messages
 
@@ -156,8 +156,10 @@ def test_images_arrive_as_they_are_with_frame_and_rising_stamps(folder, start, r
     assert 0 < stamps[0] < stamps[1] < stamps[2]
 
 
-def test_compressed_images_decode_at_the_asked_size(folder, start, receive):
+def test_compressed_images_come_at_the_asked_size_beside_the_topic(folder, start, receive):
     process = start(
+        "-r",
+        "image:=camera/image_raw",
         source=str(folder),
         rate=50.0,
         frames=1,
@@ -166,7 +168,7 @@ def test_compressed_images_decode_at_the_asked_size(folder, start, receive):
         height=48,
         wait_for_subscriber=True,
     )
-    (message,) = receive(process, 1, CompressedImage)
+    (message,) = receive(process, 1, CompressedImage, "/camera/image_raw/compressed")
     image = compressed_to_bgr(message)
     assert image.shape == (48, 64, 3) and abs(float(image.mean()) - 50) < 2
     assert "jpeg" in message.format

@@ -27,7 +27,13 @@ from rclpy.qos import (
 from ros_harness import PATIENCE
 from sensor_msgs.msg import CompressedImage, Image, PointCloud2
 
-from sipmask_ros.node.connections import NAMELESS_CHECKS, ConnectionWatch, Difference, differences
+from sipmask_ros.node.connections import (
+    NAMELESS_CHECKS,
+    SILENT_CHECKS,
+    ConnectionWatch,
+    Difference,
+    differences,
+)
 
 RELIABLE = QoSProfile(depth=1)
 BEST_EFFORT = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -215,6 +221,60 @@ def test_who_stays_nameless_is_told_of_nevertheless(nameless):
         nameless.watch.check()
     (sentence,) = nameless.warnings
     assert sentence.startswith("/robot/image: a node of unknown name offers reliability")
+
+
+def check_often(us):
+    us.watch.destroy()  # no check but these
+    for _ in range(SILENT_CHECKS + 2):
+        us.watch.check()
+
+
+def test_a_topic_on_which_nobody_publishes_is_named_with_those_that_may_have_been_meant(us, driver):
+    us.read()
+    us.offer()  # our own pictures are no camera's
+    driver.create_subscription(Image, "/heard/image", print, BEST_EFFORT)
+    driver.create_publisher(PointCloud2, "/front/points", RELIABLE)
+    driver.create_publisher(CompressedImage, "/front/image/compressed", RELIABLE)
+    us.wait(lambda: us.count_publishers("/front/image/compressed"))
+    check_often(us)
+    assert us.warnings == [
+        "/robot/image: nobody publishes on this topic; of type sensor_msgs/msg/CompressedImage with"
+        " the parameter transport set to compressed there are /front/image/compressed."
+    ]
+    for number in range(10):
+        driver.create_publisher(Image, f"/front/image_{number}", BEST_EFFORT)
+    us.wait(lambda: us.count_publishers("/front/image_9"))
+    us.watch._silent = {}
+    check_often(us)
+    assert us.warnings[1] == (
+        "/robot/image: nobody publishes on this topic; of type sensor_msgs/msg/Image there are "
+        + ", ".join(f"/front/image_{number}" for number in range(8))
+        + " and 2 more."
+    )
+
+
+def test_a_topic_that_falls_silent_again_is_named_again(us, driver):
+    us.read()
+    check_often(us)
+    assert us.warnings == [
+        f"/robot/image: nobody publishes on this topic, nor on any other of type {IMAGE}."
+    ]
+    camera = driver.create_publisher(Image, "/robot/image", RELIABLE)
+    us.wait(lambda: us.count_publishers("/robot/image"))
+    us.watch.check()
+    driver.destroy_publisher(camera)
+    us.wait(lambda: not us.count_publishers("/robot/image"))
+    check_often(us)
+    assert len(us.warnings) == 2 and us.warnings[0] == us.warnings[1]
+
+
+def test_a_topic_of_the_wrong_type_is_not_called_silent(us, driver):
+    us.read()
+    driver.create_publisher(CompressedImage, "/robot/image", RELIABLE)
+    us.wait(lambda: us.warnings)
+    check_often(us)
+    (sentence,) = us.warnings
+    assert "transport to compressed" in sentence
 
 
 def test_a_check_that_the_end_of_the_process_overtakes_is_silent():

@@ -5,12 +5,15 @@ import pytest
 pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
 pytest.importorskip("sipmask_ros.msg", reason="the messages are not built")
 
+import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import Transition
 from node_harness import Camera, Starter, assert_instances, picture
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 from sipmask_ros.msg import Instance
+
+from sipmask_ros.conversions.images import array_to_image
 
 DEFAULTS = {
     "score_threshold": 0.3,
@@ -23,6 +26,7 @@ DEFAULTS = {
     "track_confirm_after": 3,
     "track_max_lost_seconds": 1.5,
     "timing": False,
+    "image_bits": 0,
 }
 
 
@@ -207,3 +211,37 @@ def test_other_changes_count_from_the_next_configure_on(camera, starter):
     # Both listen to what is said of either.
     other.wait_for_connection(subscribers=2)
     assert_instances(other.answer(other.image(picture(1))), picture(1))
+
+
+def test_a_change_that_counts_later_says_when(camera):
+    def say(**values):
+        changes = [
+            Parameter(name, value=value).to_parameter_msg() for name, value in values.items()
+        ]
+        results = camera.call("set_parameters", parameters=changes).results
+        assert all(result.successful for result in results)
+        together = camera.call("set_parameters_atomically", parameters=changes).result
+        assert together.reason == " ".join(r.reason for r in results if r.reason)
+        return [result.reason for result in results]
+
+    assert say(reliability="auto", score_threshold=0.4, num_threads=1) == [
+        "reliability counts at the next configure.",
+        "",
+        "num_threads counts at the next configure or ~/reload_model.",
+    ]
+    assert camera.set(reliability="reliable", num_threads=0) == []
+
+
+def test_images_of_12_bits_are_seen_as_bright_as_they_are_meant(camera):
+    values = np.zeros((48, 64), np.uint16)
+    values[10:20, 10:30] = 4095
+
+    def found():
+        return len(camera.answer(array_to_image(values, "mono16", camera.header())).instances)
+
+    assert found() == 2
+    assert not camera.set(image_bits=16)
+    assert found() == 0
+    assert not camera.set(image_bits=12)
+    assert found() == 2
+    assert "the 16-bit images use 12 bits so far" in camera.process.output

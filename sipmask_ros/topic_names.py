@@ -1,0 +1,23 @@
+"""What the names of image topics mean, by convention."""
+
+from __future__ import annotations
+
+import re
+
+_RECTIFIED = re.compile(r"(?<![^\W\d_])rect(ified)?(?![^\W\d_])", re.IGNORECASE)
+
+
+def compressed_topic(topic: str) -> str:
+    """Return where image_transport publishes the CompressedImages of a topic; itself if it is that.
+
+    topic: a whole name, which begins with a slash.
+    """
+    return topic if topic.endswith("/compressed") else f"{topic}/compressed"
+
+
+def is_rectified(topic: str) -> bool:
+    """Return whether a topic carries rectified images: "rect" or "rectified" is a word in its name.
+
+    Words end at slashes, underscores and digits: it is one in image_rect_raw, none in direct.
+    """
+    return _RECTIFIED.search(topic) is not None
