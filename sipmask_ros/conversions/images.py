@@ -39,7 +39,7 @@ def to_bgr(
 ) -> NDArray[np.uint8]:
     """Return the pixels of an image message, raw or compressed; see the functions for each."""
     if isinstance(message, CompressedImage):
-        return compressed_to_bgr(message)
+        return compressed_to_bgr(message, used_bits)
     return image_to_bgr(message, used_bits)
 
 
@@ -70,8 +70,12 @@ def image_to_bgr(
         return pixels
     values: Any = pixel_values(message, encoding)
     if encoding.dtype is np.uint16:
-        values = cv2.convertScaleAbs(values, alpha=255 / ((1 << used_bits(values)) - 1))
+        values = _scaled(values, used_bits(values))
     return values if encoding.code is None else cv2.cvtColor(values, encoding.code)
+
+
+def _scaled(values: NDArray[np.uint16], bits: int) -> NDArray[np.uint8]:
+    return np.asarray(cv2.convertScaleAbs(values, alpha=255 / ((1 << bits) - 1)), np.uint8)
 
 
 @cache
@@ -99,10 +103,13 @@ def _through_cv_bridge(message: Image) -> NDArray[np.uint8] | None:
     return pixels
 
 
-def compressed_to_bgr(message: CompressedImage) -> NDArray[np.uint8]:
+def compressed_to_bgr(
+    message: CompressedImage, used_bits: Callable[[NDArray[np.uint16]], int] = bits_of
+) -> NDArray[np.uint8]:
     """Return the pixels of a sensor_msgs/CompressedImage (jpeg or png) as (H, W, 3) uint8 BGR.
 
-    An orientation that the file may carry is ignored: pixels stay where the camera put them.
+    An orientation that the file may carry is ignored: pixels stay where the camera put them. Those
+    of 16 bits are scaled as in `image_to_bgr`.
     Raise InputError for another format, more than MOST_PIXELS, and data that does not decode.
     """
     pixels: Any = None
@@ -112,7 +119,7 @@ def compressed_to_bgr(message: CompressedImage) -> NDArray[np.uint8]:
                 f"The compressed image has {size[0]} x {size[1]} pixels; at most {MOST_PIXELS} are"
                 " accepted."
             )
-        flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+        flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
         try:
             pixels = cv2.imdecode(np.frombuffer(message.data, np.uint8), flags)
         except cv2.error:
@@ -122,7 +129,7 @@ def compressed_to_bgr(message: CompressedImage) -> NDArray[np.uint8]:
             f"The compressed image ({len(message.data)} bytes, format {message.format!r}) does not"
             " decode; it must be jpeg or png."
         )
-    return pixels
+    return pixels if pixels.dtype == np.uint8 else _scaled(pixels, used_bits(pixels))
 
 
 def array_to_image(pixels: NDArray[Any], encoding: str, header: Header) -> Image:

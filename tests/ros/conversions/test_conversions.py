@@ -24,6 +24,7 @@ from sipmask_ros.conversions.images import (
     array_to_image,
     compressed_to_bgr,
     image_to_bgr,
+    to_bgr,
 )
 from sipmask_ros.conversions.instances import (
     instances_to_message,
@@ -207,6 +208,16 @@ def test_16_bits_are_scaled_from_those_that_the_sensor_has(encoding, bits):
     assert_pixels(image_to_bgr(message(rows, encoding)), np.full((*rows.shape[:2], 3), 128), 1)
     assert image_to_bgr(message(rows, encoding), lambda values: 16).max() == 128 >> 16 - bits
     assert_pixels(image_to_bgr(message(rows, encoding), lambda values: bits - 1), 255, 0)
+
+
+@pytest.mark.parametrize("bits", SENSOR_BITS)
+def test_a_png_of_16_bits_is_scaled_like_a_raw_image(bits):
+    values = (DEEP >> 16 - bits).astype(np.uint16)
+    data = array("B", cv2.imencode(".png", values)[1].tobytes())
+    sent = CompressedImage(format="mono16; png compressed", data=data)
+    raw = message(values.astype("<u2"), "mono16")
+    assert np.array_equal(to_bgr(sent), to_bgr(raw))
+    assert np.array_equal(to_bgr(sent, lambda values: 16), to_bgr(raw, lambda values: 16))
 
 
 def test_a_camera_s_bits_are_the_most_that_its_images_have_used():
