@@ -16,8 +16,9 @@ def compressed_topic(topic: str) -> str:
 
 
 def is_rectified(topic: str) -> bool:
-    """Return whether a topic carries rectified images: "rect" or "rectified" is a word in its name.
+    """Return whether a topic carries rectified images: its last part has a word for that.
 
-    Words end at slashes, underscores and digits: it is one in image_rect_raw, none in direct.
+    The word is "rect" or "rectified", and ends at underscores and digits: it is in image_rect_raw,
+    not in direct.
     """
-    return _RECTIFIED.search(topic) is not None
+    return _RECTIFIED.search(topic.rpartition("/")[2]) is not None

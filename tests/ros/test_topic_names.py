@@ -10,8 +10,8 @@ from sipmask_ros.topic_names import compressed_topic, is_rectified
     [
         ("/camera/depth/image_rect", True),
         ("/camera/depth/image_rect_raw", True),
-        ("/rect/depth", True),
-        ("/camera/rectified/depth", True),
+        ("/camera/depth_rectified", True),
+        ("/rect/depth", False),
         ("/camera/image_Rect2", True),
         ("image_rect_color", True),
         ("/direct/depth", False),
@@ -22,7 +22,7 @@ from sipmask_ros.topic_names import compressed_topic, is_rectified
         ("/camera/depth", False),
     ],
 )
-def test_rect_is_a_word_in_the_name_of_a_rectified_topic(topic, rectified):
+def test_rect_is_a_word_in_the_last_part_of_a_rectified_topic(topic, rectified):
     assert is_rectified(topic) is rectified
 
 

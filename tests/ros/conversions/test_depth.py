@@ -146,7 +146,7 @@ def test_equidistant_is_a_fisheye():
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"k": [0.0] * 9}, "K of the camera_info has the focal lengths 0 and 0"),
+        ({"k": [0.0] * 9, "p": [0.0] * 12}, "K of the camera_info has the focal lengths 0 and 0"),
         ({"k": [np.nan] * 9}, "K of the camera_info has the focal lengths nan"),
         (
             {"k": [0.8, 0, 0.5, 0, 0.8, 0.5, 0, 0, 1]},

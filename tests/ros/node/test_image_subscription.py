@@ -46,10 +46,11 @@ def us():
     node.get_logger = lambda: SimpleNamespace(warning=warnings.append)
     watch = ConnectionWatch(node, ("image",))
 
+    def receive(message, information):
+        received.append((message, information))
+
     def subscribe(**parameters):
-        return ImageSubscription(
-            node, "image", Parameters(**parameters), watch, lambda *came: received.append(came)
-        )
+        return ImageSubscription(node, "image", Parameters(**parameters), watch, receive)
 
     def wait(condition):
         end = monotonic() + PATIENCE

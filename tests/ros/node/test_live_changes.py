@@ -198,21 +198,6 @@ def test_a_refused_change_leaves_everything_as_it_was(camera):
     assert names(ask(camera)) == ["person", "dog"]
 
 
-def test_other_changes_count_from_the_next_configure_on(camera, starter):
-    assert not camera.set(image_topics=["other"])
-    assert_instances(ask(camera), picture())
-    camera.transition(
-        Transition.TRANSITION_DEACTIVATE,
-        Transition.TRANSITION_CLEANUP,
-        Transition.TRANSITION_CONFIGURE,
-        Transition.TRANSITION_ACTIVATE,
-    )
-    other = starter.add(Camera(camera.process, camera.get_namespace(), topic="other"))
-    # Both listen to what is said of either.
-    other.wait_for_connection(subscribers=2)
-    assert_instances(other.answer(other.image(picture(1))), picture(1))
-
-
 def test_a_change_that_counts_later_says_when(camera):
     def say(**values):
         changes = [
@@ -245,3 +230,18 @@ def test_images_of_12_bits_are_seen_as_bright_as_they_are_meant(camera):
     assert not camera.set(image_bits=12)
     assert found() == 2
     assert "the 16-bit images use 12 bits so far" in camera.process.output
+
+
+def test_other_changes_count_from_the_next_configure_on(camera, starter):
+    assert not camera.set(image_topics=["other"])
+    assert_instances(ask(camera), picture())
+    camera.transition(
+        Transition.TRANSITION_DEACTIVATE,
+        Transition.TRANSITION_CLEANUP,
+        Transition.TRANSITION_CONFIGURE,
+        Transition.TRANSITION_ACTIVATE,
+    )
+    other = starter.add(Camera(camera.process, camera.get_namespace(), topic="other"))
+    # Both listen to what is said of either.
+    other.wait_for_connection(subscribers=2)
+    assert_instances(other.answer(other.image(picture(1))), picture(1))
