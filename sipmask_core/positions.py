@@ -102,7 +102,7 @@ def locate(instances: Instances, depth: NDArray[Any], unit: float, lens: Lens) -
     )
     surfaces = []
     for crop in instances.mask_crops:
-        y, x = _places(crop)
+        y, x = places(crop)
         rows, columns = y.astype(np.intp), x.astype(np.intp)
         if down == across == 1:
             values = depth[rows, columns]
@@ -171,7 +171,7 @@ def _edges(crop: MaskCrop) -> tuple[float, float, float, float]:
     return crop.x - 0.5, crop.x + width - 0.5, crop.y - 0.5, crop.y + height - 0.5
 
 
-def _places(crop: MaskCrop) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def places(crop: MaskCrop) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return y and x of evenly spread places on a mask, without a thick mask's edge.
 
     The first pixel reaches from 0 to 1.

@@ -27,7 +27,7 @@ def plainly(instances, depth, unit, lens):
     found = []
     for crop in instances.mask_crops:
         values = {}
-        for y, x in zip(*map(list, positions._places(crop)), strict=True):
+        for y, x in zip(*map(list, positions.places(crop)), strict=True):
             row = int(y * depth.shape[0] / instances.image_size[0])
             column = int(x * depth.shape[1] / instances.image_size[1])
             value = float(depth[row, column])
@@ -228,7 +228,7 @@ def test_coverage_is_the_true_share_whatever_the_gaps_between_depths(scale, fact
 
 @pytest.mark.parametrize("shape", [(1, 1), (7, 3), (40, 40), (33, 1000), (1080, 1920), (9, 200)])
 def test_places_are_spread_over_all_of_a_mask_and_bounded(shape):
-    y, x = positions._places(MaskCrop(0, 0, np.ones(shape, bool)))
+    y, x = positions.places(MaskCrop(0, 0, np.ones(shape, bool)))
     assert len(y) <= positions.GRID**2
     assert (y >= 0).all() and (y < shape[0]).all() and (x >= 0).all() and (x < shape[1]).all()
     assert y.mean() == pytest.approx(shape[0] / 2, abs=max(0.5, 0.02 * shape[0]))
