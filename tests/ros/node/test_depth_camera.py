@@ -243,6 +243,14 @@ def test_without_camera_info_its_topic_is_named():
     assert "Nothing has come on /camera/camera_info." in warnings(made)[0]
 
 
+def test_frames_may_differ_if_depth_is_said_to_be_registered():
+    made = camera(depth_image(1, frame="depth"), info=camera_info(frame="depth"))
+    assert not ask(made, 1).positions[0].valid
+    assert "set the parameter depth_registered" in warnings(made)[0]
+    made.registered = True
+    assert ask(made, 1).positions[0].valid
+
+
 def test_frames_may_begin_with_a_slash():
     made = camera(depth_image(1, frame=f"/{FRAME}"))
     assert ask(made, 1).positions[0].valid

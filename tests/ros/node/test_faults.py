@@ -297,7 +297,9 @@ def test_a_reload_works_in_every_state_that_has_a_model(shared, folder):
 
 
 def test_a_transition_that_fails_is_explained_and_leaves_the_node_as_before_configure(start):
-    manager = start.manager(autostart="false", transport="compressed", depth_topics="[image]")
+    manager = start.manager(
+        autostart="false", transport="compressed", depth_topics="[image/compressed]"
+    )
     manager.transition(Transition.TRANSITION_CONFIGURE)
     activate = Transition(id=Transition.TRANSITION_ACTIVATE)
     assert not manager.call("change_state", transition=activate).success
