@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 _DEMO_SIZE = (1280, 720)
 _JPEG_QUALITY = 90
 _LONGEST_WAIT = 0.1  # seconds until a signal is noticed
-_GRACE = 1.0  # seconds that a read under way gets to return after a signal
+GRACE = 1.0  # seconds that a read under way gets to return after a signal
 
 T = TypeVar("T")
 
@@ -206,7 +206,7 @@ def _jpeg_message(image: NDArray[np.uint8], header: Header) -> CompressedImage:
     return CompressedImage(header=header, format="bgr8; jpeg compressed bgr8", data=data)
 
 
-def _send_all(node: CameraSource, interruption: Interruption) -> None:
+def send_all(node: CameraSource, interruption: Interruption) -> None:
     """Publish one image after the other, each when it is due, until told to stop."""
 
     def wait_until(moment: float) -> None:
@@ -224,7 +224,7 @@ def _send_all(node: CameraSource, interruption: Interruption) -> None:
             if wait((future,), _LONGEST_WAIT).done:
                 return future.result()
         # A process that ends while a decoder returns to Python can crash.
-        thread.join(_GRACE)
+        thread.join(GRACE)
         return None
 
     opened = serve_during(open_source, node.settings, node.get_logger().warning)
@@ -271,7 +271,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with Interruption(patient=True) as interruption:
         try:
             node = CameraSource()
-            _send_all(node, interruption)
+            send_all(node, interruption)
         except InputError as error:
             # The same Ctrl-C may have ended what served the stream.
             if not interruption.requested:

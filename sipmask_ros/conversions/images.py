@@ -79,7 +79,7 @@ def _scaled(values: NDArray[np.uint16], bits: int) -> NDArray[np.uint8]:
 
 
 @cache
-def _cv_bridge() -> Any:
+def installed_cv_bridge() -> Any:
     """Return cv_bridge; None if it is not installed or, built for another NumPy, does not load."""
     try:
         from cv_bridge import CvBridge
@@ -93,7 +93,7 @@ def _through_cv_bridge(message: Image) -> NDArray[np.uint8] | None:
 
     It misreads big-endian values, so those are not given to it.
     """
-    bridge = _cv_bridge()
+    bridge = installed_cv_bridge()
     if bridge is None or message.is_bigendian:
         return None
     try:

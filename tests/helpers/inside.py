@@ -9,3 +9,13 @@ def tracks_of(tracker):
 def subscriber_count(camera):
     """Return how many subscribers the images of a `node_harness.Camera` have."""
     return camera._images.get_subscription_count()
+
+
+def node_of(depth_camera):
+    """Return the node, or its stand-in, of a `DepthCamera`."""
+    return depth_camera._node
+
+
+def model_of(rival):
+    """Return the torchvision model of the benchmark's rival."""
+    return rival._model

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from inside import model_of
 
 import sipmask_core as sm
 from sipmask_core.benchmark import models, peak
@@ -138,7 +139,7 @@ def test_the_plain_form_is_the_predictor_without_its_speed() -> None:
 def test_torchvisions_mask_rcnn_runs_at_the_given_input_size() -> None:
     rival = MaskRCNN((64, 96), CPU, "fp32")
     sizes = []
-    rival._model.backbone.register_forward_pre_hook(lambda _, x: sizes.append(x[0].shape[-2:]))
+    model_of(rival).backbone.register_forward_pre_hook(lambda _, x: sizes.append(x[0].shape[-2:]))
     stopwatch = Stopwatch()
     with stopwatch.listening():
         rival(np.zeros((30, 50, 3), np.uint8))

@@ -215,9 +215,9 @@ def test_a_signal_during_a_read_that_stalls_is_noticed(monkeypatch):
         data.wait()
 
     monkeypatch.setattr(camera_source, "open_source", lambda *_: (images(), 0.0))
-    monkeypatch.setattr(camera_source, "_GRACE", 0.0)
+    monkeypatch.setattr(camera_source, "GRACE", 0.0)
     node = CameraSource()
-    camera_source._send_all(node, interruption)
+    camera_source.send_all(node, interruption)
     assert node.sent == 1
     data.set()
     node.destroy_node()

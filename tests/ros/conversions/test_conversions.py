@@ -39,7 +39,7 @@ HEADER = Header(stamp=Time(sec=12, nanosec=34), frame_id="camera_optical")
 @pytest.fixture(autouse=True)
 def own_way(monkeypatch):
     """Make tests look at our own conversions, not at those of a cv_bridge that is installed."""
-    monkeypatch.setattr(images, "_cv_bridge", lambda: None)
+    monkeypatch.setattr(images, "installed_cv_bridge", lambda: None)
 
 
 def message(rows, encoding, padding=0, width=None, height=None, is_bigendian=0):
@@ -254,7 +254,7 @@ def test_only_an_encoding_that_is_not_ours_is_left_to_cv_bridge(monkeypatch):
                 raise KeyError
             return BGR
 
-    monkeypatch.setattr(images, "_cv_bridge", Bridge)
+    monkeypatch.setattr(images, "installed_cv_bridge", Bridge)
     for name, (rows, expected, tolerance) in CASES.items():
         assert_pixels(image_to_bgr(message(rows, name)), expected, tolerance)
     assert asked == []

@@ -12,6 +12,7 @@ from builtin_interfaces.msg import Time
 from depth_scenes import LENS, SCENES, view
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from inside import node_of
 from ros_harness import start_ros
 from sensor_msgs.msg import CameraInfo, Image, RegionOfInterest
 from std_msgs.msg import Header
@@ -79,7 +80,7 @@ def ask(made, seconds, instances=SEEN.instances, frame=FRAME):
 
 
 def warnings(made):
-    return made._node.warnings
+    return node_of(made).warnings
 
 
 def depths(answer):
@@ -330,10 +331,13 @@ def test_any_lens_gives_numbers_that_a_message_can_carry(focal, centre, distorti
 
 def test_closing_ends_the_subscriptions():
     made = camera()
-    assert made._node.subscriptions == {"/camera/depth": Image, "/camera/camera_info": CameraInfo}
+    assert node_of(made).subscriptions == {
+        "/camera/depth": Image,
+        "/camera/camera_info": CameraInfo,
+    }
     made.close()
     made.close()
-    assert made._node.subscriptions == {}
+    assert node_of(made).subscriptions == {}
 
 
 def test_depth_may_come_while_positions_are_computed():
