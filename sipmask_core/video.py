@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ import cv2
 import numpy as np
 
 from sipmask_core.errors import InputError
+from sipmask_core.image_files import IMAGE_SUFFIXES, images_in, read_image
 from sipmask_core.runtime.files import PiecewiseWriter, pending_path
 from sipmask_core.runtime.provenance import sha256, sha256_of_all
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 FPS_WHERE_UNKNOWN = 30.0  # folders, and videos whose header does not say
 # A video that ends before this share of the frames that its header announces was cut off. Headers
 # are estimates, so a few missing frames mean nothing.
@@ -45,8 +44,8 @@ class Frame:
 class Frames:
     """Iterates over the frames of one source, once.
 
-    source: an image file, a folder of images (in natural order, not recursive), a video file, a
-        camera device ("/dev/video0") or a stream URL ("rtsp://...").
+    source: an image file, a folder of images (in natural order, not recursive), a video file (a GIF
+        of several pictures is one), a camera device ("/dev/video0") or a stream URL ("rtsp://...").
     camera_size: (width, height) that a camera device is asked for; it may deliver another.
 
     is_video: whether neighbouring frames follow each other in time.
@@ -56,6 +55,7 @@ class Frames:
     fps: frames per second; None for images, and if the video does not say.
     unreadable: one sentence for each image that could not be read so far, which is skipped, and
         one for a video that ended early.
+    left_out: a sentence on what else a folder holds; "" if there is nothing.
 
     Raises InputError if the source as a whole cannot be opened.
     """
@@ -66,12 +66,16 @@ class Frames:
         self.count: int | None = None
         self.fps: float | None = None
         self.unreadable: list[str] = []
+        self.left_out = ""
         self._capture: cv2.VideoCapture | None = None
         self._files: list[Path] = []
         path = Path(self.source)
         if path.is_dir():
-            self._files = _images_in(path)
-        elif path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES:
+            folder = images_in(path)
+            self._files = folder.images
+            if folder.others:
+                self.left_out = f"Left out of {path}, which are no images: {folder.left_out()}."
+        elif path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES and not _is_animated(path):
             self._files = [path]
         elif path.exists() or "://" in self.source:
             self._capture = self._open_video(camera_size)
@@ -101,12 +105,12 @@ class Frames:
 
     def _image_frames(self) -> Iterator[Frame]:
         for index, file in enumerate(self._files):
-            # IMREAD_COLOR also turns the image upright as its EXIF orientation says.
-            image = cv2.imread(str(file), cv2.IMREAD_COLOR)
-            if image is None:
-                self.unreadable.append(f"{file} is not a readable image.")
+            try:
+                image = read_image(file)
+            except InputError as error:
+                self.unreadable.append(str(error))
             else:
-                yield Frame(file.name, index, np.asarray(image, np.uint8))
+                yield Frame(file.name, index, image)
 
     def _open_video(self, camera_size: tuple[int, int] | None) -> cv2.VideoCapture:
         if "://" in self.source:
@@ -154,7 +158,7 @@ def source_sha256(source: Path | str) -> str | None:
     images.
     """
     path = Path(source)
-    return sha256_of_all(_images_in(path)) if path.is_dir() else sha256(path)
+    return sha256_of_all(images_in(path).images) if path.is_dir() else sha256(path)
 
 
 class VideoWriter(PiecewiseWriter):
@@ -215,17 +219,11 @@ def _frame_count(video: Path) -> int:
         capture.release()
 
 
-def _images_in(folder: Path) -> list[Path]:
-    """List the folder's images, sorted by the numbers in their names: 2.png before 10.png."""
-    files = [file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES]
-    if not files:
-        raise InputError(
-            f"The folder {folder} holds no image; expected files that end in "
-            f"{' '.join(sorted(IMAGE_SUFFIXES))}."
-        )
-    return sorted(files, key=_natural_key)
-
-
-def _natural_key(file: Path) -> list[tuple[int, str]]:
-    parts = re.split(r"(\d+)", file.name)
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
+def _is_animated(path: Path) -> bool:
+    """Return whether a file is a GIF of several pictures."""
+    if path.suffix.lower() != ".gif":
+        return False
+    try:
+        return cv2.imcount(str(path)) > 1
+    except cv2.error:  # the reader of images says why
+        return False

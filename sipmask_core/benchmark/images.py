@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import cv2
 import numpy as np
 
-from sipmask_core.errors import InputError
-from sipmask_core.video import IMAGE_SUFFIXES
+from sipmask_core.image_files import images_in, read_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,18 +34,10 @@ def images_at(path: Path, size: tuple[int, int] | None) -> list[Photo]:
 
     Raise InputError if there is no image, or one cannot be read.
     """
-    files = [path]
-    if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
-        files = files[:MAX_IMAGES]
-    if not files:
-        raise InputError(f"{path} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}).")
+    files = images_in(path).images[:MAX_IMAGES] if path.is_dir() else [path]
     found = []
     for file in files:
-        pixels = cv2.imread(str(file), cv2.IMREAD_COLOR)
-        if pixels is None:
-            raise InputError(f"{file} is not a readable image.")
-        image = np.asarray(pixels, np.uint8)
+        image = read_image(file)
         found.append(_encoded(file.name, image if size is None else _cover(image, size)))
     return found
 

@@ -25,6 +25,7 @@ from sipmask_core.cli.options import (
     importing_bags,
     load_predictor,
     model_files,
+    naming_options,
 )
 
 if TYPE_CHECKING:
@@ -217,7 +218,8 @@ def _from_bag(args: argparse.Namespace) -> int:
         from sipmask_ros.bags.evaluation import image_topics
         from sipmask_ros.bags.reader import Bag
     bag = Bag(args.recording)
-    topics = image_topics(bag, args.topic)
+    with naming_options(topics="--topic"):
+        topics = image_topics(bag, args.topic)
     total = sum(bag.promised.get(topic, 0) for topic in topics) or None
     inputs = dict.fromkeys(map(str, bag.files))
     images = recorded_images(bag, topics)
@@ -228,6 +230,8 @@ def _from_video(args: argparse.Namespace) -> int:
     from sipmask_core.video import Frames, source_sha256
 
     with Frames(args.input) as frames:
+        if frames.left_out:
+            print(f"sipmask: {frames.left_out}", file=sys.stderr)
         source = Path(frames.name).stem or "video"
         inputs = {args.input: source_sha256(args.input)}
         images = _recorded_frames(frames, source)

@@ -13,6 +13,7 @@ from sipmask_core.cli.options import (
     importing_bags,
     load_predictor,
     model_files,
+    naming_options,
     ran_with,
 )
 from sipmask_core.errors import InputError
@@ -38,6 +39,13 @@ examples:
   sipmask evaluate bag drive.mcap --ground-truth drive.json --score-threshold 0.05
   sipmask evaluate bag drive.mcap --results drive.mcap --ground-truth-topic /truth
 """
+
+_OPTIONS = {
+    "topics": "--topic",
+    "results_topics": "--results-topic",
+    "truth_files": "--ground-truth",
+    "truth_topics": "--ground-truth-topic",
+}
 
 
 def add_arguments(kinds: Any) -> None:
@@ -127,7 +135,8 @@ def _evaluate(args: argparse.Namespace) -> int:
         results_topics=tuple(args.results_topic),
     )
     bag = Bag(task.recording)
-    image_topics(bag, task.topics)  # refuses the task before a folder is made for it
+    with naming_options(**_OPTIONS):
+        image_topics(bag, task.topics)  # refuses the task before a folder is made for it
     places = [task.report, *([args.json] if args.json else [])]
     for place in places:
         require_writable(place)
@@ -138,7 +147,8 @@ def _evaluate(args: argparse.Namespace) -> int:
         inputs += model_files(args)
     elif args.results != args.recording:
         inputs += Bag(args.results).files
-    report, failures = evaluate(task, predictor)
+    with naming_options(**_OPTIONS):
+        report, failures = evaluate(task, predictor)
     if predictor is not None:
         report |= ran_with(predictor)
     report["provenance"] = provenance(inputs, predictor.device if predictor else None)

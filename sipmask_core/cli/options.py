@@ -143,6 +143,18 @@ def ran_with(predictor: Predictor) -> dict[str, Any]:
 
 
 @contextmanager
+def naming_options(**options: str) -> Iterator[None]:
+    """Name options in the InputErrors of the block, which name arguments: topics="--topic"."""
+    try:
+        yield
+    except InputError as error:
+        sentence = str(error)
+        for argument, option in options.items():
+            sentence = sentence.replace(f"`{argument}`", option)
+        raise type(error)(sentence) from None
+
+
+@contextmanager
 def importing_bags() -> Iterator[None]:
     """Turn an import error in the block, which imports what reads bags, into an InputError."""
     try:

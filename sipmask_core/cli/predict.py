@@ -2,7 +2,8 @@
 
 Writes a picture or video with the masks drawn in for each input, and with --json the results in
 COCO format. Files that cannot be read or segmented are named, skipped and counted, and the exit
-status is 1; of a video, the frames before the one that failed are kept.
+status is 1; of a video, the frames before the one that failed are kept. Other files of a folder
+are left out and counted by their suffix.
 Ctrl-C stops after the current picture and keeps what is done.
 
 examples:
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from sipmask_core.video import Frame, Frames
 
 SUMMARY = "segment images, folders and videos"
+
+# Any viewer opens these, in all colours; the picture of an image in another format is a PNG.
+_PICTURE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -90,6 +94,8 @@ def run(args: argparse.Namespace) -> int:
             opened += 1
             if results:
                 record["inputs"][source] = source_sha256(source)
+            if frames.left_out:
+                tqdm.write(f"sipmask: {frames.left_out}", file=sys.stderr)
             bar.total += 0 if frames.count is None else frames.count - 1
             with frames, ExitStack() as output:
                 draw = output.enter_context(overlays.of(frames)) if overlays else None
@@ -161,7 +167,10 @@ class _Overlays:
         if not frames.is_video:
 
             def save(frame: Frame, instances: Instances) -> None:
-                path = self._unused(Path(frame.name))
+                path = Path(frame.name)
+                if path.suffix.lower() not in _PICTURE_SUFFIXES:
+                    path = path.with_suffix(".png")
+                path = self._unused(path)
                 write_image(path, draw_instances(frame.image, instances, self._class_names))
 
             yield save

@@ -106,6 +106,8 @@ def run(args: argparse.Namespace) -> int:
     predictor = load_predictor(args, score_threshold=args.score_threshold)
     with ExitStack() as stack:
         frames = stack.enter_context(Frames(args.input))
+        if frames.left_out:
+            print(f"sipmask: {frames.left_out}", file=sys.stderr)
         interruption = stack.enter_context(Interruption())
         fps = args.fps or frames.fps or FPS_WHERE_UNKNOWN
         name = Path(frames.name).stem or "tracks"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sipmask_core.cli.options import naming_options
 from sipmask_core.errors import InputError
 from sipmask_core.training.recipe_options import OPTIONS
 
@@ -98,7 +99,8 @@ def load_start(model: SipMask, args: argparse.Namespace) -> set[str]:
         return keys - {f"backbone.{key}" for key in fresh}
     if args.checkpoint is None:
         return set()
-    start = transfer_weights(model, args.checkpoint, args.remake_heads)
+    with naming_options(remake_heads="--remake-heads"):
+        start = transfer_weights(model, args.checkpoint, args.remake_heads)
     if start.fresh:
         say(f"Made anew, for they do not fit {args.checkpoint}: {', '.join(start.fresh)}.")
     if start.left_out:

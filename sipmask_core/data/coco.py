@@ -8,16 +8,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-import cv2
-
 from sipmask_core.data.document import Document, Entry, Polygons
 from sipmask_core.errors import InputError
+from sipmask_core.image_files import read_image, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     import numpy as np
     from numpy.typing import NDArray
+
+NAMED_IMAGES = 50  # damaged ones whose names a refusal gives
 
 
 @dataclass(frozen=True)
@@ -193,15 +194,6 @@ def _track_id(entry: Entry) -> int | None:
     return None
 
 
-def read_image(path: Path) -> NDArray[np.uint8]:
-    """Read an image file as (H, W, 3) uint8 BGR; raise InputError if it cannot be decoded."""
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        state = "cannot be decoded as an image" if path.is_file() else "does not exist"
-        raise InputError(f"Image {path} {state}.")
-    return image  # type: ignore[return-value]
-
-
 def read_annotated_image(image_dir: Path, record: CocoImage) -> NDArray[np.uint8]:
     """Read an annotated image as (H, W, 3) uint8 BGR.
 
@@ -218,10 +210,22 @@ def read_annotated_image(image_dir: Path, record: CocoImage) -> NDArray[np.uint8
 
 
 def require_images(annotations: CocoAnnotations, image_dir: Path) -> None:
-    """Raise InputError if an image file is missing, before hours of work have gone by."""
+    """Raise InputError if image files are missing or damaged, before hours of work have gone by.
+
+    Damaged ones are all named, up to NAMED_IMAGES. Damage amid a file shows only when it is read.
+    """
+    files = annotations.files(image_dir)
     missing = [i for i in annotations.images if not (image_dir / i.file_name).is_file()]
     if missing:
         raise InputError(
             f"{len(missing)} of {len(annotations.images)} images that {annotations.path} lists"
             f" are not in {image_dir}, {missing[0].file_name} for one."
+        )
+    damaged = unreadable(files)
+    if damaged:
+        more = len(damaged) - NAMED_IMAGES
+        raise InputError(
+            f"{len(damaged)} of {len(files)} images that {annotations.path} lists cannot be read. "
+            + " ".join(damaged[:NAMED_IMAGES])
+            + (f" And {more} more." if more > 0 else "")
         )

@@ -58,7 +58,7 @@ def detect(
 
     Results are those of `coco_results`. Classes correspond by name; those that the file lacks are
     left out. Otherwise like `segment`. Raise InputError also if no class is in common and, before
-    the first image, if one is missing.
+    the first image, if some are missing or look damaged.
     """
     category_ids = corresponding_ids(predictor.class_names, annotations)
     require_images(annotations, image_dir)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
+import warnings
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,6 +17,7 @@ from safetensors.torch import load as deserialize
 from torch import Tensor
 
 from sipmask_core.errors import InputError
+from sipmask_core.model.checkpoint_kinds import checkpoint_format
 from sipmask_core.model.maskrcnn_benchmark_keys import (
     from_benchmark_keys,
     to_benchmark_key,
@@ -22,7 +26,61 @@ from sipmask_core.model.maskrcnn_benchmark_keys import (
 from sipmask_core.runtime.files import require_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+# Where programs keep the weights; if several are there, the first one counts.
+_WRAPPERS = (
+    "state_dict",
+    "model",
+    "model_state_dict",
+    "state_dict_ema",
+    "ema_state_dict",
+    "model_ema",
+    "ema",
+    "net",
+    "module",
+)
+_PREFIXES = ("module.", "_orig_mod.", "model.")  # of DataParallel, torch.compile and Lightning
+# Running averages beside the weights, as mmcv's and Lightning's hooks keep them.
+_TWINS = ("ema_", "ema.", "model_ema.")
+_COUNTERS = {"n_averaged", "steps"}  # of averages: torch's and mmengine's
+_NAMED_KEYS = 8
+_DEEPEST = 3  # wrappers within wrappers
+
+
+class _Unread:
+    """Stands for a value in a .pth file that nobody needs: it takes anything and does nothing."""
+
+    def __new__(cls, *_: object) -> _Unread:
+        return super().__new__(cls)
+
+    def __setstate__(self, state: object) -> None:
+        """Take a state, as unpickling gives it, and forget it."""
+
+
+# What trainers write beside the weights. Nothing of it is made: these names mean `_Unread`.
+_INERT: list[Any] = [
+    (_Unread, name)
+    for name in (
+        *(
+            f"numpy.{module}.{function}"
+            for module in ("core.multiarray", "_core.multiarray", "core.numeric", "_core.numeric")
+            for function in ("scalar", "_reconstruct", "_frombuffer")
+        ),
+        "numpy.dtype",
+        "numpy.ndarray",
+        *(f"numpy.{kind}" for kind in ("float64", "float32", "int64", "int32", "bool_", "bool")),
+        "argparse.Namespace",
+        "pathlib.PosixPath",
+        "pathlib.WindowsPath",
+        "pathlib._local.PosixPath",
+        "pathlib._local.WindowsPath",
+        "datetime.datetime",
+        "datetime.timedelta",
+        "mmengine.logging.history_buffer.HistoryBuffer",
+        "builtins.getattr",  # with which HistoryBuffer names its methods
+    )
+]
 
 
 class Checkpoint(NamedTuple):
@@ -37,7 +95,7 @@ class Checkpoint(NamedTuple):
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
-    """Read a checkpoint of any supported format onto the CPU.
+    """Read a checkpoint of any supported format, which its first bytes tell, onto the CPU.
 
     Raises InputError if the file is missing, unreadable, damaged or not a checkpoint, or if reading
     it would execute code.
@@ -50,9 +108,22 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
             "or .pth file."
         )
     try:
-        return _read_safetensors(path) if path.suffix == ".safetensors" else _read_pth(path)
+        is_torch = checkpoint_format(path) == "torch"
+        checkpoint = _read_pth(path) if is_torch else _read_safetensors(path)
     except OSError as error:
         raise InputError(f"{str(path)!r} cannot be read: {error.strerror or error}.") from None
+    _complete(checkpoint.state)
+    return checkpoint
+
+
+def _complete(state: dict[str, Tensor]) -> None:
+    """Add the counters of batches, which do nothing once a network is trained, if they are missing.
+
+    Files older than PyTorch 0.4.1 have none, and neither have maskrcnn-benchmark's.
+    """
+    for key in [key for key in state if key.endswith(".running_mean")]:
+        counter = key.removesuffix("running_mean") + "num_batches_tracked"
+        state.setdefault(counter, torch.zeros((), dtype=torch.long))
 
 
 def _read_safetensors(path: Path) -> Checkpoint:
@@ -64,18 +135,21 @@ def _read_safetensors(path: Path) -> Checkpoint:
         reason = " ".join(str(error).split())  # it may quote the file, line ends included
         raise InputError(f"{str(path)!r} is not a readable safetensors file: {reason}.") from None
     header_end = 8 + int.from_bytes(content[:8], "little")
-    return Checkpoint(state, json.loads(content[8:header_end]).get("__metadata__") or {})
+    metadata = json.loads(content[8:header_end]).get("__metadata__") or {}
+    return Checkpoint(_cleaned(state), metadata)
 
 
 def _read_pth(path: Path) -> Checkpoint:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with (
+            path.open("rb") as stream,  # PyTorch goes by the name of what has one
+            torch.serialization.safe_globals(_INERT),
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("ignore")  # we say what there is to say
+            content = torch.load(stream, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        reason = str(error).splitlines()[0].rstrip(".")
-        raise InputError(
-            f"{str(path)!r} is refused: it is damaged, or holds more than tensors and plain values "
-            f"({reason}), and nothing from a file is executed."
-        ) from None
+        raise InputError(f"{str(path)!r} is refused: {_reason(path, error)}.") from None
     except OSError:
         raise
     except Exception as error:  # a damaged file fails in many ways
@@ -88,12 +162,13 @@ def _read_pth(path: Path) -> Checkpoint:
             f"{str(path)!r} is the state of a training run; the weights to use are in "
             "best.safetensors beside it."
         )
-    state = content.get("state_dict", content.get("model", content))
-    if not isinstance(state, dict) or not all(
-        isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
-    ):
-        raise InputError(f"{str(path)!r} holds no state_dict of named tensors.")
-    state = {_current_key(key): value for key, value in state.items()}
+    state = _weights(content)
+    if state is None:
+        raise InputError(
+            f"{str(path)!r} holds no state_dict of named tensors; at its top it has"
+            f" {abridged(list(content), _NAMED_KEYS)}."
+        )
+    state = _cleaned(state)
     meta = content.get("meta")
     metadata = _mmdetection_metadata(meta) if isinstance(meta, dict) else {}
     if uses_benchmark_keys(state):
@@ -101,16 +176,62 @@ def _read_pth(path: Path) -> Checkpoint:
     return Checkpoint(state, metadata)
 
 
-def _current_key(key: str) -> str:
-    """Remove the prefix of DataParallel and rename DCN offsets from the name in older files."""
-    return key.removeprefix("module.").replace("conv2_offset.", "conv2.conv_offset.")
+def _reason(path: Path, error: pickle.UnpicklingError) -> str:
+    """Say why PyTorch refused to unpickle; what it advises would let the file run code."""
+    found = re.search(r"GLOBAL ([\w.]+)", str(error))
+    if found is None:
+        return (
+            "it is damaged, or holds more than tensors and plain values, and nothing from a file is"
+            " executed"
+        )
+    what = "holds more than tensors and plain values"
+    if b"torch.nn.modules." in path.read_bytes():
+        what = "is a whole model, pickled with its code"
+    return (
+        f"it {what} ({found[1]}), and nothing from a file is executed; save the state_dict() of the"
+        " model instead"
+    )
+
+
+def _weights(content: dict[Any, Any]) -> dict[str, Tensor] | None:
+    """Return the named tensors in a file, wherever a known program puts them; None without any."""
+    for _ in range(_DEEPEST + 1):
+        if content and all(
+            isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
+        ):
+            return content
+        wrapped = (content.get(key) for key in _WRAPPERS)
+        content = next((value for value in wrapped if isinstance(value, dict)), {})
+    return None
+
+
+def _cleaned(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Name the weights as the model does, and leave out running averages beside them."""
+    cleaned = {_own_key(key): value for key, value in state.items() if key not in _COUNTERS}
+    own = {key: value for key, value in cleaned.items() if not key.startswith(_TWINS)}
+    return own or cleaned
+
+
+def _own_key(key: str) -> str:
+    """Remove the prefixes of wrappers, and rename DCN offsets from the name in older files."""
+    while key.startswith(_PREFIXES):
+        key = key.partition(".")[2]
+    return key.replace("._orig_mod.", ".").replace("conv2_offset.", "conv2.conv_offset.")
 
 
 def _mmdetection_metadata(meta: dict[str, Any]) -> dict[str, str]:
     metadata: dict[str, str] = {
-        k: str(meta[k]) for k in ("epoch", "iter", "mmdet_version") if k in meta
+        key: str(meta[key])
+        for key in ("epoch", "iter", "mmdet_version")
+        if isinstance(meta.get(key), int | float | str)
     }
     classes = meta.get("CLASSES")
     if isinstance(classes, list | tuple) and all(isinstance(c, str) for c in classes):
         metadata["class_names"] = json.dumps(list(classes))
     return metadata
+
+
+def abridged(keys: Sequence[object], number: int) -> str:
+    """Return the first keys as a list on one line, whatever they are."""
+    named = (key if isinstance(key, str) and key.isprintable() else repr(key) for key in keys)
+    return ", ".join(islice(named, number)) + ", ..." * (len(keys) > number)

@@ -1,9 +1,10 @@
 """Checkpoints: the authors' and our own, read strictly and without executing anything.
 
-Formats: `.safetensors` (our own; weights plus string metadata) and `.pth`/`.pt` (torch.save). The
-authors' mmdetection files keep the weights under "state_dict" beside "meta" and, sometimes, the
-optimizer; their maskrcnn-benchmark files keep them under "model", by other names. `.pth` files
-are read with `weights_only=True`, which refuses anything but tensors and plain containers.
+Formats: `.safetensors` (our own; weights plus string metadata) and `.pth`/`.pt` (torch.save); the
+first bytes of a file decide. The authors' mmdetection files keep the weights under "state_dict"
+beside "meta" and, sometimes, the optimizer; their maskrcnn-benchmark files keep them under "model",
+by other names. `.pth` files are read with `weights_only=True`, which refuses anything but tensors
+and plain containers; what trainers are known to write beside them is left unread.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from sipmask_core.errors import InputError
 from sipmask_core.model import efficientnet
-from sipmask_core.model.checkpoint_files import Checkpoint, read_checkpoint
+from sipmask_core.model.checkpoint_files import Checkpoint, abridged, read_checkpoint
 from sipmask_core.model.presets import (
     Preset,
     get_preset,
@@ -90,7 +91,7 @@ def misfits(
         if key in found and found[key].shape != value.shape
     ]
     return "; ".join(
-        f"{len(keys)} {what}: {_abridged(keys)}"
+        f"{len(keys)} {what}: {abridged(keys, NAMED_KEYS)}"
         for what, keys in (
             ("missing", [name(key) for key in own if key not in found]),
             ("unexpected", [name(key) for key in found if key not in own]),
@@ -98,11 +99,6 @@ def misfits(
         )
         if keys
     )
-
-
-def _abridged(keys: Sequence[str]) -> str:
-    named = (key if key.isprintable() else repr(key) for key in keys[:NAMED_KEYS])
-    return ", ".join(named) + ", ..." * (len(keys) > NAMED_KEYS)
 
 
 def _advice(state: dict[str, Tensor]) -> str:
@@ -199,9 +195,10 @@ def _require_classes(checkpoint: Checkpoint, source: str) -> int:
     number = _class_count(checkpoint.state)
     if not number:
         name = checkpoint.file_key(CLASS_KEY)
+        parts = list(dict.fromkeys(key.partition(".")[0] for key in checkpoint.state))
         raise InputError(
             f"{source!r} is not a SipMask checkpoint: it has no {name} of 1 to {MOST_CLASSES}"
-            " classes."
+            f" classes; its weights are of {abridged(parts, NAMED_KEYS)}."
         )
     return number
 
@@ -256,7 +253,7 @@ def transfer_weights(
         advice = (
             _advice(state)
             if in_the_body
-            else "all of that is in the head, and --remake-heads starts it afresh"
+            else "all of that is in the head, which `remake_heads` starts afresh"
         )
         raise InputError(f"{_refusal(model, problems, str(path))}; {advice}.")
     taken = {k: v for k, v in state.items() if k in own and v.shape == own[k].shape}

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -43,15 +41,12 @@ def uses_benchmark_keys(state: Mapping[str, Tensor]) -> bool:
 def from_benchmark_keys(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the same weights under the model's names; unknown names stay.
 
-    Scales lose their only axis, and batch norms gain PyTorch's unused counter of batches.
+    Scales lose their only axis. Batch norms have no counter of batches there.
     """
     renamed = {}
     for key, value in state.items():
         own = _renamed(key, PREFIXES)
         renamed[own] = value.view(()) if own.endswith(".scale") and value.numel() == 1 else value
-        if own.endswith(".running_mean"):
-            counter = own.replace("running_mean", "num_batches_tracked")
-            renamed[counter] = torch.zeros((), dtype=torch.long)
     return renamed
 
 

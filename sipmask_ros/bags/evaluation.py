@@ -15,6 +15,7 @@ from sipmask_core.errors import InputError, PredictionError, WriteError
 from sipmask_core.runtime.interruption import Interruption
 from sipmask_core.runtime.stopwatch import Stopwatch
 from sipmask_core.tracking.online import OnlineTracker
+from sipmask_ros.bags.foreign import advice
 from sipmask_ros.bags.reader import Bag, deserialized
 from sipmask_ros.bags.report import TopicAccount, format_account
 from sipmask_ros.bags.truth import GroundTruth, Scorer, read_arrays, read_truth, recorded_truth
@@ -123,18 +124,22 @@ def image_topics(bag: Bag, wanted: Sequence[str]) -> list[str]:
     """
     known = sorted(topic for topic, kind in bag.topics.items() if kind in IMAGE_TYPES)
     if not known:
-        found = ", ".join(sorted(bag.topics)) or "none"
-        sentences = [f"{bag.path} has no images; its topics are {found}.", *map(str, bag.damage)]
-        raise InputError(" ".join(sentences))
+        found = ", ".join(f"{topic} ({kind})" for topic, kind in sorted(bag.topics.items()))
+        sentences = [
+            f"{bag.path} has no images; its topics are {found or 'none'}.",
+            advice(bag.topics, bag.encodings),
+            *map(str, bag.damage),
+        ]
+        raise InputError(" ".join(filter(None, sentences)))
     for topic in wanted:
         if topic not in known:
             kind = bag.topics.get(topic)
             state = "is not in" if kind is None else f"carries {kind} in"
             raise InputError(f"{topic} {state} {bag.path}; images are on {', '.join(known)}.")
     if len(set(wanted)) < len(wanted):
-        raise InputError(f"--topic names {', '.join(wanted)}; each topic is accepted once.")
+        raise InputError(f"`topics` names {', '.join(wanted)}; each topic is accepted once.")
     if not wanted and len(known) > 1:
-        raise InputError(f"{bag.path} has images on {', '.join(known)}; choose with --topic.")
+        raise InputError(f"{bag.path} has images on {', '.join(known)}; choose with `topics`.")
     return list(wanted) or known
 
 
@@ -268,7 +273,7 @@ class _ResultsRun(_Run):
         assert task.results is not None
         results = Bag(task.results)
         chosen = task.results_topics or _default_results(results, topics, task)
-        _require_as_many("--results-topic", chosen, topics)
+        _require_as_many("results_topics", chosen, topics)
         names: dict[int, str] = {}
         self._arrays: dict[str, dict[int, Any]] = {}
         for topic, results_topic in zip(topics, chosen, strict=True):
@@ -291,10 +296,10 @@ class _ResultsRun(_Run):
 def _truths(task: Task, bag: Bag, topics: list[str]) -> dict[str, GroundTruth]:
     """Return ground truth by image topic."""
     if task.truth_files:
-        _require_as_many("--ground-truth", task.truth_files, topics)
+        _require_as_many("truth_files", task.truth_files, topics)
         return dict(zip(topics, map(read_truth, task.truth_files, topics), strict=True))
     if task.truth_topics:
-        _require_as_many("--ground-truth-topic", task.truth_topics, topics)
+        _require_as_many("truth_topics", task.truth_topics, topics)
         truths = (recorded_truth(bag, topic) for topic in task.truth_topics)
         return dict(zip(topics, truths, strict=True))
     return {}
@@ -316,14 +321,14 @@ def _default_results(results: Bag, topics: list[str], task: Task) -> tuple[str, 
     if len(known) != 1:
         raise InputError(
             f"{results.path} has InstanceArrays on {', '.join(known) or 'no topic'};"
-            " choose with --results-topic."
+            " choose with `results_topics`."
         )
     return tuple(known)
 
 
-def _require_as_many(option: str, given: Sequence[Any], topics: list[str]) -> None:
+def _require_as_many(argument: str, given: Sequence[Any], topics: list[str]) -> None:
     if len(given) != len(topics):
         raise InputError(
-            f"{option} is given {len(given)} times; once for each of {', '.join(topics)} is"
-            " accepted, in that order."
+            f"`{argument}` names {len(given)}; one for each of {', '.join(topics)} is accepted, in"
+            " that order."
         )

@@ -92,7 +92,8 @@ class TopicAccount:
         periods = np.diff(stamps) * 1e-9  # (images - 1,) s
         forward = periods[periods > 0]
         period = float(np.median(forward)) if len(forward) else 0.0
-        duration = float(np.ptp(stamps)) * 1e-9 if len(stamps) else 0.0
+        # Of a recording that was played in a loop, every round counts.
+        duration = float(forward.sum())
         gaps = [
             {
                 "start_s": float(stamps[i] - stamps[0]) * 1e-9,
@@ -111,7 +112,7 @@ class TopicAccount:
             "segmented_images": self.segmented,
             "images_without_results": self.missing_results,
             "duration_s": duration,
-            "rate_hz": (len(stamps) - 1) / duration if duration else 0.0,
+            "rate_hz": len(forward) / duration if duration else 0.0,
             "period_ms": distribution(1e3 * forward),
             "stamps_not_rising": int(np.count_nonzero(periods <= 0)),
             "recording_delay_ms": distribution((np.array(self._recorded) - stamps) * 1e-6),

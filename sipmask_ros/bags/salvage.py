@@ -11,10 +11,10 @@ import mmap
 import re
 import sqlite3
 import struct
-from contextlib import closing
+from contextlib import ExitStack, closing, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from rosbags.rosbag2.storage_mcap import decompress
+from sipmask_ros.bags.storage import storage_kind, unpack_chunk, write_ahead_log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,8 +48,9 @@ class Message(NamedTuple):
 class Salvage:
     """Iterates over the messages that can be read, in the order of the file; in a chunk, by time.
 
-    Afterwards `reason` says what is wrong with the file ("" if nothing was found) and
-    `unread_bytes` how many of its `total_bytes` are damaged or missing.
+    Afterwards `reason` says what is wrong with the file ("" if nothing was found), `unread_bytes`
+    how many of its `total_bytes` are damaged or missing, and `encodings` how the messages of each
+    topic are serialized.
     """
 
     def __init__(self, path: Path) -> None:
@@ -57,10 +58,11 @@ class Salvage:
         self.reason = ""
         self.unread_bytes = 0
         self.total_bytes = path.stat().st_size
+        self.encodings: dict[str, str] = {}
 
     def __iter__(self) -> Iterator[Message]:
         self.reason, self.unread_bytes = "", 0
-        return self._mcap() if self.path.suffix == ".mcap" else self._sqlite3()
+        return self._sqlite3() if storage_kind(self.path) == "sqlite3" else self._mcap()
 
     def _lose(self, count: int, reason: str) -> None:
         # What a packed chunk lacks can be more than the whole file has.
@@ -73,7 +75,7 @@ class Salvage:
             if stream.read(len(_MAGIC)) != _MAGIC:
                 self._lose(size, "it does not begin as an MCAP file")
                 return
-            channels = _Channels()
+            channels = _Channels(self.encodings)
             while head := stream.read(_HEAD.size):
                 left = size - stream.tell()
                 kind, length = _HEAD.unpack(head) if len(head) == _HEAD.size else (0, 0)
@@ -113,7 +115,7 @@ class Salvage:
             compression = content[_CHUNK_HEAD.size : _CHUNK_HEAD.size + n].decode()
             records = content[_CHUNK_HEAD.size + n + 8 :]
             if compression or len(records) == size:
-                records = decompress(records, compression, size, checksum)
+                records = unpack_chunk(records, compression, size, checksum)
         except Exception:  # each decompressor has exceptions of its own
             self._lose(length, "a chunk of it is damaged")
             return
@@ -137,6 +139,18 @@ class Salvage:
         yield from sorted(found, key=lambda message: message.time)
 
     def _sqlite3(self) -> Iterator[Message]:
+        log = write_ahead_log(self.path)
+        if log is not None:
+            database = self._open_with_log()
+            if database is not None:
+                with closing(database):
+                    yield from self._rows(database)
+                return
+            self._lose(
+                log.stat().st_size,
+                f"the messages in {log.name} are missing, for SQLite reads them only in a folder"
+                " that can be written to",
+            )
         with self.path.open("rb") as stream:
             header = stream.read(100)
         if len(header) < 100 or not header.startswith(b"SQLite format 3\0"):
@@ -149,24 +163,37 @@ class Salvage:
         if promised > (size := self.path.stat().st_size):
             self.total_bytes = promised
             self._lose(promised - size, "it is cut off")
-        last, skip = 0, 1
         uri = f"{self.path.resolve().as_uri()}?immutable=1"
         with closing(sqlite3.connect(uri, uri=True)) as database:
             # Without this, SQLite opens no file that is shorter than its header says.
             database.execute("PRAGMA writable_schema = ON")
-            while skip <= _MOST_SKIPPED:
-                try:
-                    topics = {n: (name, kind) for n, name, kind in database.execute(_TOPICS)}
-                    for number, topic, recorded, data in database.execute(_MESSAGES, (last,)):
-                        if number > last:  # in a damaged tree they may not rise
-                            last, skip = number, 1
-                            if topic in topics and isinstance(data, bytes):
-                                yield Message(*topics[topic], recorded, data)
-                    return
-                except (sqlite3.Error, OverflowError) as error:
-                    self._lose(0, str(error))
-                    last += skip
-                    skip *= 2
+            yield from self._rows(database)
+
+    def _open_with_log(self) -> sqlite3.Connection | None:
+        """Open the database together with its write-ahead log; return None if that is refused."""
+        with suppress(sqlite3.Error), ExitStack() as stack:
+            database = sqlite3.connect(f"{self.path.resolve().as_uri()}?mode=ro", uri=True)
+            stack.callback(database.close)
+            database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            stack.pop_all()
+            return database
+        return None
+
+    def _rows(self, database: sqlite3.Connection) -> Iterator[Message]:
+        last, skip = 0, 1
+        while skip <= _MOST_SKIPPED:
+            try:
+                topics = {n: (name, kind) for n, name, kind in database.execute(_TOPICS)}
+                for number, topic, recorded, data in database.execute(_MESSAGES, (last,)):
+                    if number > last:  # in a damaged tree they may not rise
+                        last, skip = number, 1
+                        if topic in topics and isinstance(data, bytes):
+                            yield Message(*topics[topic], recorded, data)
+                return
+            except (sqlite3.Error, OverflowError) as error:
+                self._lose(0, str(error))
+                last += skip
+                skip *= 2
 
 
 def _next_record(content: bytes | mmap.mmap, start: int) -> int | None:
@@ -190,7 +217,8 @@ def _next_record(content: bytes | mmap.mmap, start: int) -> int | None:
 class _Channels:
     """What an MCAP file has said so far about its topics."""
 
-    def __init__(self) -> None:
+    def __init__(self, encodings: dict[str, str]) -> None:
+        self._encodings = encodings
         self._types: dict[int, str] = {}
         self._topics: dict[int, tuple[str, str]] = {}
 
@@ -199,10 +227,12 @@ class _Channels:
         try:
             if kind == _SCHEMA:
                 (number,) = struct.unpack_from("<H", content)
-                self._types[number] = _text(content, 2)
+                self._types[number] = _text(content, 2)[0]
             elif kind == _CHANNEL:
                 number, schema = struct.unpack_from("<HH", content)
-                self._topics[number] = _text(content, 4), self._types.get(schema, "")
+                topic, end = _text(content, 4)
+                self._topics[number] = topic, self._types.get(schema, "")
+                self._encodings[topic] = _text(content, end)[0]
             elif kind == _MESSAGE:
                 number, _, time, _ = _MESSAGE_HEAD.unpack_from(content)
                 if number in self._topics:
@@ -211,6 +241,8 @@ class _Channels:
             return  # too short for what it says it is
 
 
-def _text(content: bytes, start: int) -> str:
+def _text(content: bytes, start: int) -> tuple[str, int]:
+    """Return the text that stands at `start`, and where it ends."""
     (length,) = struct.unpack_from("<I", content, start)
-    return content[start + 4 : start + 4 + length].decode(errors="replace")
+    end = start + 4 + length
+    return content[start + 4 : end].decode(errors="replace"), end

@@ -44,7 +44,7 @@ class BagWriter(PiecewiseWriter):
 
     def __init__(self, path: Path) -> None:
         if path.exists():
-            raise InputError(f"The bag {path} exists; choose another --output, or remove it.")
+            raise InputError(f"The bag {path} exists; remove it, or choose another place.")
         self.path = path
         # The writer names its file after the folder.
         self._temporary = path.parent / f".{path.name}.{os.getpid()}.part"

@@ -166,6 +166,8 @@ def open_source(
         images: Iterator[NDArray[np.uint8]] = map(DemoScene(width, height, rate).render, count())
     else:
         frames = Frames(settings.source, settings.size)
+        if frames.left_out:
+            warn(frames.left_out)
         own_rate = 0.0 if frames.is_live else frames.fps or FPS_WHERE_UNKNOWN
         rate = settings.rate or own_rate
         images = _play(frames, settings, warn)

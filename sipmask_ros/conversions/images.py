@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import struct
 import sys
 from array import array
 from functools import cache
@@ -14,6 +12,7 @@ import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 
 from sipmask_core.errors import InputError
+from sipmask_core.image_header import declared_size
 from sipmask_ros.conversions.bit_depth import bits_of
 from sipmask_ros.conversions.encodings import ENCODINGS, pixel_values
 
@@ -22,17 +21,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
     from std_msgs.msg import Header
-    from typing_extensions import Buffer
 
 MOST_PIXELS = 1 << 27  # of a compressed image or run lengths: few bytes may stand for any number
 
 _IN_LOWER_CASE = {name.lower(): encoding for name, encoding in ENCODINGS.items()}
-_PNG = b"\x89PNG\r\n\x1a\n"
-_JPEG = b"\xff\xd8"
-# Of a segment with content. Decoders skip what lies between segments and is no marker.
-_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
-_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
-
 
 def to_bgr(
     message: Image | CompressedImage, used_bits: Callable[[NDArray[np.uint16]], int] = bits_of
@@ -157,25 +149,3 @@ def message_bytes(values: NDArray[Any]) -> array[int]:
     data = array("B")
     data.frombytes(values.reshape(-1).view(np.uint8).data)
     return data
-
-
-def declared_size(image: Buffer) -> tuple[int, int] | None:
-    """Return the width and height in the header of a PNG (IHDR) or JPEG (ITU-T T.81 B.2.2).
-
-    Return None for any other format and if the header is cut off.
-    """
-    data = memoryview(image)
-    if data[:8] == _PNG:
-        return struct.unpack_from(">II", data, 16) if len(data) >= 24 else None
-    return _jpeg_size(data) if data[:2] == _JPEG else None
-
-
-def _jpeg_size(data: memoryview) -> tuple[int, int] | None:
-    at = 2
-    while (marker := _MARKER.search(data, at)) and marker.end() + 7 <= len(data):
-        at, code = marker.end(), data[marker.end() - 1]
-        if code in _FRAMES:
-            height, width = struct.unpack_from(">HH", data, at + 3)
-            return width, height
-        at += struct.unpack_from(">H", data, at)[0]
-    return None

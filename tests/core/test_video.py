@@ -46,6 +46,24 @@ def test_a_corrupt_image_is_named_and_skipped(tmp_path):
     assert "2.jpg" in sentence
 
 
+@pytest.mark.parametrize("name", ["x.gif", "x.jp2", "x.jfif"])
+def test_a_picture_in_an_unusual_format_is_an_image(tmp_path, name):
+    suffix = ".jpg" if name == "x.jfif" else name[1:]
+    (tmp_path / name).write_bytes(cv2.imencode(suffix, grey(77))[1].tobytes())
+    frames = Frames(tmp_path / name)
+    (frame,) = frames
+    assert (frames.is_video, frames.left_out, frame.image.shape) == (False, "", (48, 64, 3))
+
+
+def test_a_gif_that_moves_is_a_video(tmp_path):
+    animation = cv2.Animation()
+    animation.frames = [grey(20 * index) for index in range(3)]
+    animation.durations = np.full(3, 100, np.int32)
+    assert cv2.imwriteanimation(str(tmp_path / "x.gif"), animation)
+    frames = Frames(tmp_path / "x.gif")
+    assert frames.is_video and len(list(frames)) == 3
+
+
 def test_an_empty_folder_is_refused_with_what_it_should_hold(tmp_path):
     with pytest.raises(InputError, match=r"holds no image.*\.png"):
         Frames(tmp_path)

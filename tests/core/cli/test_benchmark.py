@@ -164,7 +164,7 @@ def test_images_are_the_same_every_time_and_of_the_asked_size(tmp_path: Path) ->
         (["--runs", "0"], "--runs is 0"),
         (["--instances", "-1"], "--instances is -1"),
         (["--preset", "shipped,resnext"], "'resnext'"),
-        (["--images", "nowhere.jpg"], "nowhere.jpg is not a readable image"),
+        (["--images", "nowhere.jpg"], "Image nowhere.jpg does not exist"),
     ],
 )
 def test_what_cannot_be_timed_is_one_sentence(

@@ -51,6 +51,20 @@ def test_a_folder_gives_overlays_and_coco_json(photos, tmp_path, capsys):
     assert "torch" in provenance["versions"] and provenance["device"]["torch_device"] == "cpu"
 
 
+def test_a_folder_of_all_sorts_says_what_is_damaged_and_what_is_left_out(photos, tmp_path, capsys):
+    picture = cv2.imencode(".jpg", spot_image())[1].tobytes()
+    (photos / "a.jfif").write_bytes(picture)
+    (photos / "cut.jpg").write_bytes(picture[: len(picture) // 2])
+    (photos / "clip.mp4").touch()
+    out = tmp_path / "seen"
+    assert main(["predict", str(photos), "--output", str(out)]) == 1
+    captured = capsys.readouterr()
+    assert "Segmented 3 images" in captured.out and "1 failures" in captured.out
+    assert f"Image {photos / 'cut.jpg'} is cut off" in captured.err
+    assert f"Left out of {photos}, which are no images: 1 .mp4." in captured.err
+    assert sorted(path.name for path in out.iterdir()) == ["000042.png", "a.png", "dark.png"]
+
+
 def test_the_same_inputs_give_the_same_bytes(photos, tmp_path):
     command = ["predict", str(photos), "--no-overlay", "--json", str(tmp_path / "r.json")]
     assert main(command) == 0
@@ -90,7 +104,7 @@ def test_a_corrupt_image_is_named_skipped_and_counted(photos, tmp_path, capsys):
     (photos / "broken.jpg").write_bytes(b"\xff\xd8 not a picture")
     assert main(["predict", str(photos), "--output", str(tmp_path / "seen")]) == 1
     captured = capsys.readouterr()
-    assert "broken.jpg is not a readable image" in captured.err
+    assert "broken.jpg is cut off or damaged" in captured.err
     assert "Segmented 2 images" in captured.out and "1 failures" in captured.out
 
 

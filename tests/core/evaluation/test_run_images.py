@@ -50,9 +50,19 @@ def test_the_number_of_workers_changes_neither_order_nor_results(tmp_path):
     assert one == many and len(one) == 5
 
 
-def test_a_damaged_image_ends_the_run_when_its_turn_comes(tmp_path):
+def test_damaged_images_are_all_named_before_the_run(tmp_path):
     path, images = write_squares(tmp_path)
+    (images / "001.png").write_bytes((images / "001.png").read_bytes()[:-20])
     (images / "003.png").write_bytes(b"nonsense")
+    with pytest.raises(InputError, match=r"2 of 6 images .*001\.png is cut off.*003\.png cannot"):
+        next(detect(FakePredictor(), read_annotations(path), images))
+
+
+def test_damage_amid_an_image_ends_the_run_when_its_turn_comes(tmp_path):
+    path, images = write_squares(tmp_path)
+    content = bytearray((images / "003.png").read_bytes())
+    content[len(content) // 2] ^= 255
+    (images / "003.png").write_bytes(content)
     seen = []
     with pytest.raises(InputError, match=r"003\.png cannot be decoded"):
         for image in detect(FakePredictor(), read_annotations(path), images):

@@ -388,7 +388,9 @@ def test_weights_move_to_a_model_with_other_classes_when_asked(tmp_path: Path) -
     file = tmp_path / "m.safetensors"
     sm.save_checkpoint(source, file)
     fresh = {key: value.clone() for key, value in target.state_dict().items()}
-    with pytest.raises(sm.InputError, match=r"2 wrongly shaped: .*--remake-heads starts it afresh"):
+    with pytest.raises(
+        sm.InputError, match=r"2 wrongly shaped: .*which `remake_heads` starts afresh"
+    ):
         transfer_weights(target, file)
     transfer = transfer_weights(target, file, remake_heads=True)
     classifier = ["bbox_head.fcos_cls.weight", "bbox_head.fcos_cls.bias"]

@@ -31,7 +31,9 @@ def test_every_key_has_its_place_in_the_model(file: Path) -> None:
         }
     ours, own = from_benchmark_keys(theirs), model.state_dict()
     assert {key: (value.shape, value.dtype) for key, value in ours.items()} == {
-        key: (value.shape, value.dtype) for key, value in own.items()
+        key: (value.shape, value.dtype)
+        for key, value in own.items()
+        if not key.endswith("num_batches_tracked")
     }
     back = {to_benchmark_key(key) for key in own if not key.endswith("num_batches_tracked")}
     assert back == set(theirs)
@@ -45,13 +47,10 @@ def test_every_key_has_its_place_in_the_model(file: Path) -> None:
 def test_translating_there_and_back_changes_nothing(name: str) -> None:
     with torch.device("meta"):
         state = sm.build_model(name).state_dict()
-    theirs = {
-        to_benchmark_key(key): value
-        for key, value in state.items()
-        if not key.endswith("num_batches_tracked")
-    }
+    keys = {key for key in state if not key.endswith("num_batches_tracked")}
+    theirs = {to_benchmark_key(key): state[key] for key in keys}
     assert uses_benchmark_keys(theirs)
-    assert set(from_benchmark_keys(theirs)) == set(state)
+    assert set(from_benchmark_keys(theirs)) == keys
 
 
 def test_the_names_of_other_files_are_left_alone() -> None:

@@ -185,7 +185,9 @@ def test_what_the_node_publishes_and_what_the_bag_gets_are_equal(recording, tmp_
 def test_each_camera_has_its_own_tracker_and_its_own_topics(tmp_path):
     left, right = "/left/image_raw", "/right/image_raw/compressed"
     recording = write(tmp_path / "drive", {left: raw, right: compressed})
-    with pytest.raises(InputError, match=r"images on /left/image_raw, /right.*choose with --topic"):
+    with pytest.raises(
+        InputError, match=r"images on /left/image_raw, /right.*choose with `topics`"
+    ):
         look(recording, tmp_path / "seen")
     report, failures = look(recording, tmp_path / "seen", topics=(left, right))
     assert failures == []
@@ -318,7 +320,9 @@ def test_images_without_a_stamp_are_timed_by_the_recording(tmp_path):
 
 def test_a_bag_without_images_or_the_topic_says_what_there_is(tmp_path):
     words = write(tmp_path / "words", {"/chatter": lambda index: String(data=str(index))})
-    with pytest.raises(InputError, match=r"has no images; its topics are /chatter"):
+    with pytest.raises(
+        InputError, match=r"has no images; its topics are /chatter \(std_msgs/msg/String\)"
+    ):
         look(words, tmp_path / "seen")
     recording = write(tmp_path / "drive", {CAMERA: raw, "/truth": truth})
     with pytest.raises(
@@ -336,7 +340,7 @@ def test_a_bag_without_images_or_the_topic_says_what_there_is(tmp_path):
 
 def test_a_bag_that_exists_is_not_overwritten(recording, tmp_path):
     look(recording, tmp_path / "seen")
-    with pytest.raises(InputError, match="exists; choose another --output"):
+    with pytest.raises(InputError, match="exists; remove it, or choose another place"):
         look(recording, tmp_path / "seen")
 
 
@@ -570,7 +574,7 @@ def test_the_command_evaluates_a_bag_with_a_model_file(recording, tmp_path, caps
     assert main([*command, "--output", str(tmp_path / "rest")]) == 1
     assert "is damaged" in capsys.readouterr().err
     assert main([*command, "--output", str(output)]) == 2
-    assert "exists; choose another --output" in capsys.readouterr().err
+    assert "exists; remove it, or choose another place" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("option", [["--overlay"], ["--checkpoint", "model.safetensors"]])

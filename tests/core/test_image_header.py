@@ -9,10 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-pytest.importorskip("sensor_msgs", reason="no ROS 2 in this environment")
-pytest.importorskip("sipmask_ros.msg", reason="the messages are not built")
-
-from sipmask_ros.conversions.images import declared_size
+from sipmask_core.image_header import declared_size, is_cut_off
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (37, 53, 3), np.uint8)
 PROGRESSIVE = (cv2.IMWRITE_JPEG_PROGRESSIVE, 1)
@@ -52,3 +49,26 @@ def test_where_the_header_is_cut_off_nothing_is_said(suffix: str) -> None:
     known = sizes.index((53, 37))
     assert known >= 24
     assert set(sizes[:known]) == {None} and set(sizes[known:]) == {(53, 37)}
+
+
+@pytest.mark.parametrize(
+    ("suffix", "options"),
+    [(".png", ()), (".jpg", ()), (".jpg", PROGRESSIVE), (".jpg", RESTARTS)],
+)
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
+def test_without_its_end_a_picture_is_cut_off(
+    suffix: str, options: tuple[int, ...], share: float
+) -> None:
+    whole = encoded(suffix, options)
+    assert not is_cut_off(whole)
+    assert not is_cut_off(whole + b"what a camera writes behind it")
+    assert is_cut_off(whole[: int(len(whole) * share)])
+    assert is_cut_off(whole[:-1])
+
+
+def test_the_end_of_a_thumbnail_is_not_that_of_the_picture() -> None:
+    jpeg, thumbnail = encoded(".jpg"), encoded(".jpg")
+    segment = b"\xff\xe1" + struct.pack(">H", 2 + len(thumbnail)) + thumbnail
+    assert not is_cut_off(jpeg[:2] + segment + jpeg[2:] + b"\0")
+    assert is_cut_off(jpeg[:2] + segment + jpeg[2:-40])
+    assert not is_cut_off(encoded(".webp")[:-40])  # of other formats nothing is said

@@ -1,0 +1,156 @@
+"""Image files: which ones a folder holds, and reading them or saying what is wrong with them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import cv2
+import numpy as np
+
+from sipmask_core.errors import InputError
+from sipmask_core.image_header import (
+    JPEG_END,
+    JPEG_START,
+    PNG_END,
+    PNG_START,
+    declared_size,
+    is_cut_off,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+# Not every OpenCV is built with these.
+_BY_BUILD = {".avif", ".gif", ".jp2", ".tif", ".tiff", ".webp"}
+# What OpenCV here reads as 8 bits. Without .pfm and .exr, whose numbers it does not scale to them.
+IMAGE_SUFFIXES = frozenset(
+    {".apng", ".bmp", ".dib", ".hdr", ".jfif", ".jpe", ".jpeg", ".jpg", ".pam", ".pbm", ".pgm"}
+    | {".pic", ".png", ".pnm", ".ppm", ".pxm", ".ras", ".sr"}
+    | {suffix for suffix in _BY_BUILD if cv2.haveImageWriter(f"x{suffix}")}
+)
+_HEAD_BYTES = 1 << 16  # in which nearly every image declares its size
+_USUAL_PIXELS = 1 << 30  # OpenCV's limit, unless the environment sets another
+_THREADS = 8
+
+
+class ImageFolder(NamedTuple):
+    """What a folder holds, without hidden files; its folders are not looked into.
+
+    images: sorted by the numbers in their names, 2.png before 10.png. others: how many other files
+    there are of each suffix in lower case, and of folders ("folders").
+    """
+
+    images: list[Path]
+    others: Counter[str]
+
+    def left_out(self) -> str:
+        """Return what is no image as a list, such as "2 .json, 1 .mp4"; "" if there is nothing."""
+        return ", ".join(f"{count} {kind}" for kind, count in sorted(self.others.items()))
+
+
+def images_in(folder: Path) -> ImageFolder:
+    """List a folder's images. Raise InputError if it cannot be read or holds none."""
+    found = ImageFolder([], Counter())
+    try:
+        for file in folder.iterdir():
+            if file.name.startswith("."):
+                continue
+            if file.is_dir():
+                found.others["folders"] += 1
+            elif file.suffix.lower() in IMAGE_SUFFIXES:
+                found.images.append(file)
+            else:
+                found.others[file.suffix.lower() or "without suffix"] += 1
+    except OSError as error:
+        raise InputError(f"The folder {folder} cannot be read: {error.strerror}.") from None
+    if not found.images:
+        others = f" It holds {found.left_out()}." if found.others else ""
+        raise InputError(
+            f"The folder {folder} holds no image; expected files that end in"
+            f" {' '.join(sorted(IMAGE_SUFFIXES))}.{others}"
+        )
+    found.images.sort(key=_natural_key)
+    return found
+
+
+def _natural_key(file: Path) -> list[tuple[int, str]]:
+    parts = re.split(r"(\d+)", file.name)
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
+
+
+def read_image(path: Path, flags: int = cv2.IMREAD_COLOR) -> NDArray[np.uint8]:
+    """Read an image file as (H, W, 3) uint8 BGR, turned upright as its EXIF orientation says.
+
+    flags: OpenCV's; with IMREAD_IGNORE_ORIENTATION pixels stay as they are stored.
+    Raise InputError, which names the file, if it is missing, damaged, cut off or too large.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"Image {path} does not exist.") from None
+    except OSError as error:
+        raise InputError(f"Image {path} cannot be read: {error.strerror}.") from None
+    if not content:
+        raise InputError(f"Image {path} is empty.")
+    if is_cut_off(content):
+        raise InputError(f"Image {path} is cut off or damaged: its end is missing.")
+    try:
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+    except cv2.error as error:
+        raise InputError(f"Image {path} {_refusal(content, error)}.") from None
+    if image is None:
+        raise InputError(f"Image {path} cannot be decoded as an image.")
+    return np.asarray(image, np.uint8)
+
+
+def _refusal(content: bytes, error: cv2.error) -> str:
+    if "CV_IO_MAX_IMAGE" in str(error):
+        size = declared_size(content)
+        pixels = f"{size[0]} x {size[1]}" if size else "too many"
+        return f"has {pixels} pixels, more than OpenCV reads, or its header is damaged"
+    reason = str(getattr(error, "err", "")) or str(error).strip()
+    return f"cannot be decoded as an image: {reason.splitlines()[0]}"
+
+
+def unreadable(paths: Iterable[Path]) -> list[str]:
+    """Return a sentence for each file that is no whole image, as far as can be told at a glance.
+
+    Only the ends of a JPEG or PNG and the first bytes of others are looked at, which takes a small
+    part of the time of decoding; a file that looks wrong is then read to be sure.
+    """
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return [sentence for sentence in pool.map(_defect, paths) if sentence]
+
+
+def _defect(path: Path) -> str:
+    if not _looks_whole(path):
+        try:
+            read_image(path)
+        except InputError as error:
+            return str(error)
+    return ""
+
+
+def _looks_whole(path: Path) -> bool:
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(_HEAD_BYTES)
+            stream.seek(max(0, stream.seek(0, os.SEEK_END) - len(PNG_END)))
+            tail = stream.read()
+    except OSError:
+        return False
+    if head.startswith(JPEG_START):
+        has_end = tail.endswith(JPEG_END)
+    elif head.startswith(PNG_START):
+        has_end = tail == PNG_END
+    else:
+        return cv2.haveImageReader(str(path))
+    width, height = declared_size(head) or (1, 1)
+    return has_end and width * height <= _USUAL_PIXELS

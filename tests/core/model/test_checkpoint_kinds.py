@@ -1,0 +1,180 @@
+"""Files that people have instead of a checkpoint, and the wrappings in which weights come."""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import io
+import tarfile
+import zipfile
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save
+
+import sipmask_core as sm
+from sipmask_core.model.checkpoint_files import read_checkpoint
+
+WEIGHTS = {
+    "backbone.bn1.running_mean": torch.arange(3.0),
+    "bbox_head.fcos_cls.weight": torch.ones(2, 3, 3, 3),
+}
+COUNTER = "backbone.bn1.num_batches_tracked"
+
+
+def prefixed(prefix: str) -> dict[str, torch.Tensor]:
+    return {prefix + key: value for key, value in WEIGHTS.items()}
+
+
+def torch_bytes(content: object, **how: bool) -> bytes:
+    stream = io.BytesIO()
+    torch.save(content, stream, **how)
+    return stream.getvalue()
+
+
+def assert_holds_the_weights(path: Path) -> None:
+    state = read_checkpoint(path).state
+    assert set(state) == {*WEIGHTS, COUNTER}
+    assert all(torch.equal(state[key], value) for key, value in WEIGHTS.items())
+
+
+TWINS = {"ema_" + key.replace(".", "_"): value + 1 for key, value in WEIGHTS.items()}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        WEIGHTS,
+        {"model_state_dict": WEIGHTS, "epoch": 2},
+        {"state_dict_ema": WEIGHTS},
+        {"ema": {"module": WEIGHTS, "updates": 7}},
+        {"state_dict": prefixed("module.module.")},
+        {"state_dict": prefixed("_orig_mod.")},
+        {"state_dict": prefixed("model._orig_mod."), "pytorch-lightning_version": "2.5"},
+        {"state_dict": {k.replace(".", "._orig_mod.", 1): v for k, v in WEIGHTS.items()}},
+        {"state_dict": {**WEIGHTS, **TWINS}},
+        {"state_dict": {"module." + k: v for k, v in {**WEIGHTS, **TWINS}.items()}},
+        {"model": {**prefixed("module."), "n_averaged": torch.tensor(9)}},
+    ],
+    ids=str.split(
+        "bare model_state_dict ema nested module _orig_mod lightning compiled_parts twins"
+        " wrapped_twins averaged"
+    ),
+)
+@pytest.mark.parametrize("legacy", [False, True])
+def test_weights_are_found_in_every_wrapping(tmp_path: Path, content: object, legacy: bool) -> None:
+    path = tmp_path / "m.pth"
+    path.write_bytes(torch_bytes(content, _use_new_zipfile_serialization=not legacy))
+    assert_holds_the_weights(path)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_what_trainers_write_beside_the_weights_is_left_unread(
+    tmp_path: Path, legacy: bool
+) -> None:
+    meta = {
+        "epoch": 12,
+        "iter": np.int64(7),
+        "best_score": np.float64(0.31),
+        "PALETTE": np.array([[1, 2, 3]]),
+        "names": np.array(["a", "b"], object),
+        "CLASSES": ("person", "dog"),
+        "args": argparse.Namespace(lr=np.float32(0.1), output=PurePosixPath("x").name),
+    }
+    path = tmp_path / "m.pth"
+    content = {"state_dict": WEIGHTS, "meta": meta}
+    path.write_bytes(torch_bytes(content, _use_new_zipfile_serialization=not legacy))
+    assert_holds_the_weights(path)
+    metadata = read_checkpoint(path).metadata
+    assert metadata == {"epoch": "12", "class_names": '["person", "dog"]'}
+
+
+def test_names_do_not_decide_how_a_file_is_read(tmp_path: Path) -> None:
+    (tmp_path / "m.pth").write_bytes(save(WEIGHTS))
+    (tmp_path / "m.safetensors").write_bytes(torch_bytes({"state_dict": WEIGHTS}))
+    (tmp_path / "m").write_bytes(save(WEIGHTS))
+    for path in tmp_path.iterdir():
+        assert_holds_the_weights(path)
+
+
+def archive(content: bytes, kind: str) -> bytes:
+    stream = io.BytesIO()
+    if kind == "zip":
+        with zipfile.ZipFile(stream, "w") as file:
+            file.writestr("m.pth", content)
+    else:
+        with tarfile.open(fileobj=stream, mode="w") as file:
+            info = tarfile.TarInfo("m.pth")
+            info.size = len(content)
+            file.addfile(info, io.BytesIO(content))
+    return stream.getvalue()
+
+
+def torchscript() -> bytes:
+    """Return an archive with the names of a saved program's; PyTorch gives up making them."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as file:
+        for name in ("data.pkl", "code/__torch__.py", "constants.pkl", "data/0", "version"):
+            file.writestr(f"m/{name}", b"")
+    return stream.getvalue()
+
+
+WHOLE = torch_bytes({"state_dict": WEIGHTS})
+
+
+@pytest.mark.parametrize("name", ["m.pth", "m.safetensors"])
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"", "is empty"),
+        (b"\n<!DOCTYPE html><html><title>Virus scan", "is a web page .*Google Drive asks for a co"),
+        (b'<?xml version="1.0"?><Error>AccessDenied', "is a web page .*download it again"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:01",
+            "is a Git LFS pointer.*`git lfs pull`",
+        ),
+        (gzip.compress(WHOLE), "is a gzip archive: unpack it"),
+        (archive(WHOLE, "tar"), "is a tar archive: unpack it"),
+        (archive(WHOLE, "zip"), "is a zip archive: unpack it"),
+        (WHOLE[: len(WHOLE) // 2], "is cut off or damaged: copy or download it again"),
+        (torchscript(), "is a TorchScript program, which can only be run"),
+    ],
+    ids=str.split("empty drive s3 lfs gzip tar zip half torchscript"),
+)
+def test_what_is_no_checkpoint_is_named(
+    tmp_path: Path, name: str, content: bytes, what: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(sm.InputError, match=f"{name}' {what}") as error:
+        sm.load_model(tmp_path / name)
+    assert "weights_only" not in str(error.value)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.filterwarnings("error")
+def test_a_whole_pickled_model_is_named_without_pytorchs_advice(
+    tmp_path: Path, legacy: bool
+) -> None:
+    model = torch.nn.Sequential(torch.nn.Conv2d(1, 1, 1))
+    path = tmp_path / "m.pth"
+    path.write_bytes(torch_bytes(model, _use_new_zipfile_serialization=not legacy))
+    with pytest.raises(sm.InputError) as error:
+        sm.load_model(path)
+    sentence = str(error.value)
+    assert "is a whole model, pickled with its code (torch.nn.modules.container.Seq" in sentence
+    assert "nothing from a file is executed; save the state_dict() of the model" in sentence
+    assert "weights_only" not in sentence and "trust" not in sentence and "\x1b" not in sentence
+
+
+def test_where_nothing_fits_the_names_at_the_top_are_listed(tmp_path: Path) -> None:
+    path = tmp_path / "m.pth"
+    torch.save({"epoch": 3, "weights": [1], 5: 1}, path)
+    with pytest.raises(
+        sm.InputError, match=r"no state_dict .*; at its top it has epoch, weights, 5"
+    ):
+        sm.load_model(path)
+    torch.save({"conv1.weight": torch.zeros(1), "layer1.0.conv1.weight": torch.zeros(1)}, path)
+    with pytest.raises(sm.InputError, match="its weights are of conv1, layer1"):
+        sm.load_model(path)
