@@ -61,7 +61,6 @@ if TYPE_CHECKING:
 
     import torch
 
-    from sipmask_core.data.coco import CocoAnnotations
     from sipmask_core.model.sipmask import SipMask
 
 SUMMARY = "train a preset on COCO-style annotations"
@@ -173,6 +172,7 @@ def _train(args: argparse.Namespace, device: torch.device) -> int:
     from sipmask_core.training.loop import DivergenceError, Trainer
     from sipmask_core.training.recipe import recipe_for
     from sipmask_core.training.samples import AugmentedSamples
+    from sipmask_core.training.summary import summary
     from sipmask_core.training.validation import Validation
 
     if args.preset is not None:
@@ -185,7 +185,7 @@ def _train(args: argparse.Namespace, device: torch.device) -> int:
         preset = with_longest_side(preset, args.input_size)
     dataset, held_out, held_out_images = training_data(args, preset, recipe)
     train_part = dataset.annotations
-    _say_what_is_learnt(train_part)
+    say(summary(train_part, held_out))
 
     torch.manual_seed(recipe.seed)
     model = sm.build_model(preset, class_names=train_part.class_names)
@@ -241,22 +241,9 @@ def _train(args: argparse.Namespace, device: torch.device) -> int:
             folders.setdefault(folder, []).extend(part.files(folder))
         record = {"steps": trainer.step, "validation": metrics}
         write_json(args.json, {**record, "provenance": provenance(inputs, device, folders)})
-    say(f"The best weights are in {args.output / 'best.safetensors'}.")
+    best = args.output / "best.safetensors"
+    say(f"The best weights are in {best}; --checkpoint {best} and a new --output go on from them.")
     return 0
-
-
-def _say_what_is_learnt(annotations: CocoAnnotations) -> None:
-    """Say how many objects lack a mask, if any do."""
-    from sipmask_core.runtime.distributed import say
-
-    with_masks, boxes_alone = annotations.masks
-    if boxes_alone and not with_masks:
-        say(
-            f"None of the {boxes_alone} objects has a mask: this trains a detector of boxes, whose"
-            " masks mean nothing."
-        )
-    elif boxes_alone:
-        say(f"{with_masks} objects have masks to learn from, {boxes_alone} a box alone.")
 
 
 def _start(model: SipMask, args: argparse.Namespace) -> set[str]:

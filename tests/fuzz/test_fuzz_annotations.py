@@ -11,7 +11,7 @@ from pycocotools import mask as coco_mask
 from sipmask_core.data import coco_results
 from sipmask_core.data import youtube_vis_results as video_results
 from sipmask_core.data.coco import CocoAnnotations, read_annotations
-from sipmask_core.data.document import merged_rle
+from sipmask_core.data.shapes import merged_rle
 from sipmask_core.data.youtube_vis import read_videos
 from sipmask_core.evaluation import coco, youtube_vis
 from sipmask_core.evaluation.partial_results import PartialResults
