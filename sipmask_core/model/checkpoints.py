@@ -337,7 +337,8 @@ def load_backbone(model: SipMask, path: str | os.PathLike[str]) -> list[str]:
     if not usable or difference or 2 * len(usable) < len(common):
         reason = difference or f"{len(usable)} of its {len(weights)} weights have their shape there"
         raise InputError(
-            f"{str(path)!r} holds no weights that fit the {model.preset.backbone} backbone: {reason}."
+            f"{str(path)!r} holds no weights that fit the {model.preset.backbone} backbone:"
+            f" {reason}."
         )
     model.backbone.load_state_dict(usable, strict=False)
     return [key for key in weights if key not in usable]

@@ -67,7 +67,7 @@ def _table(names: tuple[str, ...], learnt: _Counts, held_out: _Counts) -> list[s
         more = ", ..." * (len(without) > MOST_CLASSES)
         lines.append(
             f"Without an object to learn from, {len(without)} of {len(names)} classes:"
-            f" {', '.join(without[:MOST_CLASSES])}{more}."
+            f" {', '.join(without[:MOST_CLASSES])}{more or '.'}"
         )
     return lines
 
