@@ -205,7 +205,7 @@ def test_a_model_with_none_of_the_classes_is_refused(videos, spotter, capsys):
     spotter.class_names = ("unicorn", "bus", "cat")
     assert evaluate(*on(videos)) == 2
     error = capsys.readouterr().err
-    assert "none of the model's classes: it has bar, square, the model knows unicorn" in error
+    assert "classes: it has 'bar', 'square', the model knows 'unicorn', 'bus', 'cat'." in error
 
 
 def test_a_missing_frame_is_named_before_the_work(videos, spotter, capsys):
