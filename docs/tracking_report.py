@@ -32,7 +32,7 @@ from tracking_damage import DAMAGE, every
 from tracking_peers import FPS, available_peers
 
 import sipmask_core as sm
-from sipmask_core.data.document import region
+from sipmask_core.data.shapes import region
 from sipmask_core.data.youtube_vis import read_videos
 from sipmask_core.evaluation.track_metrics import TrackedFrame, count_tracks
 from sipmask_core.inference.predictor import PRETRAINED

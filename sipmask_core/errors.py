@@ -16,6 +16,19 @@ class InputError(ValueError):
     """
 
 
+class AvoidableError(InputError):
+    """Bad input that the same call takes if an argument is true: `argument`, and what it does then.
+
+    `problem` is the sentence without that; a command line names its option instead.
+    """
+
+    def __init__(self, problem: str, argument: str, effect: str) -> None:
+        super().__init__(f"{problem} {argument}=True {effect}.")
+        self.problem = problem
+        self.argument = argument
+        self.effect = effect
+
+
 class WriteError(InputError):
     """A file that cannot be written: no room, no permission. Another input would not help."""
 

@@ -85,10 +85,10 @@ def _natural_key(file: Path) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
 
 
-def read_image(path: Path, flags: int = cv2.IMREAD_COLOR) -> NDArray[np.uint8]:
+def read_image(path: Path, as_stored: bool = False) -> NDArray[np.uint8]:
     """Read an image file as (H, W, 3) uint8 BGR, turned upright as its EXIF orientation says.
 
-    flags: OpenCV's; with IMREAD_IGNORE_ORIENTATION pixels stay as they are stored.
+    as_stored: leave the pixels as they lie in the file.
     Raise InputError, which names the file, if it is missing, damaged, cut off or too large.
     """
     try:
@@ -102,6 +102,7 @@ def read_image(path: Path, flags: int = cv2.IMREAD_COLOR) -> NDArray[np.uint8]:
     if is_cut_off(content):
         raise InputError(f"Image {path} is cut off or damaged: its end is missing.")
     try:
+        flags = cv2.IMREAD_COLOR | (cv2.IMREAD_IGNORE_ORIENTATION if as_stored else 0)
         image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
     except cv2.error as error:
         raise InputError(f"Image {path} {_refusal(content, error)}.") from None

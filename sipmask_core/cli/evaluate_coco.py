@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sipmask_core.cli.annotation_options import add_reading_arguments, say_notes
 from sipmask_core.cli.evaluation_run import (
     add_run_arguments,
     check_run_arguments,
@@ -18,7 +19,7 @@ from sipmask_core.cli.evaluation_run import (
     telling_what_is_kept,
 )
 from sipmask_core.cli.options import add_model_arguments, model_files
-from sipmask_core.cli.training_data import count_or_share
+from sipmask_core.cli.training_data import count_or_share, split
 from sipmask_core.errors import InputError
 
 if TYPE_CHECKING:
@@ -70,6 +71,12 @@ def add_arguments(kinds: Any) -> None:
         "--results", type=Path, metavar="FILE", help="score these COCO results; no model runs"
     )
     coco.add_argument(
+        "--subset",
+        action="store_true",
+        help="with --results: leave out those of images that the annotations do not list",
+    )
+    add_reading_arguments(coco)
+    coco.add_argument(
         "--hold-out",
         type=count_or_share,
         metavar="N",
@@ -92,6 +99,8 @@ def add_arguments(kinds: Any) -> None:
 def _evaluate(args: argparse.Namespace) -> int:
     from sipmask_core.data.coco import read_annotations, require_images
     from sipmask_core.data.coco_results import read_results
+    from sipmask_core.data.document import OtherFormatError
+    from sipmask_core.data.orientation import as_annotated
     from sipmask_core.runtime.distributed import is_main
     from sipmask_core.runtime.files import require_writable, write_json
     from sipmask_core.runtime.provenance import provenance
@@ -101,10 +110,19 @@ def _evaluate(args: argparse.Namespace) -> int:
         return 0
     reports = _places(args.json, args.output, "report.json")
     saved = [] if args.results else _places(args.save_results, args.output, "results.json")
-    everything = read_annotations(args.annotations, need_truth=not saved and not args.submission)
+    try:
+        everything = read_annotations(
+            args.annotations,
+            need_truth=not saved and not args.submission,
+            skip_invalid=args.skip_invalid,
+        )
+    except OtherFormatError as error:
+        raise InputError(f"{error} `sipmask evaluate youtube-vis` takes it.") from None
     annotations = _chosen(everything, args)
     if args.images is not None:
         require_images(annotations, args.images)
+        annotations = as_annotated(annotations, args.images, args.ignore_exif)
+    say_notes(annotations.notes)
     for place in (*reports, *saved, *_submitted(args)):
         require_writable(place)
 
@@ -114,7 +132,8 @@ def _evaluate(args: argparse.Namespace) -> int:
     folders = {}
     if args.results is not None:
         chosen = {image.id for image in annotations.images}
-        results = [r for r in read_results(args.results, everything) if r["image_id"] in chosen]
+        results = read_results(args.results, everything, subset=args.subset)
+        results = [result for result in results if result["image_id"] in chosen]
         inputs.append(args.results)
         _write_results(results, [], args.submission)
     else:
@@ -144,6 +163,8 @@ def _check_usage(args: argparse.Namespace) -> None:
     if args.results is None and args.images is None:
         raise InputError("Give --images, to run a model, or --results, to score a file.")
     check_run_arguments(args)
+    if args.subset and args.results is None:
+        raise InputError("--subset belongs to --results.")
     if args.hold_out == 0:
         raise InputError("--hold-out is 0; it must be 1 or more, or a share of the images below 1.")
     if args.restart and not (args.output or args.save_results or args.submission):
@@ -171,7 +192,7 @@ def _submitted(args: argparse.Namespace) -> list[Path]:
 def _chosen(annotations: CocoAnnotations, args: argparse.Namespace) -> CocoAnnotations:
     """Keep the images that --hold-out and --limit leave."""
     if args.hold_out is not None:
-        annotations = annotations.split(args.hold_out)[1]
+        annotations = split(annotations, args.hold_out)[1]
     return replace(annotations, images=annotations.images[: args.limit])
 
 
@@ -188,7 +209,8 @@ def _run_model(
         count=len(annotations.images),
         unit="image",
         places=[*saved, *_submitted(args)],
-        making=made_by(args, predictor, annotations.sha256) | {"hold_out": args.hold_out},
+        making=made_by(args, predictor, annotations.sha256)
+        | {"hold_out": args.hold_out, "ignore_exif": args.ignore_exif or None},
         restart=args.restart,
     )
 
@@ -244,6 +266,14 @@ def _scored(
     if not annotations.has_truth:
         print(f"{annotations.path} has no annotations: nothing is scored.")
         return {}
+    with_masks, boxes_alone = annotations.masks
+    if boxes_alone and not with_masks:
+        print(f"None of the {boxes_alone} objects has a mask: boxes alone are scored.")
+    elif boxes_alone:
+        print(
+            f"{boxes_alone} of {with_masks + boxes_alone} objects have no mask: they count for"
+            " boxes, and need not be found as masks."
+        )
     evaluations = evaluate(annotations, results)
     overall = {kind: evaluation.scores.overall for kind, evaluation in evaluations.items()}
     by_class = {kind: evaluation.scores.by_class for kind, evaluation in evaluations.items()}

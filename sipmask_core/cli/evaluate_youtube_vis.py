@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sipmask_core.cli.annotation_options import add_reading_arguments, say_notes
 from sipmask_core.cli.evaluation_run import (
     add_run_arguments,
     check_run_arguments,
@@ -70,6 +71,12 @@ def add_arguments(kinds: Any) -> None:
         help="score these YouTube-VIS results (.json or .zip); no model runs",
     )
     add(
+        "--subset",
+        action="store_true",
+        help="with --results: leave out those of videos that the annotations do not list",
+    )
+    add_reading_arguments(parser)
+    add(
         "--mode",
         choices=("online", "youtube-vis"),
         help="how objects are followed; by default the authors' association for presets with a"
@@ -89,6 +96,8 @@ def add_arguments(kinds: Any) -> None:
 
 def _evaluate(args: argparse.Namespace) -> int:
     from sipmask_core.data.coco import require_images
+    from sipmask_core.data.document import OtherFormatError
+    from sipmask_core.data.orientation import as_annotated
     from sipmask_core.data.youtube_vis import read_videos
     from sipmask_core.data.youtube_vis_results import read_results
     from sipmask_core.runtime.distributed import is_main
@@ -98,7 +107,10 @@ def _evaluate(args: argparse.Namespace) -> int:
     _check_usage(args)
     if args.results is not None and not is_main():
         return 0
-    everything = read_videos(args.annotations)
+    try:
+        everything = read_videos(args.annotations, skip_invalid=args.skip_invalid)
+    except OtherFormatError as error:
+        raise InputError(f"{error} `sipmask evaluate coco` takes it.") from None
     if not everything.has_tracks and args.save_results is None:
         raise InputError(
             f"{args.annotations} has no tracks to compare with"
@@ -107,6 +119,8 @@ def _evaluate(args: argparse.Namespace) -> int:
     annotations = replace(everything, videos=everything.videos[: args.limit])
     if args.images is not None:
         require_images(annotations.frames(), args.images)
+        annotations = as_annotated(annotations, args.images, args.ignore_exif)
+    say_notes(annotations.notes)
     written = [place for place in (args.save_results, args.json) if place]
     for place in written:
         require_writable(place)
@@ -121,7 +135,8 @@ def _evaluate(args: argparse.Namespace) -> int:
     folders = {}
     if args.results is not None:
         scored = {video.id for video in annotations.videos}
-        results = [r for r in read_results(args.results, everything) if r["video_id"] in scored]
+        results = read_results(args.results, everything, subset=args.subset)
+        results = [result for result in results if result["video_id"] in scored]
         inputs.append(args.results)
     else:
         predictor = load_evaluated(args, annotations.class_names)
@@ -149,6 +164,8 @@ def _check_usage(args: argparse.Namespace) -> None:
     if (args.results is None) == (args.images is None):
         raise InputError("Give either --images, to run a model, or --results, to score a file.")
     check_run_arguments(args, ("mode", "fps"))
+    if args.subset and args.results is None:
+        raise InputError("--subset belongs to --results.")
     if args.restart and args.save_results is None:
         raise InputError("--restart is of use with --save-results only: nothing else is kept.")
 
@@ -161,6 +178,7 @@ def _run_model(
     from sipmask_core.runtime.distributed import rank, world_size
 
     how = {"mode": args.mode or predictor.tracking_mode, "fps": args.fps}
+    decides = how | {"ignore_exif": args.ignore_exif or None}
     own = replace(annotations, videos=annotations.videos[rank() :: world_size()])
     places = [args.save_results] if args.save_results else []
 
@@ -175,7 +193,7 @@ def _run_model(
         count=len(annotations.videos),
         unit="frame",
         places=places,
-        making=made_by(args, predictor, annotations.sha256) | how,
+        making=made_by(args, predictor, annotations.sha256) | decides,
         restart=args.restart,
     )
     return results, report | how

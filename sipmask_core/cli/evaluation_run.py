@@ -79,14 +79,21 @@ def refuse_beside_results(args: argparse.Namespace, options: Sequence[str]) -> N
 def load_evaluated(args: argparse.Namespace, class_names: Sequence[str]) -> Predictor:
     """Load the predictor that the options ask for, with the score threshold of evaluation.
 
-    class_names: of the data set; a line is printed about those that the model does not know.
+    class_names: of the data set; lines are printed about those that the model does not know, and
+    those that it writes differently.
     """
+    from sipmask_core.data.classes import matching_names
     from sipmask_core.runtime.distributed import say
 
     predictor = load_predictor(args, score_threshold=args.score_threshold)
     if args.score_threshold is None:
         predictor.score_threshold = predictor.preset.evaluation_threshold
-    unknown = [name for name in class_names if name not in predictor.class_names]
+    names = matching_names(class_names, predictor.class_names)
+    pairs = list(zip(class_names, names, strict=True))
+    alike = [f"{own!r} is the model's {its!r}" for own, its in pairs if its not in (own, None)]
+    if alike:
+        say(f"Classes that are written differently: {', '.join(alike)}.")
+    unknown = [own for own, its in pairs if its is None]
     if unknown:
         say(
             f"The model does not know {len(unknown)} of the {len(class_names)} classes, whose"

@@ -9,7 +9,7 @@ import sys
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from sipmask_core.errors import InputError, PredictionError
+from sipmask_core.errors import AvoidableError, InputError, PredictionError
 from sipmask_core.runtime.memory import is_out_of_memory
 
 if TYPE_CHECKING:
@@ -50,10 +50,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Decoders complain on stderr about files that we then name ourselves.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    args = argparse.Namespace()
     try:
         args = make_parser().parse_args(arguments)
         status: int = args.run(args)
         return status
+    except AvoidableError as error:
+        remedy = ""
+        if hasattr(args, error.argument):
+            remedy = f" --{error.argument.replace('_', '-')} {error.effect}."
+        print(f"sipmask: {error.problem}{remedy}", file=sys.stderr)
+        return 2
     except InputError as error:
         print(f"sipmask: {error}", file=sys.stderr)
         return 2

@@ -52,7 +52,6 @@ from typing import TYPE_CHECKING
 
 from sipmask_core.cli.training_data import (
     add_data_arguments,
-    say_what_is_learnt,
     training_data,
 )
 from sipmask_core.cli.training_outcome import farewell, training_provenance
@@ -131,6 +130,7 @@ def _train(args: argparse.Namespace, device: torch.device) -> int:
     from sipmask_core.training.loop import DivergenceError, Trainer
     from sipmask_core.training.recipe import recipe_for
     from sipmask_core.training.samples import AugmentedSamples
+    from sipmask_core.training.summary import summary
     from sipmask_core.training.validation import Validation
 
     preset = named_preset(args)
@@ -141,7 +141,7 @@ def _train(args: argparse.Namespace, device: torch.device) -> int:
     data = training_data(args, preset, recipe)
     dataset, held_out, held_out_images = data
     train_part = dataset.annotations
-    say_what_is_learnt(train_part)
+    say(summary(train_part, held_out))
 
     torch.manual_seed(recipe.seed)
     model = sm.build_model(preset, class_names=train_part.class_names)
@@ -191,5 +191,6 @@ def _train(args: argparse.Namespace, device: torch.device) -> int:
     if args.json is not None and is_main():
         record = {"steps": trainer.step, "validation": metrics}
         write_json(args.json, {**record, "provenance": training_provenance(args, data, device)})
-    say(f"The best weights are in {args.output / 'best.safetensors'}.")
+    best = args.output / "best.safetensors"
+    say(f"The best weights are in {best}; --checkpoint {best} and a new --output go on from them.")
     return 0

@@ -12,8 +12,8 @@ import cv2
 from pycocotools import mask as coco_mask
 
 from sipmask_core.data.classes import category_ids
-from sipmask_core.data.document import merged_rle
 from sipmask_core.data.polygons import mask_polygons
+from sipmask_core.data.shapes import merged_rle
 from sipmask_core.errors import InputError
 from sipmask_core.instances import UNTRACKED
 from sipmask_core.runtime.files import PiecewiseWriter, atomic_path, make_folder
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from sipmask_core.data.document import Entry
+    from sipmask_core.data.fields import Entry
     from sipmask_core.instances import Instances
 
 Form = Literal["coco", "youtube-vis"]

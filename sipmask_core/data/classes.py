@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from sipmask_core.errors import InputError
@@ -62,19 +64,44 @@ def names_by_id(class_names: Sequence[str], ids: Sequence[int]) -> dict[int | No
     return {number: name for name, number in _COCO_IDS.items()} if is_coco else given
 
 
+def matching_names(wanted: Sequence[str], given: Sequence[str]) -> list[str | None]:
+    """Return for each wanted name the given one that is the same, or None.
+
+    If there is none, one counts that differs in case, blanks, "_" and "-" only, unless several do.
+    """
+    exact = set(given)
+    alike: dict[str, list[str]] = {}
+    for name in given:
+        alike.setdefault(_folded(name), []).append(name)
+    unique = {folded: names[0] for folded, names in alike.items() if len(names) == 1}
+    rivals = Counter(map(_folded, wanted))
+    return [
+        name if name in exact else unique.get(_folded(name)) if rivals[_folded(name)] == 1 else None
+        for name in wanted
+    ]
+
+
+def _folded(name: str) -> str:
+    return " ".join(re.sub("[_-]", " ", name).casefold().split())
+
+
 def corresponding_ids(
     class_names: Sequence[str], annotations: CocoAnnotations | VideoAnnotations
 ) -> list[int | None]:
     """Return for each class the id of the annotations' category of that name, or None.
 
-    Raises InputError if no class has one.
+    Names correspond as `matching_names` says. Raises InputError if no class has one.
     """
     by_name = dict(zip(annotations.class_names, annotations.category_ids, strict=True))
-    ids = [by_name.get(name) for name in class_names]
-    if all(category_id is None for category_id in ids):
+    names = matching_names(class_names, annotations.class_names)
+    if all(name is None for name in names):
         raise InputError(
             f"{annotations.path} has none of the model's classes: it has"
-            f" {', '.join(annotations.class_names[:5])}, the model knows"
-            f" {', '.join(class_names[:5])}."
+            f" {_quoted(annotations.class_names)}, the model knows {_quoted(class_names)}."
         )
-    return ids
+    return [None if name is None else by_name[name] for name in names]
+
+
+def _quoted(names: Sequence[str]) -> str:
+    """Return the first names in quotation marks, so that blanks at their ends show."""
+    return ", ".join(map(repr, names[:5])) + ", ..." * (len(names) > 5)

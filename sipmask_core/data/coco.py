@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
-from sipmask_core.data.document import Document, Entry, Polygons
+from sipmask_core.data.document import Document, OtherFormatError
+from sipmask_core.data.fields import as_whole_number, image_size, is_crowd, text
+from sipmask_core.data.file_names import image_path, plain_name
+from sipmask_core.data.problems import Invalid
 from sipmask_core.errors import InputError
 from sipmask_core.image_files import read_image, unreadable
 
@@ -18,6 +23,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from sipmask_core.data.fields import Entry
+    from sipmask_core.data.shapes import Polygons
+
 NAMED_IMAGES = 50  # damaged ones whose names a refusal gives
 
 
@@ -25,6 +33,7 @@ NAMED_IMAGES = 50  # damaged ones whose names a refusal gives
 class CocoObject:
     """One annotation. `bbox` is x, y, width, height in pixels; `label` is 0-based.
 
+    `id` differs from those of all other objects; a file's objects are counted from 1 in its order.
     `segmentation` is a list of polygons (x0, y0, x1, y1, ...), a compressed RLE, or None: then the
     object is known by its box alone. A crowd marks a region with many objects: it is scored by
     COCO's rules and is never a training target. `track_id` says which object of a video it is; None
@@ -51,6 +60,8 @@ class CocoImage:
 
     `known_labels`: the classes of which all objects are annotated; None for all classes. Of other
     classes nothing is known: neither that the image shows one nor that it shows none.
+    `as_stored`: its annotations are about the pixels of the file, not about the picture that an
+    EXIF orientation in it makes of them.
     """
 
     id: int
@@ -59,6 +70,7 @@ class CocoImage:
     width: int
     objects: tuple[CocoObject, ...]
     known_labels: frozenset[int] | None = None
+    as_stored: bool = False
 
     def knows(self, label: int) -> bool:
         """Return whether it is known which objects of that class the image shows."""
@@ -71,6 +83,7 @@ class CocoAnnotations:
 
     `description` is what the file says about itself, licence included; "" if it says nothing.
     `has_truth` is false for a list of images alone, whose annotations a benchmark's server keeps.
+    `notes` are sentences about what was found in the file that is no error but should be told.
     """
 
     path: Path
@@ -80,6 +93,7 @@ class CocoAnnotations:
     category_ids: tuple[int, ...]
     images: tuple[CocoImage, ...]
     has_truth: bool = True
+    notes: tuple[str, ...] = ()
 
     @property
     def image_names_sha256(self) -> str:
@@ -88,7 +102,7 @@ class CocoAnnotations:
 
     def files(self, image_dir: Path) -> list[Path]:
         """Return the image files, in order."""
-        return [image_dir / image.file_name for image in self.images]
+        return [image_path(image_dir, image.file_name) for image in self.images]
 
     @property
     def masks(self) -> tuple[int, int]:
@@ -125,72 +139,128 @@ def hold_out(file_names: Iterable[str], count: float, what: str = "images") -> f
 
 
 def _name_digest(file_name: str) -> str:
-    return hashlib.sha256(PurePosixPath(file_name).name.encode()).hexdigest()
+    return hashlib.sha256(PurePosixPath(plain_name(file_name)).name.encode()).hexdigest()
 
 
-def read_annotations(path: Path, *, need_truth: bool = True) -> CocoAnnotations:
+def read_annotations(
+    path: Path, *, need_truth: bool = True, skip_invalid: bool = False
+) -> CocoAnnotations:
     """Read and check a COCO instance file; without need_truth it may lack "annotations".
 
     Polygons, uncompressed and compressed RLE are read; images without objects are kept; labels
     follow the category ids in rising order; a box or area that is missing comes from the mask.
     Objects without a mask, or with one that the file marks as doubtful (`iscrowd` beside a
-    `voc_box`), are known by their box alone. Raises InputError naming file, entry id and field.
+    `voc_box`), are known by their box alone; an annotation with an empty box and no mask is no
+    object. In files of LVIS, an image knows only the classes that it says to know. The file may be
+    compressed by gzip.
+
+    skip_invalid: leave out objects that cannot be used, and note their number and kinds. Raises
+    InputError that names the file, what is wrong in which ways, and the first five ids of each.
     """
     document = Document(path)
+    if document.is_of_videos:
+        raise OtherFormatError(f"{path} is a YouTube-VIS file, of videos: 'images' is missing.")
     categories = document.categories()
-    labels = {category_id: label for label, category_id in enumerate(categories)}
-    images: dict[int, CocoImage] = {}
+    entries: dict[int, Entry] = {}
     names: set[str] = set()
-    for entry in document.entries("images"):
-        file_name = document.text(entry, "file_name", "images")
-        image = CocoImage(entry["id"], file_name, *document.size(entry, "images"), objects=())
-        if image.file_name in names:
-            raise InputError(f"{path}: image {image.id} ({image.file_name}) is listed twice.")
-        images[image.id] = image
-        names.add(image.file_name)
-    objects: dict[int, list[CocoObject]] = {image_id: [] for image_id in images}
+
+    def image(number: int, entry: Entry) -> CocoImage:
+        entries[number] = entry
+        height, width = image_size(entry)
+        record = CocoImage(number, _file_name(entry), height, width, objects=())
+        if record.file_name in names:
+            raise Invalid(
+                "a file twice", f".file_name is {record.file_name}, which is listed twice"
+            )
+        names.add(record.file_name)
+        return record
+
+    images = document.by_id("images", image)
+    objects: dict[int, list[CocoObject]] = {}
     has_truth = need_truth or document.has("annotations")
-    for entry in document.entries("annotations", may_be_empty=True) if has_truth else ():
-        image_id = document.reference(entry, "image_id", images, "images")
-        category_id = document.reference(entry, "category_id", labels, "categories")
-        objects[image_id].append(_object(document, entry, images[image_id], labels[category_id]))
+    if has_truth:
+
+        def read(number: int, entry: Entry, record: CocoImage, label: int) -> CocoObject | None:
+            return _object(document, number, entry, record, label)
+
+        objects = document.annotated("images", images, categories, read, skip_invalid)
+    for number, record in images.items():
+        of_image = tuple(objects.get(number, ()))
+        known = _known_labels(entries[number], of_image, categories)
+        images[number] = replace(record, objects=of_image, known_labels=known)
     return CocoAnnotations(
         path=document.path,
         sha256=document.sha256,
         description=document.description,
         class_names=tuple(categories.values()),
         category_ids=tuple(categories),
-        images=tuple(replace(i, objects=tuple(objects[i.id])) for i in images.values()),
+        images=tuple(images.values()),
         has_truth=has_truth,
+        notes=tuple(document.notes),
     )
 
 
-def _object(document: Document, entry: Entry, image: CocoImage, label: int) -> CocoObject:
+def _file_name(entry: Entry) -> str:
+    """Read the name of an image's file; LVIS gives only the address, whose end it is."""
+    if entry.get("file_name") or not isinstance(entry.get("coco_url"), str):
+        return text(entry, "file_name")
+    folder_and_name = PurePosixPath(unquote(urlsplit(entry["coco_url"]).path)).parts[-2:]
+    return "/".join(part for part in folder_and_name if part != "/") or text(entry, "file_name")
+
+
+def _known_labels(
+    entry: Entry, objects: tuple[CocoObject, ...], categories: dict[int, str]
+) -> frozenset[int] | None:
+    """Return the classes of which all objects are annotated; None for all, unless LVIS says so.
+
+    There, these are the classes that were looked for, except those whose objects are too many.
+    """
+    absent, unfinished = (
+        {as_whole_number(number) for number in numbers} if isinstance(numbers, list) else None
+        for numbers in map(entry.get, ("neg_category_ids", "not_exhaustive_category_ids"))
+    )
+    if absent is None or unfinished is None:
+        return None
+    present = {o.label for o in objects}
+    return frozenset(
+        label
+        for label, number in enumerate(categories)
+        if (label in present or number in absent) and number not in unfinished
+    )
+
+
+def _object(
+    document: Document, number: int, entry: Entry, image: CocoImage, label: int
+) -> CocoObject | None:
     values = {field: entry.get(field) for field in ("segmentation", "bbox", "area")}
-    is_crowd = document.is_crowd(entry)
-    if is_crowd and entry.get("voc_box") is not None:
+    crowd = is_crowd(entry)
+    if crowd and entry.get("voc_box") is not None:
         # One object, whose mask includes what it touches.
         values = {"segmentation": None, "voc_box": entry["voc_box"], "area": None}
-        is_crowd = False
-    shape = document.shape(entry, values, (image.height, image.width))
+        crowd = False
+    shape = document.shape(values, (image.height, image.width))
+    if shape is None:
+        return None
     return CocoObject(
-        # pycocotools reads 0 as "unmatched"
-        id=document.integer(entry, "id", "annotations", minimum=1),
+        id=number,
         label=label,
         bbox=shape.bbox,
         area=shape.area,
         segmentation=shape.segmentation,
-        is_crowd=is_crowd,
+        is_crowd=crowd,
         track_id=_track_id(entry),
     )
 
 
 def _track_id(entry: Entry) -> int | None:
-    """Read the field `track_id`, here or among CVAT's attributes; None unless it is an integer."""
+    """Read the field `track_id`, here or among CVAT's attributes; None unless it is an integer.
+
+    Of larger ones, such as hashes, 63 bits are kept: they go into tensors.
+    """
     attributes = entry.get("attributes")
     for fields in (entry, attributes if isinstance(attributes, dict) else {}):
         if type(track_id := fields.get("track_id")) is int:
-            return track_id
+            return track_id if abs(track_id) < 1 << 63 else track_id % (1 << 63)
     return None
 
 
@@ -200,10 +270,11 @@ def read_annotated_image(image_dir: Path, record: CocoImage) -> NDArray[np.uint8
     Raises InputError if it cannot be decoded or has another size than the annotations say, for
     masks of different sizes cannot be compared.
     """
-    image = read_image(image_dir / record.file_name)
+    path = image_path(image_dir, record.file_name)
+    image = read_image(path, record.as_stored)
     if image.shape[:2] != (record.height, record.width):
         raise InputError(
-            f"Image {image_dir / record.file_name} has {image.shape[0]} x {image.shape[1]} pixels,"
+            f"Image {path} has {image.shape[0]} x {image.shape[1]} pixels,"
             f" the annotations say {record.height} x {record.width} (height x width)."
         )
     return image
@@ -213,9 +284,19 @@ def require_images(annotations: CocoAnnotations, image_dir: Path) -> None:
     """Raise InputError if image files are missing or damaged, before hours of work have gone by.
 
     Damaged ones are all named, up to NAMED_IMAGES. Damage amid a file shows only when it is read.
+    It is also raised if two images are the same file, which their names only seem to tell apart.
     """
-    files = annotations.files(image_dir)
-    missing = [i for i in annotations.images if not (image_dir / i.file_name).is_file()]
+    files: dict[Path, CocoImage] = {}
+    missing = []
+    for image in annotations.images:
+        path = image_path(image_dir, image.file_name)
+        if not os.path.isfile(path):  # noqa: PTH113 -- Path.is_file raises for names too long
+            missing.append(image)
+        elif files.setdefault(path, image) is not image:
+            raise InputError(
+                f"{annotations.path} lists {files[path].file_name} and {image.file_name}, and for"
+                f" both there is only {path}."
+            )
     if missing:
         raise InputError(
             f"{len(missing)} of {len(annotations.images)} images that {annotations.path} lists"

@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sipmask_core.data.classes import category_ids
-from sipmask_core.data.document import is_finite_number
+from sipmask_core.data.fields import is_finite_number
+from sipmask_core.data.json_files import read_json
+from sipmask_core.data.problems import brief
+from sipmask_core.data.result_ids import category_ids as result_category_ids
+from sipmask_core.data.result_ids import image_ids
 from sipmask_core.data.rle import checked_rles
-from sipmask_core.errors import InputError
+from sipmask_core.errors import AvoidableError, InputError
 from sipmask_core.instances import UNTRACKED
 from sipmask_core.runtime.files import (
     PiecewiseWriter,
@@ -31,28 +35,33 @@ SUBMITTED = ("image_id", "category_id", "segmentation", "score")
 Result = dict[str, Any]
 
 
-def read_results(path: Path, annotations: CocoAnnotations) -> list[Result]:
+def read_results(path: Path, annotations: CocoAnnotations, *, subset: bool = False) -> list[Result]:
     """Read COCO results from a JSON file: a list, or an object whose "annotations" are the results.
 
-    Raises InputError naming file, entry and field, also for an image or category that the
-    annotations lack.
+    Image and category ids are those of the annotations. If the file names its images and categories
+    as `ResultsFile` does, and these names disagree with the ids, names count: see `result_ids`.
+    Results of classes that only the file's own list of categories knows are left out. The file may
+    be compressed by gzip.
+
+    subset: leave out results of images that the annotations lack. Raises InputError naming file,
+    entry and field, without `subset` also for such results, and if no result remains.
     """
-    try:
-        document = json.loads(Path(path).read_bytes())
-    except OSError as error:
-        raise InputError(f"Cannot read results {path}: {error.strerror}.") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"Results {path} are not valid JSON: {error}.") from error
-    entries = document.get("annotations") if isinstance(document, dict) else document
+    content, _ = read_json(path, "results")
+    entries = content.get("annotations") if isinstance(content, dict) else content
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise InputError(f"{path} is neither a list of results nor has a list 'annotations'.")
-    sizes = {image.id: (image.height, image.width) for image in annotations.images}
-    categories = set(annotations.category_ids)
-    results = [
-        _checked_result(entry, f"{path}: result {number}", sizes, categories)
+    images = image_ids(path, content, entries, annotations)
+    categories = result_category_ids(path, content, entries, annotations)
+    strangers = [i for i, entry in enumerate(entries) if _key(entry.get("image_id")) not in images]
+    if strangers:
+        refuse_strangers(path, entries, strangers, "image_id", subset)
+    results = {
+        number: result
         for number, entry in enumerate(entries)
-    ]
-    masks = [number for number, result in enumerate(results) if "segmentation" in result]
+        if (result := _checked_result(entry, f"{path}: result {number}", images, categories))
+    }
+    sizes = {image.id: (image.height, image.width) for image in annotations.images}
+    masks = [number for number, result in results.items() if "segmentation" in result]
     rles = checked_rles(
         [
             (
@@ -65,7 +74,25 @@ def read_results(path: Path, annotations: CocoAnnotations) -> list[Result]:
     )
     for number, rle in zip(masks, rles, strict=True):
         results[number]["segmentation"] = rle
-    return results
+    return list(results.values())
+
+
+def refuse_strangers(
+    path: Path, entries: Sequence[Result], strangers: Sequence[int], field: str, subset: bool
+) -> None:
+    """Raise InputError about results of images or videos that the annotations lack.
+
+    strangers: their places among the entries. Unless none else is left, `subset` allows them.
+    """
+    first = strangers[0]
+    problem = (
+        f"{path}: result {first}.{field} is {brief(entries[first].get(field))}, not in the"
+        f" annotations, as are {len(strangers)} of {len(entries)} results."
+    )
+    if len(strangers) == len(entries):
+        raise InputError(problem)
+    if not subset:
+        raise AvoidableError(problem, "subset", "scores those that are")
 
 
 def write_submission(path: Path, results: list[Result]) -> Path:
@@ -92,17 +119,31 @@ def write_submission(path: Path, results: list[Result]) -> Path:
     return archive
 
 
+def _key(value: Any) -> int | str | None:
+    """Return an id from a file, or None for anything but a number or text, such as a list."""
+    return value if type(value) in (int, str) else None
+
+
 def _checked_result(
     entry: dict[str, Any],
     where: str,
-    sizes: dict[int, tuple[int, int]],
-    categories: set[int],
-) -> Result:
-    """Check a result, except for the run lengths of its mask."""
-    for field, known in (("image_id", sizes), ("category_id", categories)):
-        if type(entry.get(field)) is not int or entry[field] not in known:
-            raise InputError(f"{where}.{field} is {entry.get(field)!r}, not in the annotations.")
-    result = {"image_id": entry["image_id"], "category_id": entry["category_id"]}
+    images: dict[Any, int],
+    categories: dict[Any, int | None],
+) -> Result | None:
+    """Check a result, except for the run lengths of its mask.
+
+    Return None for one of an image or a class that the annotations lack.
+    """
+    image, category = _key(entry.get("image_id")), _key(entry.get("category_id"))
+    if image not in images:
+        return None
+    if category not in categories:
+        raise InputError(
+            f"{where}.category_id is {entry.get('category_id')!r}, not in the annotations."
+        )
+    if categories[category] is None:
+        return None
+    result: Result = {"image_id": images[image], "category_id": categories[category]}
     for field in ("score", "box_score"):
         value: Any = entry.get(field)
         if is_finite_number(value):

@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from sipmask_core.data.document import merged_rle
+from sipmask_core.data.shapes import merged_rle
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from sipmask_core.data.document import Polygons
+    from sipmask_core.data.shapes import Polygons
     from sipmask_core.mask_crop import MaskCrop
 
 # In pixels, coarse to exact; fewer corners are easier to correct.

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sipmask_core.data.classes import names_by_id
 from sipmask_core.data.coco import CocoAnnotations, read_annotations
-from sipmask_core.data.document import bbox_area, is_finite_number
+from sipmask_core.data.fields import as_whole_number, is_finite_number
+from sipmask_core.data.json_files import read_json
+from sipmask_core.data.shapes import bbox_area
 from sipmask_core.errors import InputError
 
 if TYPE_CHECKING:
@@ -47,12 +48,7 @@ def read_teacher(path: Path, annotations: CocoAnnotations) -> Teacher:
 
     Raises InputError naming file, entry and field.
     """
-    try:
-        content = json.loads(Path(path).read_bytes())
-    except OSError as error:
-        raise InputError(f"Cannot read {path}: {error.strerror}.") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not valid JSON: {error}.") from error
+    content, _ = read_json(path, "results")
     if isinstance(content, dict) and isinstance(content.get("boxes"), dict):
         names = _category_names(path, content.get("categories"))
         entries = _boxes_by_stem(path, content["boxes"], annotations)
@@ -133,16 +129,18 @@ def add_pseudo_labels(
         )
     annotations = read_annotations(path)
     teacher = read_teacher(found_path, annotations)
-    document: dict[str, Any] = json.loads(Path(path).read_bytes())
+    document: dict[str, Any] = read_json(path, "annotations")[0]
     categories = document["categories"]
-    ids = {category["name"]: category["id"] for category in categories}
+    ids = dict(zip(annotations.class_names, annotations.category_ids, strict=True))
+    next_category = max(as_whole_number(category["id"]) or 0 for category in categories) + 1
     for name in teacher.class_names:
         if name in ids:
             continue
-        ids[name] = max(ids.values()) + 1
+        ids[name] = next_category
+        next_category += 1
         categories.append({"id": ids[name], "name": name})
     entries: list[dict[str, Any]] = list(document.get("annotations") or [])
-    next_id = max((entry["id"] for entry in entries), default=0) + 1
+    next_id = max((as_whole_number(entry.get("id")) or 0 for entry in entries), default=0) + 1
     counts: Counter[str] = Counter(used=0, unsure=0, overlapping=0, low=0)
     for image in annotations.images:
         true: dict[str, list[Box]] = {}

@@ -7,16 +7,21 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from sipmask_core.data.coco import CocoAnnotations, CocoImage, CocoObject, hold_out
-from sipmask_core.data.document import Document, Entry, Shape
-from sipmask_core.errors import InputError
+from sipmask_core.data.document import Document, OtherFormatError
+from sipmask_core.data.fields import image_size, is_crowd
+from sipmask_core.data.problems import Invalid
 
 if TYPE_CHECKING:
-    pass
+    from sipmask_core.data.fields import Entry
+    from sipmask_core.data.shapes import Shape
 
 
 @dataclass(frozen=True)
 class Track:
-    """One object of a video; `shapes` has one entry per frame, None if it is not visible there."""
+    """One object of a video; `shapes` has one entry per frame, None if it is not visible there.
+
+    `id`: its place among the tracks of its file, from 1.
+    """
 
     id: int
     label: int
@@ -26,13 +31,17 @@ class Track:
 
 @dataclass(frozen=True)
 class Video:
-    """One video: its annotated frames in order, and what is annotated in them."""
+    """One video: its annotated frames in order, and what is annotated in them.
+
+    `as_stored`: see `CocoImage`.
+    """
 
     id: int
     file_names: tuple[str, ...]
     height: int
     width: int
     tracks: tuple[Track, ...]
+    as_stored: bool = False
 
     @property
     def name(self) -> str:
@@ -42,7 +51,10 @@ class Video:
 
 @dataclass(frozen=True)
 class VideoAnnotations:
-    """A YouTube-VIS file. Label i is `class_names[i]`, in the file `category_ids[i]`."""
+    """A YouTube-VIS file. Label i is `class_names[i]`, in the file `category_ids[i]`.
+
+    `notes` are sentences about what was found in the file that is no error but should be told.
+    """
 
     path: Path
     sha256: str
@@ -50,13 +62,14 @@ class VideoAnnotations:
     class_names: tuple[str, ...]
     category_ids: tuple[int, ...]
     videos: tuple[Video, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def has_tracks(self) -> bool:
         """Whether there is truth to compare results with; of some files only the server has it."""
         return any(video.tracks for video in self.videos)
 
-    def split(self, count: int) -> tuple[VideoAnnotations, VideoAnnotations]:
+    def split(self, count: float) -> tuple[VideoAnnotations, VideoAnnotations]:
         """Split into a training and a validation part; the latter holds `count` whole videos.
 
         `hold_out` chooses them. Neighbouring frames are near copies of each other, so a split by
@@ -93,7 +106,14 @@ class VideoAnnotations:
                             )
                         )
                 images.append(
-                    CocoImage(len(images) + 1, file_name, video.height, video.width, tuple(objects))
+                    CocoImage(
+                        id=len(images) + 1,
+                        file_name=file_name,
+                        height=video.height,
+                        width=video.width,
+                        objects=tuple(objects),
+                        as_stored=video.as_stored,
+                    )
                 )
         return CocoAnnotations(
             path=self.path,
@@ -102,74 +122,87 @@ class VideoAnnotations:
             class_names=self.class_names,
             category_ids=self.category_ids,
             images=tuple(images),
+            notes=self.notes,
         )
 
 
 def has_videos(path: Path) -> bool:
     """Return whether an annotation file is of videos; raise InputError if it cannot be read."""
-    return Document(path).has("videos")
+    return Document(path).is_of_videos
 
 
-def read_videos(path: Path) -> VideoAnnotations:
-    """Read and check a YouTube-VIS file.
+def read_videos(path: Path, *, skip_invalid: bool = False) -> VideoAnnotations:
+    """Read and check a YouTube-VIS file, which may be compressed by gzip.
 
-    Shapes are polygons or either form of RLE, null for a frame that does not show the object; boxes
-    and areas that are missing come from the masks. If only the benchmark's server knows the truth,
-    "annotations" may be missing or null. Raises InputError naming file, entry id and field.
+    Shapes are polygons or either form of RLE, null or an empty list for a frame that does not show
+    the object; boxes and areas that are missing come from the masks. If only the benchmark's server
+    knows the truth, "annotations" may be missing or null.
+
+    skip_invalid: leave out tracks that cannot be used, and note their number and kinds. Raises
+    InputError that names the file, what is wrong in which ways, and the first five ids of each.
     """
     document = Document(path)
+    if document.has("images") and not document.has("videos"):
+        raise OtherFormatError(f"{path} is a COCO file, of images: 'videos' is missing.")
     categories = document.categories()
-    labels = {category_id: label for label, category_id in enumerate(categories)}
-    videos = {entry["id"]: _video(document, entry) for entry in document.entries("videos")}
     seen: set[str] = set()
-    for video in videos.values():
-        for name in video.file_names:
+
+    def video(number: int, entry: Entry) -> Video:
+        record = _video(number, entry)
+        for name in record.file_names:
             if name in seen:
-                raise InputError(f"{path}: videos[id={video.id}].file_names has {name} once more.")
+                raise Invalid("a file twice", f".file_names has {name} once more")
             seen.add(name)
-    tracks: dict[int, list[Track]] = {video_id: [] for video_id in videos}
-    known = document.has("annotations")
-    for entry in document.entries("annotations", may_be_empty=True) if known else ():
-        video_id = document.reference(entry, "video_id", videos, "videos")
-        category_id = document.reference(entry, "category_id", labels, "categories")
-        tracks[video_id].append(_track(document, entry, videos[video_id], labels[category_id]))
+        return record
+
+    videos = document.by_id("videos", video)
+    tracks: dict[int, list[Track]] = {}
+    if document.has("annotations"):
+
+        def read(number: int, entry: Entry, record: Video, label: int) -> Track:
+            return _track(document, number, entry, record, label)
+
+        tracks = document.annotated("videos", videos, categories, read, skip_invalid)
     return VideoAnnotations(
         path=document.path,
         sha256=document.sha256,
         description=document.description,
         class_names=tuple(categories.values()),
         category_ids=tuple(categories),
-        videos=tuple(replace(v, tracks=tuple(tracks[v.id])) for v in videos.values()),
+        videos=tuple(replace(v, tracks=tuple(tracks.get(v.id, ()))) for v in videos.values()),
+        notes=tuple(document.notes),
     )
 
 
-def _video(document: Document, entry: Entry) -> Video:
+def _video(number: int, entry: Entry) -> Video:
     names = entry.get("file_names")
     if not isinstance(names, list) or not names or not all(isinstance(n, str) and n for n in names):
-        where = document.where(entry, "videos", "file_names")
-        raise InputError(f"{where} is not a list of one or more file names.")
-    return Video(entry["id"], tuple(names), *document.size(entry, "videos"), tracks=())
+        raise Invalid("file_names", ".file_names is not a list of one or more file names")
+    return Video(number, tuple(names), *image_size(entry), tracks=())
 
 
-def _track(document: Document, entry: Entry, video: Video, label: int) -> Track:
+def _track(document: Document, number: int, entry: Entry, video: Video, label: int) -> Track:
     count = len(video.file_names)
-    size = (video.height, video.width)
     per_frame: dict[str, list[Any]] = {}
     for field in ("segmentations", "bboxes", "areas"):
-        value = entry.get(field, None if field == "segmentations" else [None] * count)
+        value = entry.get(field)
+        if value is None and field != "segmentations":
+            value = [None] * count
         if not isinstance(value, list) or len(value) != count:
             given = f"{len(value)} entries" if isinstance(value, list) else repr(value)
-            raise InputError(
-                f"{document.where(entry, 'annotations', field)} has {given}, expected a list with"
-                f" one entry for each of the {count} frames of video {video.id}."
+            raise Invalid(
+                f"{field} per frame",
+                f".{field} has {given}, expected a list with one entry for each of the {count}"
+                f" frames of video {video.id}",
             )
         per_frame[field] = value
     shapes = [
-        document.shape(entry, {f"{k}[{i}]": v[i] for k, v in per_frame.items()}, size, True)
-        if per_frame["segmentations"][i] is not None
+        document.shape(
+            {f"{field}[{i}]": values[i] for field, values in per_frame.items()},
+            (video.height, video.width),
+        )
+        if per_frame["segmentations"][i]
         else None
         for i in range(count)
     ]
-    # 0 would read as "unmatched" in the evaluation
-    track_id = document.integer(entry, "id", "annotations", minimum=1)
-    return Track(track_id, label, document.is_crowd(entry), tuple(shapes))
+    return Track(number, label, is_crowd(entry), tuple(shapes))

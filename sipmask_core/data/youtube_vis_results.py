@@ -10,38 +10,49 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sipmask_core.data.coco_results import Result
-from sipmask_core.data.document import is_finite_number
+from sipmask_core.data.coco_results import Result, refuse_strangers
+from sipmask_core.data.fields import is_finite_number
+from sipmask_core.data.json_files import MAX_UNPACKED, read_json
 from sipmask_core.data.rle import checked_rles
 from sipmask_core.errors import InputError
 from sipmask_core.instances import UNTRACKED
 from sipmask_core.runtime.files import atomic_path, write_zip
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Container, Iterable, Sequence
 
     from sipmask_core.data.youtube_vis import Video, VideoAnnotations
     from sipmask_core.instances import Instances
 
 MEMBER = "results.json"  # of the zip
-MAX_UNPACKED = 4 << 30  # bytes: a small zip may hold anything
 
 
-def read_results(path: Path, annotations: VideoAnnotations) -> list[Result]:
+def read_results(
+    path: Path, annotations: VideoAnnotations, *, subset: bool = False
+) -> list[Result]:
     """Read results from a JSON file, or from results.json in a zip as the server takes it.
 
-    Raises InputError naming file, entry and field, also for a video or category that the
-    annotations lack.
+    subset: leave out results of videos that the annotations lack. Raises InputError naming file,
+    entry and field, without `subset` also for such results, and if no result remains.
     """
     entries = _read_json(Path(path))
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise InputError(f"{path} is not a list of results.")
     videos = {video.id: video for video in annotations.videos}
     categories = set(annotations.category_ids)
+    strangers = [i for i, e in enumerate(entries) if not _is_one_of(e.get("video_id"), videos)]
+    if strangers:
+        refuse_strangers(path, entries, strangers, "video_id", subset)
+    left_out = set(strangers)
     return [
         _checked_result(entry, f"{path}: result {number}", videos, categories)
         for number, entry in enumerate(entries)
+        if number not in left_out
     ]
+
+
+def _is_one_of(number: Any, known: Container[int]) -> bool:
+    return type(number) is int and number in known
 
 
 def write_results(path: Path, results: list[Result]) -> None:
@@ -58,10 +69,9 @@ def write_results(path: Path, results: list[Result]) -> None:
 
 
 def _read_json(path: Path) -> Any:
-    try:
-        content = _from_zip(path) if zipfile.is_zipfile(path) else path.read_bytes()
-    except OSError as error:
-        raise InputError(f"Cannot read results {path}: {error.strerror}.") from error
+    if not zipfile.is_zipfile(path):
+        return read_json(path, "results")[0]
+    content = _from_zip(path)
     try:
         return json.loads(content)
     except (ValueError, RecursionError) as error:
@@ -80,16 +90,16 @@ def _from_zip(path: Path) -> bytes:
             return archive.read(member)
     except KeyError:
         raise InputError(f"{path} is a zip without a file {MEMBER} in it.") from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
         raise InputError(f"{path} is a zip that cannot be unpacked: {error}.") from error
 
 
 def _checked_result(
     entry: dict[str, Any], where: str, videos: dict[int, Video], categories: set[int]
 ) -> Result:
-    for field, known in (("video_id", videos), ("category_id", categories)):
-        if type(entry.get(field)) is not int or entry[field] not in known:
-            raise InputError(f"{where}.{field} is {entry.get(field)!r}, not in the annotations.")
+    category = entry.get("category_id")
+    if not _is_one_of(category, categories):
+        raise InputError(f"{where}.category_id is {category!r}, not in the annotations.")
     video = videos[entry["video_id"]]
     confidence: Any = entry.get("score")
     if not is_finite_number(confidence):
@@ -113,7 +123,7 @@ def _checked_result(
         checked[frame] = rle
     return {
         "video_id": video.id,
-        "category_id": entry["category_id"],
+        "category_id": category,
         "score": float(confidence),
         "segmentations": checked,
     }

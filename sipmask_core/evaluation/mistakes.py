@@ -10,7 +10,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from sipmask_core.data.coco import read_annotated_image
-from sipmask_core.data.document import region
+from sipmask_core.data.shapes import region
 from sipmask_core.drawing import contact_sheet
 from sipmask_core.evaluation.average_precision import match
 from sipmask_core.evaluation.coco import AREA_RANGES

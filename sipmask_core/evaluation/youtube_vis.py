@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from sipmask_core.data.document import region
+from sipmask_core.data.shapes import region
 from sipmask_core.evaluation.average_precision import (
     MAX_RESULTS,
     METRICS,

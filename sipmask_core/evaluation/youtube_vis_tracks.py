@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pycocotools import mask as coco_mask
 
-from sipmask_core.data.document import region
+from sipmask_core.data.shapes import region
 from sipmask_core.evaluation.track_metrics import RATES, TrackedFrame, TrackingCounts, count_tracks
 
 if TYPE_CHECKING:

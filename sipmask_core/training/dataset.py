@@ -18,7 +18,7 @@ from sipmask_core.data.coco import (
     read_annotated_image,
     require_images,
 )
-from sipmask_core.data.document import region
+from sipmask_core.data.shapes import region
 from sipmask_core.training.augmentation.target import Target
 
 if TYPE_CHECKING:

@@ -66,7 +66,8 @@ def read_run(
     if state["recipe"] != recipe.to_json():
         raise InputError(
             f"{run} has another recipe and cannot go on with this one:"
-            f" {_difference(state['recipe'], recipe.to_json())}."
+            f" {_difference(state['recipe'], recipe.to_json())}. A new run, in another folder, can"
+            f" start from its {path.with_name('best.safetensors')}."
         )
     if state["data"] != annotations.sha256:
         raise InputError(f"{run} was started with another annotation file.")

@@ -10,7 +10,7 @@ from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
 from sipmask_core.data.coco import read_annotated_image
-from sipmask_core.data.document import region
+from sipmask_core.data.shapes import region
 from sipmask_core.drawing import contact_sheet, draw_instances
 from sipmask_core.evaluation.coco import score
 from sipmask_core.evaluation.run_images import detect, own_share

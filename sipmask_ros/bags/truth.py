@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from sipmask_core.data.coco import CocoAnnotations, CocoImage, CocoObject, read_annotations
 from sipmask_core.data.coco_results import coco_results
-from sipmask_core.data.document import Document, region
+from sipmask_core.data.document import Document
+from sipmask_core.data.shapes import region
 from sipmask_core.data.youtube_vis import read_videos
 from sipmask_core.errors import InputError
 from sipmask_core.evaluation.coco import score
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from sipmask_core.data.coco_results import Result
-    from sipmask_core.data.document import Entry
+    from sipmask_core.data.fields import Entry
     from sipmask_ros.bags.reader import Bag
 
 
@@ -59,7 +60,7 @@ def read_truth(path: Path, topic: str) -> GroundTruth:
     image is or two are the same one.
     """
     document = Document(path)
-    if not document.has("videos"):
+    if not document.is_of_videos:
         images = read_annotations(path)
         pairs = list(zip(images.images, document.entries("images"), strict=True))
         own = [pair for pair in pairs if is_of(topic, pair[0].file_name)] or pairs
@@ -71,13 +72,13 @@ def read_truth(path: Path, topic: str) -> GroundTruth:
     if len(chosen) != 1:
         raise InputError(f"{path} holds {len(chosen)} videos; a recording needs a file with one.")
     annotations = dataclasses.replace(everything, videos=chosen).frames()
-    videos = [entry for entry in document.entries("videos") if entry["id"] == chosen[0].id]
+    video = document.by_id("videos", lambda _, entry: entry)[chosen[0].id]
     fields = {}
     for field in ("stamp", "frame"):
-        values = videos[0].get(f"{field}s")
+        values = video.get(f"{field}s")
         if values is not None:
             if not isinstance(values, list) or len(values) != len(annotations.images):
-                where = document.where(videos[0], "videos", f"{field}s")
+                where = document.where(chosen[0].id, "videos", f"{field}s")
                 raise InputError(f"{where} is not a list of {len(annotations.images)} numbers.")
             fields[field] = values
     entries = [

@@ -26,6 +26,7 @@ MOST_PIXELS = 1 << 27  # of a compressed image or run lengths: few bytes may sta
 
 _IN_LOWER_CASE = {name.lower(): encoding for name, encoding in ENCODINGS.items()}
 
+
 def to_bgr(
     message: Image | CompressedImage, used_bits: Callable[[NDArray[np.uint16]], int] = bits_of
 ) -> NDArray[np.uint8]:

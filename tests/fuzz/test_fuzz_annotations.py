@@ -11,7 +11,7 @@ from pycocotools import mask as coco_mask
 from sipmask_core.data import coco_results
 from sipmask_core.data import youtube_vis_results as video_results
 from sipmask_core.data.coco import CocoAnnotations, read_annotations
-from sipmask_core.data.document import merged_rle
+from sipmask_core.data.shapes import merged_rle
 from sipmask_core.data.youtube_vis import read_videos
 from sipmask_core.evaluation import coco, youtube_vis
 from sipmask_core.evaluation.partial_results import PartialResults
@@ -72,6 +72,11 @@ COCO_RESULTS = [
     {"image_id": 1, "category_id": 3, "score": 0.5, "segmentation": RLE, "bbox": [1, 1, 4, 4]},
     {"image_id": 2, "category_id": 1, "score": 0.7, "segmentation": RUNS},
 ]
+NAMED_RESULTS = {
+    "annotations": [{**result, "image_id": result["image_id"] + 6} for result in COCO_RESULTS],
+    "images": [{"id": 7, "file_name": "1.png"}, {"id": 8, "file_name": "new/2.png"}],
+    "categories": CATEGORIES,
+}
 VIDEO_RESULTS = [
     {"video_id": 1, "category_id": 1, "score": 0.5, "segmentations": [RLE, None, RUNS]},
     {"video_id": 1, "category_id": 3, "score": 0.25, "segmentations": [None, RLE, None]},
@@ -125,7 +130,7 @@ def test_a_youtube_vis_file_is_read_and_scored_or_refused(folder, document):
         youtube_vis.score(annotations, [])
 
 
-@fuzz(document=documents(COCO_RESULTS))
+@fuzz(document=st.one_of(documents(COCO_RESULTS), documents(NAMED_RESULTS)))
 def test_coco_results_are_scored_or_refused(folder, document):
     annotations = read_annotations(folder / "coco.json")
     path = written(folder, document)

@@ -27,7 +27,7 @@ from std_msgs.msg import Header
 
 from sipmask_core.cli.main import main as sipmask
 from sipmask_core.data.coco import CocoImage
-from sipmask_core.data.document import merged_rle
+from sipmask_core.data.shapes import merged_rle
 from sipmask_core.data.youtube_vis import read_videos
 from sipmask_core.inference.predictor import PRETRAINED
 from sipmask_core.instances import Instances

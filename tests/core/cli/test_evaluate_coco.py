@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from coco_cases import FIRST, SECOND, FakePredictor, entry, ground_truth, result
 from coco_squares import write_squares
+from moving_squares import write_videos
 
 from sipmask_core.cli import evaluation_run as data_set_run
 from sipmask_core.cli.main import main
@@ -254,3 +255,63 @@ def test_options_that_contradict_each_other_are_refused(tmp_path, capsys, option
     truth = ground_truth(tmp_path, [entry(1, 1, FIRST)])
     assert evaluate("--annotations", truth.path, "--images", tmp_path, *options) == 2
     assert complaint in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("fake_model")
+def test_what_stops_an_evaluation_names_the_option_that_lets_it_pass(tmp_path, capsys):
+    path, images = write_squares(tmp_path)
+    document = json.loads(path.read_text())
+    for annotation in document["annotations"][:2]:
+        annotation["bbox"] = "none"
+    path.write_text(json.dumps(document))
+    arguments = ("--annotations", path, "--images", images)
+    assert evaluate(*arguments) == 2
+    (complaint,) = capsys.readouterr().err.splitlines()
+    assert complaint.endswith("(ids 1, 2). --skip-invalid leaves such objects out.")
+    assert evaluate(*arguments, "--skip-invalid") == 0
+    assert "2 of 5 annotations are left out: 2 as annotations[id=1].bbox" in capsys.readouterr().out
+
+
+def test_results_of_more_images_are_scored_with_subset(tmp_path, capsys):
+    truth = ground_truth(tmp_path, [entry(1, 1, FIRST)])
+    results = tmp_path / "results.json"
+    results.write_text(json.dumps([result(1, FIRST, 0.5), result(9, FIRST, 0.9)]))
+    arguments = ("--annotations", truth.path, "--results", results)
+    assert evaluate(*arguments) == 2
+    assert capsys.readouterr().err.endswith(" --subset scores those that are.\n")
+    assert evaluate(*arguments, "--subset") == 0
+    assert "2 images, 1 results" in capsys.readouterr().out
+    assert evaluate("--annotations", truth.path, "--images", tmp_path, "--subset") == 2
+    assert "--subset belongs to --results" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("fake_model")
+def test_a_class_that_is_written_differently_is_the_same_and_told(tmp_path, capsys):
+    path, images = write_squares(tmp_path)
+    path.write_text(path.read_text().replace('"square"', '"Square "'))
+    record = tmp_path / "scores.json"
+    assert evaluate("--annotations", path, "--images", images, "--json", record) == 0
+    assert "Classes that are written differently: 'Square ' is the model's 'square'." in (
+        capsys.readouterr().out
+    )
+    assert json.loads(record.read_text())["segm"]["AP"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_objects_without_a_mask_are_told(tmp_path, capsys, alone):
+    truth = ground_truth(
+        tmp_path, [entry(1, 1, FIRST, segmentation=[]), entry(2, 2, SECOND)][: 1 if alone else 2]
+    )
+    results = tmp_path / "results.json"
+    results.write_text(json.dumps([result(1, FIRST, 0.5)]))
+    assert evaluate("--annotations", truth.path, "--results", results) == 0
+    told = capsys.readouterr().out
+    assert ("None of the 1 objects has a mask: boxes alone are scored." in told) == alone
+    assert ("1 of 2 objects have no mask" in told) != alone
+    assert ("\nsegm " in told) != alone
+
+
+def test_a_file_of_videos_is_for_another_command(tmp_path, capsys):
+    path, images = write_videos(tmp_path)
+    assert evaluate("--annotations", path, "--images", images) == 2
+    assert "`sipmask evaluate youtube-vis` takes it." in capsys.readouterr().err

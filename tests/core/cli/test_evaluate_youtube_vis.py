@@ -205,7 +205,7 @@ def test_a_model_with_none_of_the_classes_is_refused(videos, spotter, capsys):
     spotter.class_names = ("unicorn", "bus", "cat")
     assert evaluate(*on(videos)) == 2
     error = capsys.readouterr().err
-    assert "none of the model's classes: it has bar, square, the model knows unicorn" in error
+    assert "classes: it has 'bar', 'square', the model knows 'unicorn', 'bus', 'cat'." in error
 
 
 def test_a_missing_frame_is_named_before_the_work(videos, spotter, capsys):
@@ -289,3 +289,16 @@ def test_the_command_gives_the_figures_of_the_official_evaluator(tmp_path):
         expected = json.loads(file.read_text())
         figures = list(json.loads(scores.read_text())["segm"].values())
         assert figures == pytest.approx(expected["stats"], abs=1e-9), case
+
+
+def test_results_of_more_videos_are_scored_with_subset(videos, tmp_path, spotter, capsys):
+    saved = tmp_path / "results.json"
+    assert evaluate(*on(videos), "--save-results", saved) == 0
+    document = json.loads(videos[0].read_text())
+    kept = [a for a in document["annotations"] if a["video_id"] == 1]
+    change(videos[0], videos=document["videos"][:1], annotations=kept)
+    arguments = ("--annotations", videos[0], "--results", saved)
+    assert evaluate(*arguments) == 2
+    assert capsys.readouterr().err.endswith(" --subset scores those that are.\n")
+    assert evaluate(*arguments, "--subset") == 0
+    assert "1 videos, 4 frames, 2 results" in capsys.readouterr().out

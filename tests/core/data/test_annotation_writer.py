@@ -7,7 +7,7 @@ import pytest
 import sipmask_core as sm
 from sipmask_core.data.annotation_writer import AnnotationWriter, Recorded
 from sipmask_core.data.coco import read_annotated_image, read_annotations
-from sipmask_core.data.document import merged_rle
+from sipmask_core.data.shapes import merged_rle
 from sipmask_core.data.youtube_vis import read_videos
 from sipmask_core.errors import InputError
 

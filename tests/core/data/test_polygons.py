@@ -4,8 +4,8 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from sipmask_core.data import polygons
-from sipmask_core.data.document import merged_rle
 from sipmask_core.data.polygons import mask_polygons
+from sipmask_core.data.shapes import merged_rle
 from sipmask_core.mask_crop import MaskCrop
 
 SIZE = (70, 90)

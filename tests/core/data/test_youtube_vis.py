@@ -167,7 +167,6 @@ BROKEN = {
         r"\.areas\[0\] is '1', expected a finite number",
     ),
     "a crowd of two": (("iscrowd", 2), r"\.iscrowd is 2, expected 0 or 1"),
-    "id 0": (("id", 0), r"annotations\[id=0\]\.id is 0, expected an integer >= 1"),
 }
 
 

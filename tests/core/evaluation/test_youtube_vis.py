@@ -10,7 +10,7 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from sipmask_core.data.document import Shape
+from sipmask_core.data.shapes import Shape
 from sipmask_core.data.youtube_vis import Track, Video, VideoAnnotations, read_videos
 from sipmask_core.data.youtube_vis_results import read_results
 from sipmask_core.evaluation.youtube_vis import METRICS, format_scores, score, track_ious

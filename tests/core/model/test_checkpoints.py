@@ -383,6 +383,37 @@ def test_backbone_weights_start_a_model(tmp_path: Path) -> None:
         sm.load_backbone(target, tmp_path / "other.pth")
 
 
+def _renamed(state: dict[str, torch.Tensor], old: str, new: str) -> dict[str, torch.Tensor]:
+    return {key.replace(old, new, 1): value for key, value in state.items()}
+
+
+def test_weights_of_a_deeper_shallower_or_bottleneck_backbone_are_refused(tmp_path: Path) -> None:
+    target = _small()
+    state = target.backbone.state_dict()
+    deeper = state | _renamed({k: v for k, v in state.items() if "layer1.1" in k}, "1.1", "1.2")
+    shallower = {k: v for k, v in state.items() if not k.startswith("layer2.1")}
+    bottleneck = state | {"layer1.0.conv1.weight": state["layer1.0.conv1.weight"][..., :1, :1]}
+    wider = {k: torch.cat([v, v]) if v.ndim == 4 else v for k, v in state.items()}
+    wider = {k: torch.cat([v, v]) if v.ndim == 1 else v for k, v in wider.items()}
+    for other, complaint in (
+        (deeper, "it has layer1.2, which the other lacks"),
+        (shallower, "the model has layer2.1, which the other lacks"),
+        (bottleneck, r"layer1.0.conv1.weight is \(\d+, \d+, 1, 1\) there"),
+        (wider, r"0 of its \d+ weights have their shape"),
+    ):
+        torch.save(other, tmp_path / "other.pth")
+        with pytest.raises(sm.InputError, match=f"fit the resnet18 backbone: {complaint}"):
+            sm.load_backbone(target, tmp_path / "other.pth")
+
+
+def test_a_backbone_from_before_counters_of_batches_is_complete(tmp_path: Path) -> None:
+    state = _small().backbone.state_dict()
+    old = {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
+    assert len(old) < len(state)
+    torch.save(old, tmp_path / "old.pth")
+    assert sm.load_backbone(_small(), tmp_path / "old.pth") == []
+
+
 def test_weights_move_to_a_model_with_other_classes_when_asked(tmp_path: Path) -> None:
     source, target = _small(3), _small(2)
     file = tmp_path / "m.safetensors"

@@ -1,0 +1,47 @@
+"""JSON files about images that hold something other than instances, recognised by what they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def other_kind(content: Any) -> str | None:
+    """Return what a JSON file is, in words, if it is known to hold no COCO or YouTube-VIS objects.
+
+    None if it may hold them, or is of no kind known here.
+    """
+    if isinstance(content, list):
+        return _kind_of_list(content[0] if content and isinstance(content[0], dict) else {})
+    if not isinstance(content, dict):
+        return None
+    if "shapes" in content and "imagePath" in content:
+        return (
+            "a labelme file of one image; labelme's own labelme2coco.py converts a folder of them"
+        )
+    if any(key.startswith("_via") for key in content):
+        return "a project of VIA; export its annotations in COCO format"
+    if content.get("type") == "FeatureCollection":
+        return "GeoJSON, not COCO annotations"
+    if "images" in content or "annotations" in content:
+        annotations = content.get("annotations")
+        first = annotations[0] if isinstance(annotations, list) and annotations else None
+        return _kind_of_annotation(first if isinstance(first, dict) else {})
+    if any(isinstance(value, dict) and "regions" in value for value in content.values()):
+        return "VIA's own JSON; export its annotations in COCO format"
+    return None
+
+
+def _kind_of_list(first: dict[str, Any]) -> str | None:
+    if "score" in first and ("image_id" in first or "video_id" in first):
+        return "a list of results, not annotations"
+    if "data" in first and ("annotations" in first or "completions" in first):
+        return "Label Studio's own JSON; export its annotations in COCO format"
+    return None
+
+
+def _kind_of_annotation(first: dict[str, Any]) -> str | None:
+    if "segments_info" in first:
+        return "a COCO file of panoptic segmentation; that of instances is needed"
+    if "caption" in first and "bbox" not in first and "segmentation" not in first:
+        return "a COCO file of captions; that of instances is needed"
+    return None

@@ -1,0 +1,167 @@
+"""Objects' shapes: masks as polygons or run lengths, boxes and areas; how they are read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pycocotools import mask as coco_mask
+
+from sipmask_core.data.fields import is_finite_number
+from sipmask_core.data.problems import Invalid, wrong_field
+from sipmask_core.data.rle import checked_rle
+from sipmask_core.errors import InputError
+
+if TYPE_CHECKING:
+    from sipmask_core.data.box_agreement import Box, BoxAgreement
+    from sipmask_core.data.fields import Entry, Size
+
+Polygons = list[list[float]]
+
+LEAST_CORNERS = 6  # numbers of a polygon: three points
+
+
+class HasShape(Protocol):
+    """Anything that has a box and perhaps a mask, as `Shape` has them."""
+
+    @property
+    def bbox(self) -> tuple[float, float, float, float]:
+        """The box: x, y, width, height in pixels."""
+
+    @property
+    def segmentation(self) -> Polygons | Entry | None:
+        """The mask: polygons, a compressed RLE, or None."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """An object in one image.
+
+    bbox: x, y, width, height in pixels; area: in pixels; segmentation: polygons
+    (x0, y0, x1, y1, ...), a compressed RLE or, for an object known by its box alone, None.
+    """
+
+    bbox: tuple[float, float, float, float]
+    area: float
+    segmentation: Polygons | Entry | None
+
+
+def read_shape(values: dict[str, Any], size: Size, agreement: BoxAgreement) -> Shape | None:
+    """Read an annotation's shape in an image of that (H, W); None if box and mask are empty.
+
+    values: segmentation (polygons or either form of RLE), box and area, in this order, by the names
+    that messages give them. An area that is missing or 0, and a box that is missing or, beside a
+    mask, without extent come from the mask. If there is no mask, the shape has a box alone.
+    agreement: takes in how a given box fits the mask. Raises Invalid.
+    """
+    (at_mask, at_box, at_area), (mask, bbox, area) = values, values.values()
+    segmentation = _segmentation(mask, size, at_mask)
+    box = None if bbox is None or bbox == [] else _box(bbox, at_box)
+    if area is not None and not is_finite_number(area):
+        raise wrong_field(at_area, area, "expected a finite number")
+    if segmentation is None:
+        if box is None and bbox is None:
+            kind = f"{at_mask} and {at_box} are missing; one is needed"
+            raise Invalid("no shape", f": {kind}")
+        if box is None or box[2:] == (0, 0):
+            return None
+        agreement.add(box, None)
+        return Shape(box, float(area) if area and area > 0 else bbox_area(box), None)
+    if box is None or box[2:] == (0, 0):
+        given, box = box, _rle_box(merged_rle(segmentation, size))
+        if given is not None and box[2:] == (0, 0):
+            return None
+    else:
+        agreement.add(box, _extent(segmentation))
+    if area is None or area <= 0:
+        area = float(coco_mask.area(merged_rle(segmentation, size)))
+    return Shape(box, float(area), segmentation)
+
+
+def _segmentation(value: Any, size: Size, field: str) -> Polygons | Entry | None:
+    """Read a mask; None if there is none.
+
+    Polygons may stand in one list without another around it; those of less than three points are
+    left out beside others.
+    """
+    if value is None or (isinstance(value, list) and not any(value)):
+        return None
+    if isinstance(value, dict):
+        try:
+            return checked_rle(value, size, f".{field}")
+        except InputError as error:
+            raise Invalid(f"{field}: an RLE that does not fit", str(error).rstrip(".")) from None
+    if not isinstance(value, list):
+        raise wrong_field(field, value, "expected polygons or an RLE")
+    if all(map(is_finite_number, value)):
+        value = [value]
+    whole = [p for p in value if not isinstance(p, list) or len(p) >= LEAST_CORNERS] or value
+    polygons = [
+        _numbers(
+            polygon,
+            field,
+            "polygons of three or more points, an even number (six or more) of",
+            isinstance(polygon, list) and len(polygon) >= LEAST_CORNERS and len(polygon) % 2 == 0,
+        )
+        for polygon in whole
+    ]
+    for polygon in polygons:
+        for corners, length in ((polygon[0::2], size[1]), (polygon[1::2], size[0])):
+            if min(corners) < -length or max(corners) > 2 * length:
+                raise wrong_field(
+                    field,
+                    polygon,
+                    f"expected corners no further beyond the image than it is wide ({size[1]}) and"
+                    f" high ({size[0]})",
+                    kind="corners far beyond the image",
+                )
+    return polygons
+
+
+def _extent(segmentation: Polygons | Entry) -> Box:
+    """Return the box, x, y, width, height, around a mask."""
+    if isinstance(segmentation, dict):
+        return _rle_box(segmentation)
+    x0 = min(min(polygon[0::2]) for polygon in segmentation)
+    y0 = min(min(polygon[1::2]) for polygon in segmentation)
+    x1 = max(max(polygon[0::2]) for polygon in segmentation)
+    y1 = max(max(polygon[1::2]) for polygon in segmentation)
+    return x0, y0, x1 - x0, y1 - y0
+
+
+def _rle_box(rle: Any) -> Box:
+    x, y, w, h = coco_mask.toBbox(rle).tolist()
+    return x, y, w, h
+
+
+def _box(value: Any, field: str) -> Box:
+    x, y, w, h = _numbers(value, field, "four", isinstance(value, list) and len(value) == 4)
+    if w < 0 or h < 0:
+        raise wrong_field(field, value, "which has a negative size")
+    return x, y, w, h
+
+
+def _numbers(value: Any, field: str, count: str, ok: bool) -> list[float]:
+    if not ok or not all(map(is_finite_number, value)):
+        raise wrong_field(field, value, f"expected {count} finite numbers")
+    return [float(x) for x in value]
+
+
+def bbox_area(bbox: tuple[float, float, float, float]) -> float:
+    """Return the area in pixels of a box x, y, width, height."""
+    return bbox[2] * bbox[3]
+
+
+def merged_rle(segmentation: Polygons | Entry, size: Size) -> Any:
+    """Return the compressed RLE, (H, W) = size, of one object; its polygons are united."""
+    if isinstance(segmentation, dict):
+        return segmentation
+    return coco_mask.merge(coco_mask.frPyObjects(segmentation, *size))
+
+
+def region(shape: HasShape, size: Size) -> Any:
+    """Return the compressed RLE, (H, W) = size, of an object's mask or, without one, of its box."""
+    if shape.segmentation is not None:
+        return merged_rle(shape.segmentation, size)
+    x, y, w, h = shape.bbox
+    return coco_mask.merge(coco_mask.frPyObjects([[x, y, x + w, y, x + w, y + h, x, y + h]], *size))
