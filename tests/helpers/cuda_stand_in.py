@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 NONSENSE = 0xA5  # each byte of pinned memory on the way to which a copy is
 POOL_BYTES = 1 << 20
 EAGER_BYTES = 1 << 16
+PAUSE = 0.0005  # seconds in which other threads go on
 
 
 class StandIn:
@@ -52,6 +53,7 @@ class StandIn:
         self.here = threading.local()
         self.here.device = 0
         self.streams: weakref.WeakSet[Stream] = weakref.WeakSet()
+        self.streams_made = 0
         self.defaults = [Stream(self, device) for device in self.devices]
         self.capturing: Graph | None = None
         self.is_ill = False
@@ -62,7 +64,6 @@ class StandIn:
         self.pools = 0
         self.peak = EAGER_BYTES
         self.clones = 0
-        self.capture_streams: set[Stream] = set()
 
     @contextmanager
     def thread(self) -> Iterator[None]:
@@ -108,6 +109,7 @@ class Stream:
         self.queued = 0
         self.clock: dict[Stream, int] = {}
         cuda.streams.add(self)
+        cuda.streams_made += 1
 
     def enqueue(self, action: Callable[[], None] = lambda: None) -> int:
         self.queued += 1
@@ -192,8 +194,8 @@ class Graph:
             raise RuntimeError("use_count > 0 INTERNAL ASSERT FAILED")
         self.pool_id = pool
         self.stream = cuda.current()
-        cuda.capture_streams.add(self.stream)
         cuda.capturing = self
+        time.sleep(PAUSE)  # a recording takes its time, in which other threads go on
         if self.stream.device.index == cuda.here.capture_device:
             self._recording = _Recording(self)
             self._recording.__enter__()
@@ -224,14 +226,14 @@ class Graph:
                 before, tick = other.last
                 assert stream.clock.get(before, 0) >= tick, "two graphs run at once in one memory"
         self.note_use()
-        time.sleep(0.0005)  # lets other threads go on, as launching some hundred kernels does
+        time.sleep(PAUSE)
         with torch.inference_mode():
             for function, args, kwargs, outputs in self.operations:
                 anew = tree_leaves(function(*args, **kwargs))
                 for x, y in zip(tree_leaves(outputs), anew, strict=True):
                     if isinstance(x, torch.Tensor) and x.data_ptr() != y.data_ptr():
                         x.copy_(y)
-        time.sleep(0.0005)
+        time.sleep(PAUSE)
 
     def note_use(self) -> None:
         stream = self.cuda.current()
