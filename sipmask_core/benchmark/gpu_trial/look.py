@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import time
 import warnings
 from pathlib import Path
@@ -151,6 +152,8 @@ def main() -> None:
     parser.add_argument("json", type=Path)
     parser.add_argument("--once", action="store_true", help="one image, without times")
     args = parser.parse_args()
+    if args.once:  # for a sanitizer, which then sees where each tensor ends
+        os.environ["PYTORCH_NO_CUDA_MEMORY_CACHING"] = "1"
     device = choose_device(args.device)
     image = standard_images(SIZE)[0].pixels
     expected = Predictor.from_pretrained("cpu", "fp32", score_threshold=THRESHOLD)(image)
