@@ -198,7 +198,8 @@ def seeing() -> sm.SipMask:
     """Return a small model with random weights that reports objects everywhere."""
     torch.manual_seed(0)
     lite = sm.get_preset("sipmask_r18_lite")
-    preset = replace(lite, channels=32, resize=Letterbox(96, 128), score_threshold=0.0)
+    changes = {"channels": 32, "group_norm": False, "resize": Letterbox(96, 128)}
+    preset = replace(lite, **changes, score_threshold=0.0)
     model = sm.build_model(preset, num_classes=3)
     torch.nn.init.zeros_(model.bbox_head.fcos_cls.bias)
     return model
