@@ -54,14 +54,15 @@ def measure(
     for number in range(warmup + runs):
         photo = photos[number % len(photos)]
         for name, contender in contenders.items():
-            run = _run(contender, photo, device)
+            run = run_once(contender, photo, device)
             if number >= warmup:
                 results[name].append(run)
             progress()
     return results
 
 
-def _run(contender: Contender, photo: Photo, device: torch.device) -> Run:
+def run_once(contender: Contender, photo: Photo, device: torch.device) -> Run:
+    """Run a contender on a photograph, from its encoded form on; on a GPU, twice."""
     with Stopwatch().listening(device) as stopwatch, stage("other"):
         instances = _once(contender, photo)
     if device.type != "cuda":

@@ -80,6 +80,11 @@ class GraphedNetwork:
             with full_float32(self._device):
                 return self._network(pixels, within, locations)
 
+    @property
+    def graphs(self) -> list[Graph]:
+        """The graphs that are kept, in the order of their last use."""
+        return list(self._graphs.values())
+
     def clear(self) -> None:
         """Drop all graphs and their memory; shapes are recorded anew when they come again."""
         with TURN:
@@ -143,7 +148,7 @@ class _Lane:
         self.free = torch.cuda.Event()
 
 
-_lane = cache(_Lane)  # one for each GPU; called by the thread that has its turn
+lane_of = cache(_Lane)  # one for each GPU; called by the thread that has its turn
 
 
 class CapturedGraph:
@@ -161,7 +166,7 @@ class CapturedGraph:
         beside: CapturedGraph | None = None,
     ) -> None:
         self._device = device
-        self._lane = lane = _lane(device)
+        self._lane = lane = lane_of(device)
         self._locate = cache(locations)  # the graph goes on reading the grids of its first run
         with torch.cuda.device(device):
             length = _SIZE_BYTES + pixels.numel()
@@ -184,7 +189,7 @@ class CapturedGraph:
                     network(*arguments)
                 with torch.cuda.graph(
                     self._graph,
-                    pool=None if beside is None else beside._graph.pool(),
+                    pool=None if beside is None else beside.pool,
                     stream=lane.stream,
                     capture_error_mode="thread_local",  # other threads may use the GPU meanwhile
                 ):
@@ -199,11 +204,20 @@ class CapturedGraph:
             try:
                 with stage("upload"):
                     self._upload(pixels, size)
-                self._graph.replay()
+                self.replay()
                 # The next replay overwrites the originals.
                 return copied(self._outputs)
             finally:
                 self._lane.free.record(stream)
+
+    @property
+    def pool(self) -> Any:
+        """What names the memory that graphs share; see `torch.cuda.graph`."""
+        return self._graph.pool()
+
+    def replay(self) -> None:
+        """Queue the recorded work alone, for the input that is on the GPU."""
+        self._graph.replay()
 
     def _upload(self, pixels: Tensor, size: tuple[int, int]) -> None:
         self._uploaded.synchronize()  # the staging memory may still be on its way

@@ -223,11 +223,11 @@ class OnnxNetwork:
         """Run on normalised images (N, 3, H, W) float32; the outputs are on the same device."""
         images = images.contiguous()
         if images.is_cuda:
-            return nested(self._run_in_place(images))
+            return nested(self.run_in_place(images))
         arrays = self._session.run(None, {INPUT_NAME: images.numpy()})
         return nested([torch.from_numpy(array) for array in arrays])
 
-    def _run_in_place(self, images: Tensor) -> list[Tensor]:
+    def run_in_place(self, images: Tensor) -> list[Tensor]:
         """Let onnxruntime read and write torch's memory on the device of the images."""
         number, _, height, width = images.shape
         outputs = {

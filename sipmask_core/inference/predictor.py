@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from sipmask_core.inference.cuda_graphs import Graph
     from sipmask_core.inference.detections import Detections
     from sipmask_core.model.outputs import Locate
     from sipmask_core.model.sipmask import SipMask
@@ -182,6 +183,11 @@ class Predictor:
             raise PredictionError(
                 f"The network's outputs for {what} are not finite {where}; {cause}."
             ) from None
+
+    @property
+    def graphs(self) -> list[Graph]:
+        """The CUDA graphs that are recorded by now."""
+        return [] if self._graphed is None else self._graphed.graphs
 
     def release_memory(self) -> None:
         """Give back what of a GPU's memory only makes later calls faster, graphs above all."""

@@ -450,8 +450,8 @@ def stand_in(gpus: int = 1) -> Iterator[StandIn]:
             patch.setattr(torch.cuda, name, value)
         for name, kind in kinds.items():
             patch.setattr(torch.cuda, name, _made_for(cuda, kind))
-        cuda_graphs._lane.cache_clear()
-        stack.callback(cuda_graphs._lane.cache_clear)
+        cuda_graphs.lane_of.cache_clear()
+        stack.callback(cuda_graphs.lane_of.cache_clear)
         stack.enter_context(cuda.thread())
         yield cuda
 

@@ -6,6 +6,7 @@ import argparse
 import os
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,10 +121,9 @@ def look(
         "batch_of_4_ms": lambda: predictor.predict_batch(batch),
     }.items():
         numbers[name] = distribution(np.array(milliseconds(work, device, runs)[1:]))
-    graphs = [] if predictor._graphed is None else list(predictor._graphed._graphs.values())
-    for graph in graphs[:1]:
+    for graph in predictor.graphs[:1]:  # the batch's comes after it
         assert isinstance(graph, CapturedGraph)
-        numbers["replay_ms"] = on_gpu(graph._graph.replay, device, runs)
+        numbers["replay_ms"] = on_gpu(graph.replay, device, runs)
     numbers["sizes_in_turn_ms"] = _sizes_in_turn(predictor, image)
     if device.type == "cuda":
         numbers["allocated_bytes"] = torch.cuda.memory_allocated(device)
@@ -135,14 +135,11 @@ def _sizes_in_turn(predictor: Predictor, image: NDArray[np.uint8]) -> list[float
     """Show more sizes in turn than graphs are kept; return the mean milliseconds of each round."""
     step = (image.shape[1] - 64) // (MAX_GRAPHS + 4)
     views = [np.ascontiguousarray(image[:, : 64 + step * i]) for i in range(MAX_GRAPHS + 4)]
-    return [
-        sum(
-            milliseconds(lambda view=view: predictor(view), predictor.device, 1)[0]
-            for view in views
-        )  # type: ignore[misc]
-        / len(views)
-        for _ in range(3)
-    ]
+    rounds = []
+    for _ in range(3):
+        times = [milliseconds(partial(predictor, view), predictor.device, 1)[0] for view in views]
+        rounds.append(float(np.mean(times)))
+    return rounds
 
 
 def main() -> None:

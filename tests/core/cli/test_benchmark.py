@@ -125,11 +125,11 @@ def test_on_a_gpu_an_image_is_also_timed_without_stages() -> None:
 
     photo = standard_images((48, 64))[0]
     with stand_in() as machine:
-        run = measure._run(contender, photo, machine.devices[0])
+        run = measure.run_once(contender, photo, machine.devices[0])
     assert heard == [True, False]
     assert run.whole is not None and run.whole > 0
     assert summary([run])["whole"]["p50_ms"] == pytest.approx(1e3 * run.whole)
-    assert measure._run(contender, photo, CPU).whole is None
+    assert measure.run_once(contender, photo, CPU).whole is None
     assert len(heard) == 3
 
 

@@ -90,7 +90,7 @@ def test_a_size_that_stays_takes_the_place_of_the_one_used_longest_ago() -> None
     new = (2, 2)
     kinds = [recorder.run(new)[0] for _ in range(PATIENCE + 1)]
     assert kinds == ["eager"] * (PATIENCE - 1) + ["graph"] * 2
-    assert len(recorder.network._graphs) == MAX_GRAPHS
+    assert len(recorder.network.graphs) == MAX_GRAPHS
     assert recorder.run(sizes[0])[0] == "graph"
     assert recorder.run(sizes[1])[0] == "eager"
     assert recorder.recorded == [*sizes, new]

@@ -104,7 +104,7 @@ def _assert_equal_outputs(exported: Exported, shape: tuple[int, ...]) -> None:
         assert theirs.shape == ours.shape
         assert (theirs - ours).abs().max() <= 1e-5 * ours.abs().max()
     # As on a GPU, where onnxruntime reads and writes torch's memory.
-    in_place = network._run_in_place(x)
+    in_place = network.run_in_place(x)
     assert all(torch.equal(a, b) for a, b in zip(in_place, found, strict=True))
 
 
