@@ -282,10 +282,10 @@ def detect(
                 candidates.coefficients,
                 pairs.locations[keep],
             )
+    scaled = candidates.boxes / upload(_sides(scale), candidates.boxes.device)
     boxes, class_scores, centerness = download(
-        candidates.boxes, candidates.class_scores, candidates.centerness
+        scaled, candidates.class_scores, candidates.centerness
     )
-    boxes = boxes / _sides(scale)
     scores = class_scores * centerness[:, None]  # (M, classes)
     require_finite(boxes, scores)
     compared = class_scores if by_class_score else scores

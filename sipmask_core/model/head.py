@@ -200,9 +200,10 @@ class SipMaskHead(nn.Module):
 def _in_its_own_type(convolution: nn.Conv2d, x: Tensor) -> Tensor:
     """Convolve in the dtype of the weights; autocast, if it is on, would convert both to half."""
     x = x.to(convolution.weight.dtype)
-    if not torch.is_autocast_enabled(x.device.type):
+    kind = x.device.type
+    if not (torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)):
         return convolution(x)
-    with torch.autocast(x.device.type, enabled=False):
+    with torch.autocast(kind, enabled=False):
         return convolution(x)
 
 
