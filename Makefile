@@ -55,6 +55,10 @@ bench: $(BUILT) ## time models and node on this machine, stage by stage: JSON an
 	@$(IN_ENV) python -m sipmask_ros.trials.benchmark --compare-transport --json bench/node.json \
 	    --plot bench/node.png
 
+.PHONY: gpu
+gpu: $(BUILT) ## tests, times and profile on a CUDA GPU, all of it in the folder gpu
+	@$(IN_ENV) python -m sipmask_core.benchmark.gpu_trial gpu
+
 .PHONY: soak
 soak: $(BUILT) ## 100,000 frames of three cameras through the node: what grows, drawn in soak
 	@$(IN_ENV) python -m sipmask_ros.trials.soak --json soak/soak.json --plot soak/soak.png

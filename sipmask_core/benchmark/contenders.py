@@ -176,7 +176,7 @@ def reporting(
     to say.
     """
     prepared = predictor.prepare(image)
-    outputs = predictor.forward(prepared)
+    outputs = predictor.raw_outputs(prepared)
     scores = torch.cat([x[0].float().sigmoid().flatten() for x in outputs.class_logits])
     scores = scores.sort(descending=True).values
     candidates = 2 * instances

@@ -12,6 +12,8 @@ import torch
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+CALLS_ON_GPU = 3  # the second records a graph, the third replays it
+
 _STATUS = Path("/proc/self/status")
 _RESET = Path("/proc/self/clear_refs")
 
@@ -19,17 +21,18 @@ _RESET = Path("/proc/self/clear_refs")
 def peak_memory(work: Callable[[], object], device: torch.device) -> int | None:
     """Measure the bytes that `work` takes at its peak beyond what was taken before.
 
-    On a GPU these are the tensors there, on Linux the resident memory of the process; None
-    elsewhere. What a library keeps from earlier work and uses again is not seen.
+    On a GPU it is what torch reserves there in several calls, since a graph that a later one
+    records keeps memory of its own; on Linux it is the resident memory of the process; None
+    elsewhere. What is kept from earlier work and used again is not seen.
     """
     gc.collect()
     if device.type == "cuda":
-        torch.cuda.synchronize(device)
+        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
-        work()
-        torch.cuda.synchronize(device)
-        return torch.cuda.max_memory_allocated(device) - before
+        before = torch.cuda.memory_reserved(device)
+        for _ in range(CALLS_ON_GPU):
+            work()
+        return torch.cuda.max_memory_reserved(device) - before
     try:
         ctypes.CDLL(None).malloc_trim(0)  # freed memory goes back, to be counted when used again
         _RESET.write_text("5")  # the peak starts again at the present size

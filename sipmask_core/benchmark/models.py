@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -66,10 +67,10 @@ def benchmark_model(
     contenders: dict[str, Contender] = {OURS: Shipped(predictor), PLAIN: Plain(model, device)}
     if settings.rivals:
         contenders[RIVAL] = MaskRCNN((height, width), device, predictor.precision)
-    memory = {
-        key: peak_memory(lambda c=contender: c(photos[0].pixels), device)  # type: ignore[misc]
-        for key, contender in contenders.items()
-    }
+    memory = {}
+    for key, contender in contenders.items():
+        predictor.release_memory()  # the graphs of the batches
+        memory[key] = peak_memory(partial(contender, photos[0].pixels), device)
     total = (settings.warmup + settings.runs) * len(contenders)
     with tqdm(total=total, desc=name, unit="run", leave=False, disable=None) as bar:
         results = measure(

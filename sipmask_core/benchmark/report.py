@@ -43,6 +43,9 @@ def table(model: dict[str, Any]) -> str:
     for label, key in (("total p50", "p50_ms"), ("total p99", "p99_ms")):
         cells = (f"{c['total'][key]:>22.2f}" for c in contenders.values())
         lines.append(f"  {label:<14}" + "".join(cells))
+    if any(c["whole"] for c in contenders.values()):
+        cells = (f"{c['whole']['p50_ms']:>22.2f}" for c in contenders.values())
+        lines.append(f"  {'undivided p50':<14}" + "".join(cells))
     for label, key, form in (
         ("precision", "precision", ""),
         ("instances", "instances", ".1f"),

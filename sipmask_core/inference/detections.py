@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sipmask_core.inference.best_pairs import best_pairs, read_best
 from sipmask_core.inference.nms import suppress
 from sipmask_core.instances import Instances
 from sipmask_core.model.outputs import (
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from sipmask_core.mask_crop import MaskCrop
     from sipmask_core.model.inputs import NetworkInput
+    from sipmask_core.model.outputs import Locate
     from sipmask_core.model.presets import Preset
 
 
@@ -53,43 +55,73 @@ def find_objects(
     Raises FloatingPointError if candidates are not finite.
     """
     threshold = preset.score_threshold if score_threshold is None else score_threshold
-    scale = torch.tensor([*prepared.scale, *prepared.scale])  # (4,)
     if preset.nms == "pairs":
         found = detect_pairs(outputs, 0, _limit(prepared.size, preset), preset, threshold)
-        found = found._replace(boxes=found.boxes / scale)
+        found = found._replace(boxes=found.boxes / torch.from_numpy(_sides(prepared.scale)))
     else:
         selected = with_candidates(outputs, prepared.size, preset).candidates
         assert selected is not None
-        candidates = selected[0]
-        # The authors suppress in the coordinates of the original image.
-        boxes = candidates.boxes / upload(scale, candidates.boxes.device)
-        found = detect(candidates._replace(boxes=boxes), preset, threshold)
+        found = detect(selected[0], preset, threshold, prepared.scale)
     if score_threshold is None:
         return found
     sure = int((found.scores >= score_threshold).sum())
     return Detections(*(values[:sure] for values in found))
 
 
-def with_candidates(outputs: HeadOutputs, size: tuple[int, int], preset: Preset) -> HeadOutputs:
+def with_candidates(
+    outputs: HeadOutputs,
+    size: tuple[int, int] | Tensor,
+    preset: Preset,
+    locate: Locate = locations,
+) -> HeadOutputs:
     """Return the outputs with the candidates of each image, all of (h, w) network pixels.
 
-    All shapes follow from that of the input, and nothing in here waits for a GPU. No candidates
-    are added if the preset's NMS is "pairs": their number depends on the scores.
+    size: a tensor (2,) if on the device of the outputs. locate: makes the grids, as `locations`
+    does. All shapes follow from that of the input, and nothing in here waits for a GPU. No
+    candidates are added if the preset's NMS is "pairs": their number depends on the scores.
     """
     if preset.nms == "pairs" or outputs.candidates is not None:
         return outputs
     limit = _limit(size, preset)
     found = [
-        select_candidates(outputs, image, limit, preset.candidates_per_level)
+        select_candidates(outputs, image, limit, preset.candidates_per_level, locate)
         for image in range(len(outputs.basis))
     ]
     return outputs._replace(candidates=found)
 
 
-def _limit(size: tuple[int, int], preset: Preset) -> tuple[int, int]:
+def for_download(outputs: HeadOutputs, preset: Preset) -> HeadOutputs:
+    """Return outputs from which little need be copied and downloaded, on a GPU.
+
+    Candidates stand in place of the raw outputs that they were selected from, and the best pairs of
+    location and class lie together. Outputs without candidates are returned as they are.
+    """
+    if outputs.candidates is None:
+        return outputs
+    chosen = [
+        candidates._replace(best=best_pairs(candidates, _by_class_score(preset)))
+        for candidates in outputs.candidates
+    ]
+    return HeadOutputs([], [], [], [], outputs.basis, outputs.track_features, chosen)
+
+
+def _by_class_score(preset: Preset) -> bool:
+    """Return whether a class score alone is compared with the threshold.
+
+    In the authors' greedy form it is, before centerness lowers it.
+    """
+    return preset.threshold_on_class_score and preset.nms == "per_class"
+
+
+def _limit(size: tuple[int, int] | Tensor, preset: Preset) -> tuple[int | Tensor, int | Tensor]:
     """Return where boxes must end, (y, x), in an image of (h, w) pixels."""
     edge = 1 if preset.inclusive_boxes else 0
     return size[0] - edge, size[1] - edge
+
+
+def _sides(scale: tuple[float, float]) -> NDArray[np.float32]:
+    """Return the scale (x, y) for each side of a box, (4,)."""
+    return np.array([*scale, *scale], np.float32)
 
 
 def as_instances(
@@ -122,17 +154,21 @@ def as_instances(
 
 
 def select_candidates(
-    outputs: HeadOutputs, image: int, limit: tuple[float, float], per_level: int
+    outputs: HeadOutputs,
+    image: int,
+    limit: tuple[float | Tensor, float | Tensor],
+    per_level: int,
+    locate: Locate = locations,
 ) -> Candidates:
     """Return the best locations of each level of one image of the batch.
 
     A level with more than `per_level` locations keeps those of highest class score x centerness.
-    Boxes are clipped to `limit` (y, x).
+    Boxes are clipped to `limit` (y, x), numbers or tensors. locate: as for `with_candidates`.
     """
     levels: list[tuple[Tensor, ...]] = []
     for level in range(len(STRIDES)):
         logits, centerness = _logits(outputs, image, level)
-        parts: tuple[Tensor, ...] = (logits, centerness, *_raw(outputs, image, level))
+        parts: tuple[Tensor, ...] = (logits, centerness, *_raw(outputs, image, level, locate))
         if len(logits) > per_level:
             best = (logits.amax(dim=1).sigmoid() * centerness).topk(per_level).indices
             parts = _rows(parts, best)
@@ -148,11 +184,13 @@ def _logits(outputs: HeadOutputs, image: int, level: int) -> tuple[Tensor, Tenso
     return logits, outputs.centerness[level][image].flatten().float().sigmoid()
 
 
-def _raw(outputs: HeadOutputs, image: int, level: int) -> tuple[Tensor, Tensor, Tensor]:
+def _raw(
+    outputs: HeadOutputs, image: int, level: int, locate: Locate = locations
+) -> tuple[Tensor, Tensor, Tensor]:
     """Return points (M, 2), distances (M, 4) and coefficients (M, cells * num_bases) of a level."""
     distances = outputs.distances[level][image]  # (4, H, W)
     _, height, width = distances.shape
-    points = locations(height, width, STRIDES[level], distances.device)
+    points = locate(height, width, STRIDES[level], distances.device)
     coefficients = outputs.coefficients[level][image].flatten(1).t()
     return points, distances.flatten(1).t(), coefficients
 
@@ -166,18 +204,24 @@ def _concatenate(levels: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
     return tuple(torch.cat(parts) for parts in zip(*levels, strict=True))
 
 
-def _decode(points: Tensor, distances: Tensor, limit: tuple[float, float]) -> Tensor:
+def _decode(
+    points: Tensor, distances: Tensor, limit: tuple[float | Tensor, float | Tensor]
+) -> Tensor:
     """Decode boxes (M, 4), clipped to `limit` (y, x)."""
     boxes = distances_to_boxes(points, distances.float())
-    boxes[:, 0::2].clamp_(0, limit[1])
-    boxes[:, 1::2].clamp_(0, limit[0])
+    for sides, end in ((boxes[:, 0::2], limit[1]), (boxes[:, 1::2], limit[0])):
+        if isinstance(end, Tensor):
+            sides.clamp_(min=0)
+            sides.clamp_(max=end)
+        else:
+            sides.clamp_(0, end)
     return boxes
 
 
 def detect_pairs(
     outputs: HeadOutputs,
     image: int,
-    limit: tuple[float, float],
+    limit: tuple[float | Tensor, float | Tensor],
     preset: Preset,
     score_threshold: float,
 ) -> Detections:
@@ -214,22 +258,40 @@ def detect_pairs(
     return _detections(boxes[keep], geometric[keep], classes[keep], coefficients, keep)
 
 
-def detect(candidates: Candidates, preset: Preset, score_threshold: float) -> Detections:
+def detect(
+    candidates: Candidates,
+    preset: Preset,
+    score_threshold: float,
+    scale: tuple[float, float] = (1.0, 1.0),
+) -> Detections:
     """Apply threshold, NMS and top-k by the rules of the preset.
 
-    Raises FloatingPointError if candidates are not finite.
+    scale: network pixels per image pixel, (x, y); the authors suppress in the coordinates of the
+    original image. Raises FloatingPointError if candidates are not finite.
     """
+    by_class_score = _by_class_score(preset)
+    if candidates.best is not None:
+        pairs = read_best(candidates, by_class_score, score_threshold)
+        boxes = pairs.boxes / _sides(scale)
+        keep = _survivors(boxes, pairs.scores, pairs.labels, preset)[: preset.max_detections]
+        if pairs.suffice(keep, preset.max_detections):
+            return _detections(
+                boxes[keep],
+                pairs.scores[keep],
+                pairs.labels[keep],
+                candidates.coefficients,
+                pairs.locations[keep],
+            )
+    scaled = candidates.boxes / upload(_sides(scale), candidates.boxes.device)
     boxes, class_scores, centerness = download(
-        candidates.boxes, candidates.class_scores, candidates.centerness
+        scaled, candidates.class_scores, candidates.centerness
     )
     scores = class_scores * centerness[:, None]  # (M, classes)
     require_finite(boxes, scores)
-    # The authors' greedy form looks at the class score alone, before centerness lowers it.
-    by_class_score = preset.threshold_on_class_score and preset.nms == "per_class"
     compared = class_scores if by_class_score else scores
-    pairs = np.flatnonzero(compared > score_threshold)
-    location, labels = np.divmod(pairs, scores.shape[1])
-    boxes, scores = boxes[location], scores.ravel()[pairs]
+    where = np.flatnonzero(compared > score_threshold)
+    location, labels = np.divmod(where, scores.shape[1])
+    boxes, scores = boxes[location], scores.ravel()[where]
     keep = _survivors(boxes, scores, labels, preset)[: preset.max_detections]
     return _detections(
         boxes[keep], scores[keep], labels[keep], candidates.coefficients, location[keep]

@@ -12,7 +12,7 @@ import torch
 
 from sipmask_core.inference.masks_cpu import image_range, trim
 from sipmask_core.model.masks import cell_bounds
-from sipmask_core.runtime.devices import upload
+from sipmask_core.runtime.devices import download, upload
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -67,13 +67,12 @@ def cut_masks(
         parts.append(down @ soft @ across.transpose(1, 2) > threshold)  # (n, height, width)
 
     finite = torch.stack(totals).isfinite()
-    downloaded = torch.cat([finite, *(part.flatten() for part in parts)]).cpu()
-    if not downloaded[: len(finite)].all():
+    are_finite, *bitmaps = download(finite, *parts)
+    if not are_finite.all():
         raise FloatingPointError("Masks are not finite.")
     crops: dict[int, MaskCrop] = {}
-    pieces = downloaded[len(finite) :].split([part.numel() for part in parts])
-    for batch, part, piece in zip(batches, parts, pieces, strict=True):
-        for index, bitmap in zip(batch, piece.view(part.shape).numpy(), strict=True):
+    for batch, stack in zip(batches, bitmaps, strict=True):
+        for index, bitmap in zip(batch, stack, strict=True):
             (left, width), (top, height) = ranges[index]
             crops[index] = trim(left, top, bitmap[:height, :width])
     return [crops[index] for index in range(len(boxes))]

@@ -14,6 +14,7 @@ from itertools import chain, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
@@ -21,9 +22,10 @@ from safetensors import SafetensorError
 from sipmask_core.errors import InputError
 from sipmask_core.model.checkpoints import FORMAT, metadata_class_names, misfits
 from sipmask_core.model.head import SipMaskHead
-from sipmask_core.model.outputs import STRIDES, HeadOutputs
+from sipmask_core.model.outputs import BASIS_STRIDE, STRIDES, TRACK_STRIDE, HeadOutputs
 from sipmask_core.model.presets import KeepRatio, Preset, preset_from_json
 from sipmask_core.runtime.files import require_file
+from sipmask_core.runtime.stopwatch import wait_for
 
 if TYPE_CHECKING:
     import os
@@ -59,6 +61,14 @@ def output_channels(preset: Preset, num_classes: int) -> dict[str, int]:
     if preset.embedding_channels:
         channels["track_features"] = preset.embedding_channels
     return channels
+
+
+def _stride(name: str) -> int:
+    """Return the stride of the output of this name."""
+    kind, _, level = name.partition("_p")
+    if level:
+        return STRIDES[int(level) - 3]
+    return BASIS_STRIDE if kind == "basis" else TRACK_STRIDE
 
 
 def flat(outputs: HeadOutputs) -> tuple[Tensor, ...]:
@@ -203,6 +213,7 @@ class OnnxNetwork:
                 f"device is '{device}', but onnxruntime cannot use CUDA here; install "
                 "onnxruntime-gpu and the CUDA libraries of its version, or choose cpu."
             )
+        self._channels = output_channels(model.preset, len(model.class_names))
         self.bbox_head = copy.deepcopy(model.bbox_head)
         if model.preset.mask_rescoring:
             self.bbox_head.convs_scoring.to(device)
@@ -210,8 +221,29 @@ class OnnxNetwork:
 
     def __call__(self, images: Tensor) -> HeadOutputs:
         """Run on normalised images (N, 3, H, W) float32; the outputs are on the same device."""
-        arrays = self._session.run(None, {INPUT_NAME: images.contiguous().cpu().numpy()})
-        return nested([torch.from_numpy(array).to(images.device) for array in arrays])
+        images = images.contiguous()
+        if images.is_cuda:
+            return nested(self.run_in_place(images))
+        arrays = self._session.run(None, {INPUT_NAME: images.numpy()})
+        return nested([torch.from_numpy(array) for array in arrays])
+
+    def run_in_place(self, images: Tensor) -> list[Tensor]:
+        """Let onnxruntime read and write torch's memory on the device of the images."""
+        number, _, height, width = images.shape
+        outputs = {
+            name: images.new_empty(number, channels, -(-height // stride), -(-width // stride))
+            for name, channels in self._channels.items()
+            for stride in (_stride(name),)
+        }
+        binding = self._session.io_binding()
+        place = images.device.type, images.device.index or 0, np.float32
+        binding.bind_input(INPUT_NAME, *place, tuple(images.shape), images.data_ptr())
+        for name, x in outputs.items():
+            binding.bind_output(name, *place, tuple(x.shape), x.data_ptr())
+        # onnxruntime works on a stream of its own, and when it returns it has done so.
+        wait_for(images.device)
+        self._session.run_with_iobinding(binding)
+        return list(outputs.values())
 
 
 def default_device() -> str:

@@ -11,14 +11,20 @@ import torch
 
 from sipmask_core.errors import InputError, PredictionError
 from sipmask_core.inference.cuda_graphs import GraphedNetwork
-from sipmask_core.inference.detections import as_instances, find_objects, with_candidates
+from sipmask_core.inference.detections import (
+    as_instances,
+    find_objects,
+    for_download,
+    with_candidates,
+)
 from sipmask_core.inference.masks import ImageMasks
 from sipmask_core.inference.onnx_model import ONNX_SUFFIX, OnnxModel, OnnxNetwork, default_device
 from sipmask_core.instances import Instances
 from sipmask_core.model.checkpoints import load_model
 from sipmask_core.model.head import SipMaskHead
 from sipmask_core.model.inputs import NetworkInput, Normalise, check_image, prepare
-from sipmask_core.model.outputs import HeadOutputs
+from sipmask_core.model.outputs import HeadOutputs, locations
+from sipmask_core.runtime.cuda import empty_cache, full_float32
 from sipmask_core.runtime.devices import (
     MOST_THREADS,
     PRECISIONS,
@@ -37,7 +43,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from sipmask_core.inference.cuda_graphs import Graph
     from sipmask_core.inference.detections import Detections
+    from sipmask_core.model.outputs import Locate
     from sipmask_core.model.sipmask import SipMask
     from sipmask_core.tracking.tracker import Mode
 
@@ -159,7 +167,7 @@ class Predictor:
         """Return work(), with a second try and the errors of a call, whose messages name `what`."""
         where = f"on {self.device} with {self.model_name} in {self.precision}"
         try:
-            return with_second_try(work, self._free_memory)
+            return with_second_try(work, self.release_memory)
         except MemoryError:
             raise PredictionError(
                 f"There is too little memory for {what} {where}; choose a preset with a smaller "
@@ -176,10 +184,16 @@ class Predictor:
                 f"The network's outputs for {what} are not finite {where}; {cause}."
             ) from None
 
-    def _free_memory(self) -> None:
+    @property
+    def graphs(self) -> list[Graph]:
+        """The CUDA graphs that are recorded by now."""
+        return [] if self._graphed is None else self._graphed.graphs
+
+    def release_memory(self) -> None:
+        """Give back what of a GPU's memory only makes later calls faster, graphs above all."""
         if self._graphed is not None:
             self._graphed.clear()
-        torch.cuda.empty_cache()
+        empty_cache()
 
     def predict_batch(self, images: Sequence[NDArray[np.uint8]]) -> list[Instances]:
         """Segment several images in less time than a call for each would take.
@@ -250,8 +264,19 @@ class Predictor:
             return prepare(check_image(image), self.preset)
 
     def forward(self, prepared: NetworkInput) -> HeadOutputs:
-        """Upload and normalise a prepared image and run the network on it."""
+        """Upload and normalise a prepared image and run the network on it.
+
+        On a GPU candidates are selected at once, and stand in place of the raw outputs that they
+        are selected from, which are empty; see `raw_outputs`.
+        """
         return self.forward_batch(torch.from_numpy(prepared.pixels)[None], prepared.size)
+
+    @torch.inference_mode()
+    def raw_outputs(self, prepared: NetworkInput) -> HeadOutputs:
+        """Do what `forward` does, without a graph, and return the raw outputs on any device."""
+        pixels = upload(prepared.pixels[None], self.device)
+        with full_float32(self.device):
+            return self._network(pixels, prepared.size)
 
     @torch.inference_mode()
     def forward_batch(self, pixels: Tensor, size: tuple[int, int]) -> HeadOutputs:
@@ -267,15 +292,21 @@ class Predictor:
                 return self._network(pixels.to(self.device), size)
             return self._graphed(pixels, size)
 
-    def _network(self, pixels: Tensor, size: tuple[int, int]) -> HeadOutputs:
+    def _network(self, pixels: Tensor, size: tuple[int, int] | Tensor) -> HeadOutputs:
         """Normalise pixels on the model's device and run the network, without waiting for a GPU."""
         with stage("preprocess"):
             x = self._normalise(pixels, size, self._dtype)  # (N, 3, H, W), channels-last
         return self._model(x)
 
-    def _up_to_candidates(self, pixels: Tensor, size: tuple[int, int]) -> HeadOutputs:
-        """Do all work whose shapes follow from that of the input, which a graph can record."""
-        return with_candidates(self._network(pixels, size), size, self.preset)
+    def _up_to_candidates(
+        self, pixels: Tensor, size: tuple[int, int] | Tensor, locate: Locate = locations
+    ) -> HeadOutputs:
+        """Do all work whose shapes follow from that of the input, which a graph can record.
+
+        size: a tensor (2,) if on the device of the pixels. locate: as for `with_candidates`.
+        """
+        outputs = with_candidates(self._network(pixels, size), size, self.preset, locate)
+        return for_download(outputs, self.preset)
 
     @torch.inference_mode()
     def postprocess(
@@ -319,7 +350,8 @@ class Predictor:
         soft: on the device of the model. labels: (N,) on the CPU.
         """
         labels = upload(labels, soft.device)
-        return self._model.bbox_head.score_masks(soft.to(self._dtype), labels).float()
+        with full_float32(self.device):
+            return self._model.bbox_head.score_masks(soft.to(self._dtype), labels).float()
 
 
 def _onnx_precision(precision: str) -> str:

@@ -66,7 +66,8 @@ class FeatureAlign(nn.Module):
         their dtype.
         """
         if self.align:
-            offset = self.conv_offset(distances.detach())  # (N, groups * 9 * 2, H, W), (dy, dx)
+            offset = _in_its_own_type(self.conv_offset, distances.detach())
+            # (N, groups * 9 * 2, H, W), (dy, dx)
             x = deformable_conv3x3(x, offset, self.conv_adaption.weight, self.conv_adaption.bias)
         else:
             x = self.conv_adaption(x.to(self.conv_adaption.weight.dtype))
@@ -154,7 +155,7 @@ class SipMaskHead(nn.Module):
             for conv in self.reg_convs:
                 reg = F.relu(conv(reg), inplace=True)
             # Coordinates stay in full precision even if the towers run in half.
-            distances = scale(self.fcos_reg(reg.to(self.fcos_reg.weight.dtype)))
+            distances = scale(_in_its_own_type(self.fcos_reg, reg))
             if self.rectified_distances:
                 distances = F.relu(distances)
             cls = self.feat_align(cls, distances).to(x.dtype)
@@ -194,6 +195,16 @@ class SipMaskHead(nn.Module):
             x = F.relu(conv(x))
         x = F.relu(self.mask_scoring(x)).amax(dim=(2, 3))  # (n, classes)
         return x.gather(1, labels[:, None])[:, 0]
+
+
+def _in_its_own_type(convolution: nn.Conv2d, x: Tensor) -> Tensor:
+    """Convolve in the dtype of the weights; autocast, if it is on, would convert both to half."""
+    x = x.to(convolution.weight.dtype)
+    kind = x.device.type
+    if not (torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)):
+        return convolution(x)
+    with torch.autocast(kind, enabled=False):
+        return convolution(x)
 
 
 def _stack(p3: Tensor, p4: Tensor, p5: Tensor) -> Tensor:

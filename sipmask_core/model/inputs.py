@@ -114,11 +114,22 @@ class Normalise(torch.nn.Module):
         self.register_buffer("mean", torch.tensor(preset.mean), persistent=False)
         self.register_buffer("std", torch.tensor(preset.std), persistent=False)
 
-    def forward(self, pixels: Tensor, size: tuple[int, int], dtype: torch.dtype) -> Tensor:
-        """Normalise pixels (N, H, W, 3); size: (h, w) of the image within, at the top left."""
+    def forward(self, pixels: Tensor, size: tuple[int, int] | Tensor, dtype: torch.dtype) -> Tensor:
+        """Normalise pixels (N, H, W, 3); size: (h, w) of the image within, at the top left.
+
+        A tensor (2,) on the device of the pixels gives the same; a recorded graph can read it anew.
+        """
+        if isinstance(size, Tensor):
+            return self._within(pixels, size).to(dtype).permute(0, 3, 1, 2)
         h, w = size
         # As long as a row: vectors of three numbers would leave most of a processor idle.
         mean, std = self.mean.repeat(w, 1), self.std.repeat(w, 1)  # (w, 3)
         x = pixels.new_zeros(pixels.shape, dtype=dtype)
         x[:, :h, :w] = pixels[:, :h, :w].float().sub_(mean).div_(std)
         return x.permute(0, 3, 1, 2)  # channels-last in memory
+
+    def _within(self, pixels: Tensor, size: Tensor) -> Tensor:
+        row = torch.arange(pixels.shape[1], device=pixels.device)[:, None, None]
+        column = torch.arange(pixels.shape[2], device=pixels.device)[:, None]
+        outside = (row >= size[0]) | (column >= size[1])  # (H, W, 1)
+        return pixels.float().sub_(self.mean).div_(self.std).masked_fill_(outside, 0)

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
 from sipmask_core.runtime.devices import upload
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    # Makes the grid of a level, as `locations` does.
+    Locate: TypeAlias = Callable[[int, int, int, torch.device], Tensor]
 
 STRIDES = (8, 16, 32, 64, 128)
 BASIS_STRIDE = 2
@@ -61,20 +67,22 @@ class Candidates(NamedTuple):
     """The locations of one image that may be detections.
 
     boxes: (M, 4) x0 y0 x1 y1; class_scores: (M, classes) and centerness: (M,)
-    in [0, 1]; coefficients: (M, cells * num_bases).
+    in [0, 1]; coefficients: (M, cells * num_bases). best: see `inference.best_pairs`; None if they
+    were not chosen.
     """
 
     boxes: Tensor
     class_scores: Tensor
     centerness: Tensor
     coefficients: Tensor
+    best: Tensor | None = None
 
 
 def locations(height: int, width: int, stride: int, device: torch.device) -> Tensor:
     """Return the centres of a level's cells, row by row: (height * width, 2) x, y in pixels.
 
     On a CPU all callers share one cached tensor: do not change it. On a GPU it is made anew: a
-    recorded graph would go on reading it after the cache has dropped it.
+    recorded graph keeps its own, for it would go on reading one that a cache has dropped.
     """
     grid = _kept_grid if device.type == "cpu" else _grid
     return grid(height, width, stride, device)

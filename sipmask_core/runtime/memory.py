@@ -10,7 +10,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 # Words in such errors of torch on a CPU, CUDA and its libraries, onnxruntime and OpenCV.
-_SAYINGS = ("allocate memory", "out of memory", "alloc_failed", "insufficient memory")
+_SAYINGS = (
+    "allocate memory",
+    "out of memory",
+    "alloc_failed",
+    "allocation_failed",
+    "insufficient memory",
+)
+# What cuDNN says if it gets no memory to work in, but for other causes, too.
+_VAGUE_SAYING = "unable to find an engine to execute this computation"
 
 
 def with_second_try(work: Callable[[], T], free: Callable[[], None]) -> T:
@@ -18,11 +26,12 @@ def with_second_try(work: Callable[[], T], free: Callable[[], None]) -> T:
 
     If memory runs out again, frees it again and raises MemoryError.
     """
-    for _ in range(2):
+    for is_last in (False, True):
         try:
             return work()
         except Exception as error:  # the libraries' errors share no base class
-            if not is_out_of_memory(error):
+            may_pass = not is_last and _VAGUE_SAYING in str(error).lower()
+            if not (may_pass or is_out_of_memory(error)):
                 raise
         free()  # not in the handler: until it ends, the error holds on to what work() allocated
     raise MemoryError

@@ -33,7 +33,7 @@ class Stopwatch:
         """Time the stages of this thread within the block.
 
         device: that of their work; a GPU is waited for when a stage begins or ends. None for a
-        thread that leaves the GPU to others: waiting would make their recording of a graph fail.
+        thread that leaves the GPU to others.
         """
         self._device = device
         token = _current.set(self)
@@ -96,13 +96,18 @@ def time_module(module: Module, name: str) -> None:
 
 
 def wait_for(device: torch.device) -> None:
-    """Wait until the GPU has done what is queued; return at once if a graph is being recorded."""
+    """Wait until the GPU has done what is queued on the thread's current stream.
+
+    Return at once if it records a graph. Other streams are not waited for: another thread may
+    record one there, which would then fail.
+    """
     if device.type != "cuda":
         return
     import torch  # programs that watch a node from outside do not need it
 
-    if not torch.cuda.is_current_stream_capturing():
-        torch.cuda.synchronize(device)
+    with torch.cuda.device(device):
+        if not torch.cuda.is_current_stream_capturing():
+            torch.cuda.current_stream().synchronize()
 
 
 def by_stage(frames: Sequence[Mapping[str, float]]) -> dict[str, NDArray[np.float64]]:

@@ -70,6 +70,7 @@ class Channel:
         self.tracker = OnlineTracker(parameters.tracker_settings(), first_track_id)
         self.statistics = Statistics()
         self.bit_depth = BitDepth(parameters.image_bits, self._tell_bits)
+        self.image_size: tuple[int, int] | None = None  # (H, W) of the last one that was segmented
         self.extras: list[Callable[[Percept, Perception], None]] = []
         self._node = node
         self._topic = topic
@@ -182,6 +183,7 @@ class Channel:
 
     def publish(self, percept: Percept, perceive: Perception) -> Departure:
         """Publish the instances of an image."""
+        self.image_size = percept.instances.image_size
         message = perceive.to_message(percept)
         # A subscriber may have the message before `publish` returns. The age is read second: what
         # it has more than the time in this process must not be less than none.

@@ -162,6 +162,6 @@ def _memory(device: str) -> dict[str, str]:
     if device.startswith("cuda"):
         import torch
 
-        peak = torch.cuda.max_memory_allocated(device)
+        peak = torch.cuda.max_memory_reserved(device)  # with the memory of recorded graphs
         values["peak_gpu_memory_mb"] = f"{peak / 2**20:.0f}"
     return values

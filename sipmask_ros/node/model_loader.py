@@ -13,11 +13,16 @@ import sipmask_core as sm
 from sipmask_ros.transport import release_free_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from rclpy.node import Node
 
     from sipmask_ros.node.parameters import Parameters
+
+
+USUAL_SIZE = (480, 640)
+# The second call of a size records a graph, which any thread can replay; the third does.
+CALLS_ON_GPU = 3
 
 
 def load_predictor(wanted: Parameters) -> sm.Predictor:
@@ -58,15 +63,23 @@ class ModelLoader:
         """Whether one is being loaded in the background."""
         return self._is_busy
 
-    def load(self, wanted: Parameters) -> sm.Predictor:
-        """Return the predictor, warm. Raise what loading raises."""
+    def load(self, wanted: Parameters, sizes: Collection[tuple[int, int]] = ()) -> sm.Predictor:
+        """Return the predictor, warm. Raise what loading raises.
+
+        sizes: (H, W) of the images to come, if they are known.
+        """
         predictor = self._load(wanted)
-        # The first image takes longest: let it be this one.
-        predictor(np.zeros((480, 640, 3), np.uint8))
+        # The first images of a size take longest: let them be these.
+        on_gpu = predictor.device.type == "cuda"
+        for size in (sizes if on_gpu else ()) or (USUAL_SIZE,):
+            for _ in range(CALLS_ON_GPU if on_gpu else 1):
+                predictor(np.zeros((*size, 3), np.uint8))
         release_free_memory()
         return predictor
 
-    def load_in_background(self, wanted: Parameters) -> Future:
+    def load_in_background(
+        self, wanted: Parameters, sizes: Collection[tuple[int, int]] = ()
+    ) -> Future:
         """Load in a thread, as `load` does; a callback of the node can await the result.
 
         Raise InputError while another is being loaded.
@@ -76,13 +89,15 @@ class ModelLoader:
         future = Future()
         self._is_busy = True
         threading.Thread(
-            target=self._fulfil, args=(future, wanted), name="model loader", daemon=True
+            target=self._fulfil, args=(future, wanted, sizes), name="model loader", daemon=True
         ).start()
         return future
 
-    def _fulfil(self, future: Future, wanted: Parameters) -> None:
+    def _fulfil(
+        self, future: Future, wanted: Parameters, sizes: Collection[tuple[int, int]]
+    ) -> None:
         try:
-            settle = partial(future.set_result, self.load(wanted))
+            settle = partial(future.set_result, self.load(wanted, sizes))
         except Exception as error:
             settle = partial(future.set_exception, error)
         # Before the answer: who gets it may ask for the next model before this thread has ended.

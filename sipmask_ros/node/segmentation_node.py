@@ -319,7 +319,8 @@ class SegmentationNode(LifecycleNode):
             if ready is None:
                 raise InputError("The node is not configured.")
             wanted = read(self, Parameters)
-            predictor = await self._loader.load_in_background(wanted)
+            sizes = {channel.image_size for channel in ready.channels if channel.image_size}
+            predictor = await self._loader.load_in_background(wanted, sizes)
             if ready is not self._configuration:
                 raise InputError("The node was cleaned up while the model was loaded.")
             # Parameters may have changed meanwhile.

@@ -9,17 +9,18 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from cuda_stand_in import stand_in
 from inside import model_of
 
 import sipmask_core as sm
-from sipmask_core.benchmark import models, peak
+from sipmask_core.benchmark import measure, models, peak
 from sipmask_core.benchmark.contenders import MaskRCNN, Plain, Shipped, reporting, untrained
 from sipmask_core.benchmark.images import images_at, sha256_of_pixels, standard_images
 from sipmask_core.benchmark.measure import Run, summary
 from sipmask_core.benchmark.memory import peak_memory
 from sipmask_core.cli import main as cli
 from sipmask_core.inference.predictor import PRETRAINED
-from sipmask_core.runtime.stopwatch import Stopwatch
+from sipmask_core.runtime.stopwatch import Stopwatch, stage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -113,6 +114,24 @@ def test_a_summary_keeps_every_second() -> None:
     assert result["postprocess"]["mean_ms"] == pytest.approx(100)
     assert result["total"]["mean_ms"] == pytest.approx(500)
     assert result["instances"] == 4
+
+
+def test_on_a_gpu_an_image_is_also_timed_without_stages() -> None:
+    """Check it on a stand-in: stages wait for the GPU, and so cannot overlap."""
+    heard = []
+
+    def contender(image: np.ndarray) -> int:
+        heard.append(stage("rle") is not stage("rle"))
+        return 3
+
+    photo = standard_images((48, 64))[0]
+    with stand_in() as machine:
+        run = measure.run_once(contender, photo, machine.devices[0])
+    assert heard == [True, False]
+    assert run.whole is not None and run.whole > 0
+    assert summary([run])["whole"]["p50_ms"] == pytest.approx(1e3 * run.whole)
+    assert measure.run_once(contender, photo, CPU).whole is None
+    assert len(heard) == 3
 
 
 def test_a_model_can_be_made_to_report_so_many_instances() -> None:

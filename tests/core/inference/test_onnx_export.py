@@ -19,7 +19,7 @@ from safetensors import safe_open
 import sipmask_core as sm
 from sipmask_core.cli import main as cli
 from sipmask_core.inference import onnx_export
-from sipmask_core.inference.onnx_model import OnnxNetwork, flat
+from sipmask_core.inference.onnx_model import OnnxNetwork, default_device, flat
 from sipmask_core.model import resnet
 from sipmask_core.model.presets import KeepRatio, Letterbox, Preset, Stretch
 
@@ -103,6 +103,24 @@ def _assert_equal_outputs(exported: Exported, shape: tuple[int, ...]) -> None:
     for ours, theirs in zip(wanted, found, strict=True):
         assert theirs.shape == ours.shape
         assert (theirs - ours).abs().max() <= 1e-5 * ours.abs().max()
+    # As on a GPU, where onnxruntime reads and writes torch's memory.
+    in_place = network.run_in_place(x)
+    assert all(torch.equal(a, b) for a, b in zip(in_place, found, strict=True))
+
+
+@pytest.mark.cuda
+def test_a_network_on_a_gpu_equals_that_on_the_cpu(fixed: Exported) -> None:
+    if default_device() != "cuda":
+        pytest.skip("onnxruntime has no CUDA here")
+    x = torch.randn(2, 3, 256, 320)
+    model = sm.OnnxModel(fixed.path)
+    wanted, found = (
+        flat(OnnxNetwork(model, device)(x.to(device)))
+        for device in (torch.device("cpu"), torch.device("cuda", 0))
+    )
+    for ours, theirs in zip(wanted, found, strict=True):
+        assert theirs.is_cuda
+        assert (theirs.cpu() - ours).abs().max() <= 1e-2 * ours.abs().max()
 
 
 @pytest.mark.parametrize("batch", [1, 3])

@@ -92,3 +92,16 @@ def test_padding_is_exactly_zero_once_normalised() -> None:
     assert (x[:, :, :, 6:] == 0).all()
     expected = (255 - torch.tensor(preset.mean)) / torch.tensor(preset.std)
     torch.testing.assert_close(x[0, :, 0, 0], expected)
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_size_as_a_tensor_gives_the_same_to_the_last_bit(dtype: torch.dtype, device: str) -> None:
+    normalise = Normalise(sm.get_preset("sipmask_r18_lite")).to(device)
+    pixels = torch.randint(0, 256, (2, 8, 8, 3), dtype=torch.uint8, device=device)
+    for size in ((5, 6), (8, 8), (1, 1)):
+        expected = normalise(pixels, size, dtype)
+        found = normalise(pixels, torch.tensor(size, device=device), dtype)
+        assert found.stride() == expected.stride()
+        bits = [x.permute(0, 2, 3, 1).view(torch.uint8) for x in (found, expected)]
+        assert torch.equal(*bits)

@@ -179,6 +179,26 @@ def test_without_alignment_the_class_branch_ignores_the_boxes() -> None:
         sm.Predictor(model, device="cpu", precision=precision)(np.zeros((64, 64, 3), np.uint8))
 
 
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+def test_coordinates_are_computed_in_float32_even_under_autocast(device: str) -> None:
+    """Check that boxes and offsets are those of float32 for the same features."""
+    torch.manual_seed(0)
+    model = sm.build_model("sipmask_r18_lite", num_classes=1).to(device)
+    head = model.bbox_head
+    calls: list[tuple[torch.nn.Module, torch.Tensor, torch.Tensor]] = []
+    for convolution in (head.fcos_reg, head.feat_align.conv_offset):
+        convolution.register_forward_hook(lambda *call: calls.append((call[0], *call[1], call[2])))
+    with torch.autocast(device, torch.bfloat16), torch.no_grad():
+        outputs = model(torch.randn(1, 3, 64, 64, device=device))
+    assert outputs.coefficients[0].dtype == torch.bfloat16
+    assert outputs.distances[0].dtype == torch.float32
+    assert len(calls) == 10
+    for convolution, x, found in list(calls):
+        assert x.dtype == found.dtype == torch.float32
+        expected = F.conv2d(x, convolution.weight, convolution.bias, padding=convolution.padding)
+        assert torch.equal(found, expected)
+
+
 def test_a_fresh_detail_branch_changes_nothing_and_learns_from_stride_four() -> None:
     preset = replace(
         sm.get_preset("sipmask_r18_lite"), stage_widths=(16, 16, 16, 16), channels=64, num_bases=4

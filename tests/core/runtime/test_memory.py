@@ -49,7 +49,7 @@ def predictor() -> sm.Predictor:
     predictor._graphed = GraphedNetwork(
         predictor._up_to_candidates,
         predictor.device,
-        lambda network, _, size, device: lambda pixels: network(pixels, size),
+        lambda network, *_: lambda pixels, size: network(pixels, torch.tensor(size)),
     )
     return predictor
 
@@ -106,13 +106,21 @@ def test_two_failures_are_one_sentence_and_the_next_image_works(
     assert np.array_equal(predictor(IMAGE).boxes, expected.boxes)
 
 
-def test_without_memory_for_a_graph_the_network_runs_without(predictor: sm.Predictor) -> None:
-    assert predictor._graphed is not None
-    predictor._graphed._record = _Scarce(lambda *_: None, 1, OUT_OF_MEMORY)
-    expected = predictor(IMAGE)
-    with pytest.warns(UserWarning, match="CUDA graphs are off.*out of memory"):
-        found = predictor(IMAGE)
-    assert np.array_equal(found.boxes, expected.boxes)
+def test_a_graph_for_which_memory_runs_out_has_a_second_try_without_the_others(
+    predictor: sm.Predictor,
+) -> None:
+    graphed = predictor._graphed
+    assert graphed is not None and graphed._record is not None
+    pair = [IMAGE, IMAGE]
+    for _ in range(2):
+        predictor(IMAGE)  # has a graph
+    expected = predictor.predict_batch(pair)[0]
+    graphed._record = scarce = _Scarce(graphed._record, 1, OUT_OF_MEMORY)
+    assert np.array_equal(predictor.predict_batch(pair)[0].boxes, expected.boxes)
+    assert scarce.failures == 0 and not graphed._graphs
+    for _ in range(2):
+        predictor.predict_batch(pair)
+    assert len(graphed._graphs) == 1
 
 
 @pytest.mark.parametrize(
@@ -132,6 +140,8 @@ def test_a_real_allocation_that_fails_is_recognised(allocate: Callable[[], objec
     [
         "CUDA error: out of memory",
         "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+        "GET was unable to find an engine to execute this computation",
         "[ONNXRuntimeError] : 6 : Failed to allocate memory for requested buffer of size 123",
         "OpenCV(4.10.0) alloc.cpp:73: error: (-4:Insufficient memory) Failed to allocate 9 bytes",
     ],
@@ -139,6 +149,14 @@ def test_a_real_allocation_that_fails_is_recognised(allocate: Callable[[], objec
 def test_what_the_libraries_say_is_recognised(saying: str) -> None:
     work = _Scarce(lambda: 7, 1, RuntimeError(saying))
     assert with_second_try(work, lambda: None) == 7
+
+
+def test_what_only_may_come_of_too_little_memory_passes_the_second_time() -> None:
+    error = RuntimeError("GET was unable to find an engine to execute this computation")
+    freed: list[None] = []
+    with pytest.raises(RuntimeError, match="unable to find an engine"):
+        with_second_try(_Scarce(lambda: 7, 2, error), lambda: freed.append(None))
+    assert len(freed) == 1
 
 
 def test_another_error_is_not_tried_again() -> None:

@@ -44,6 +44,27 @@ def test_who_gets_the_model_can_ask_for_the_next_and_nobody_can_before():
     assert second[0].result().model_name == "scripted"
 
 
+@pytest.mark.parametrize(
+    ("device", "expected"),
+    [
+        ("cpu", [(480, 640)]),
+        # The second call of a size records a graph.
+        ("cuda:0", [(720, 1280)] * 3 + [(64, 48)] * 3),
+    ],
+)
+def test_a_model_is_warm_for_the_images_in_use(device, expected):
+    seen = []
+
+    class Predictor(ScriptedPredictor):
+        def __call__(self, image):
+            seen.append(image.shape[:2])
+
+    Predictor.device = torch.device(device)
+    loader = ModelLoader(SimpleNamespace(executor=None), lambda _: Predictor())
+    loader.load(Parameters(), [(720, 1280), (64, 48)])
+    assert seen == expected
+
+
 def test_a_model_of_other_threads_computes_with_as_many_and_0_is_torchs_own_choice_again():
     own = torch.get_num_threads()
     image = torch.zeros(48, 64, 3, dtype=torch.uint8).numpy()
