@@ -1,7 +1,10 @@
 """A predictor for tests of commands: it sees one bright rectangle per image."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 import sipmask_core as sm
 from sipmask_core.video import VideoWriter
@@ -14,11 +17,14 @@ class BrightSpotPredictor:
     model_name = "bright_spot"
     device = torch.device("cpu")
     precision = "fp32"
-    score_threshold = 0.3
-    fails_at = None
+    score_threshold: float | None = 0.3
+    fails_at: int | None = None
     images = 0
 
-    def __call__(self, image):
+    def predict_batch(self, images: Sequence[NDArray[np.uint8]]) -> list[sm.Instances]:
+        return [self(image) for image in images]
+
+    def __call__(self, image: NDArray[np.uint8]) -> sm.Instances:
         self.images += 1
         if self.images == self.fails_at:
             raise sm.PredictionError("There is too little memory.")
