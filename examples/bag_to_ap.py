@@ -1,6 +1,6 @@
 """From a recording to AP: annotate it with one model, correct by hand, score another against that.
 
-python examples/bag_to_ap.py drive.mcap work/                          asks for nothing, in minutes
+python examples/bag_to_ap.py drive.mcap work/
 python examples/bag_to_ap.py drive.mcap work/ runs/mine/best.safetensors
 """
 
@@ -14,20 +14,20 @@ from sipmask_core.cli.main import main as sipmask
 def main(bag: str, folder: str, candidate: str | None = None) -> int:
     """Print the mask AP of each topic; candidate: the model to score, None for the one that ships.
 
-    Without corrections, the model that annotated scores 1.000 against itself, but for what the
-    polygons round.
+    Without corrections, the model that annotated is only compared with itself.
     """
-    truth = Path(folder, "truth")
+    truth, seen = Path(folder, "truth"), Path(folder, "seen")
     if not truth.exists():  # once; then correct truth/annotations.json in CVAT or Label Studio
-        status = sipmask(["dataset", "from-bag", bag, "--output", str(truth), "--image-format", "png"])
+        status = sipmask(["dataset", "from-bag", bag, "--output", str(truth)])
         if status:
             return status
     model = [] if candidate is None else ["--checkpoint", candidate]
     scores = ["--ground-truth", str(truth / "annotations.json"), "--score-threshold", "0.05"]
-    status = sipmask(["evaluate", "bag", bag, "--output", str(Path(folder, "seen")), *scores, *model])
-    report = json.loads(Path(folder, "seen", "report.json").read_text())
-    for topic, figures in report["topics"].items():
-        print(f"{topic}: mask AP {figures['scores']['segm']['AP']:.3f}")
+    status = sipmask(["evaluate", "bag", bag, "--output", str(seen), *scores, *model])
+    if status == 0:
+        report = json.loads((seen / "report.json").read_text())
+        for topic, figures in report["topics"].items():
+            print(f"{topic}: mask AP {figures['scores']['segm']['AP']:.3f}")
     return status
 
 

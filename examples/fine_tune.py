@@ -20,7 +20,8 @@ def make_images(folder: Path, count: int) -> None:
     """Write images with a disc and a box each, and their annotations as COCO has them."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
-    images, objects = [], []
+    images: list[dict[str, object]] = []
+    objects: list[dict[str, object]] = []
     for number in range(count):
         picture = rng.integers(0, 90, (240, 320, 3), np.uint8)
         for label in range(len(CLASSES)):
@@ -29,7 +30,8 @@ def make_images(folder: Path, count: int) -> None:
             corners = 4 if label else 40
             turn = np.arange(corners) * 2 * np.pi / corners + rng.uniform(0, 6)
             outline = np.stack((x + radius * np.cos(turn), y + radius * np.sin(turn)), 1)
-            cv2.fillPoly(picture, [outline.astype(np.int32)], ((60, 200, 250), (240, 120, 60))[label])
+            colour = ((60, 200, 250), (240, 120, 60))[label]
+            cv2.fillPoly(picture, [outline.astype(np.int32)], colour)
             (x0, y0), (x1, y1) = outline.min(0), outline.max(0)
             shape = {"segmentation": [outline.ravel().tolist()], "bbox": [x0, y0, x1 - x0, y1 - y0]}
             facts = {"area": cv2.contourArea(outline.astype(np.float32)), "iscrowd": 0}
@@ -43,13 +45,13 @@ def make_images(folder: Path, count: int) -> None:
     (folder / "annotations.json").write_text(json.dumps(document))
 
 
-def main(output: str, steps: str = "100") -> int:
+def main(output: str, epochs: str = "30") -> int:
     """Make the images and train on them; return the exit status of `sipmask train`."""
     folder = Path(output, "images")
     make_images(folder, 20)
     data = ["--annotations", str(folder / "annotations.json"), "--images", str(folder)]
     start = ["--checkpoint", str(PRETRAINED), "--remake-heads", "--hold-out", "4"]
-    how = ["--steps", steps, "--batch", "4", "--size", "192"]
+    how = ["--epochs", epochs, "--batch", "4", "--size", "192"]
     return sipmask(["train", *data, *start, *how, "--output", str(Path(output, "run"))])
 
 

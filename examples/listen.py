@@ -4,7 +4,10 @@ ros2 launch sipmask_ros camera.launch.py        in one terminal
 python examples/listen.py                       in another
 """
 
+from contextlib import suppress
+
 import rclpy
+from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from sipmask_ros.msg import InstanceArray
 
@@ -33,10 +36,8 @@ class Listener(Node):
 def main() -> None:
     """Listen until Ctrl-C."""
     rclpy.init()
-    try:
+    with suppress(KeyboardInterrupt, ExternalShutdownException):
         rclpy.spin(Listener())
-    except KeyboardInterrupt:
-        pass
 
 
 if __name__ == "__main__":
