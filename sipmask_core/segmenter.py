@@ -37,6 +37,14 @@ class Segmenter(Protocol):
     Errors: InputError for an image that cannot be used, PredictionError for a good one that cannot
     be segmented here. Both are reported in one sentence, and the next image gets its turn; with
     anything else, the node logs the traceback and goes on, and a verb ends.
+
+    >>> import numpy as np
+    >>> import sipmask_core as sm
+    >>> def names(segmenter: sm.Segmenter, image) -> list[str]:
+    ...     return [segmenter.class_names[label] for label in segmenter(image).labels]
+    >>> model = sm.build_model("sipmask_r18_lite", class_names=["cat"])
+    >>> names(sm.Predictor(model, device="cpu"), np.zeros((48, 64, 3), np.uint8))
+    []
     """
 
     @property
