@@ -1,10 +1,11 @@
 """Write the table of published configurations into docs/models.md.
 
-python docs/model_table.py               parameters, GFLOPs, AP and links; the times stay as they are
-python docs/model_table.py --measure     times every configuration here as well, with random weights
+python docs/model_table.py            parameters, GFLOPs, AP and links; the times stay as they are
+python docs/model_table.py --measure  times every configuration here, too, with random weights
 
-A time is that of the whole `Predictor`, from an image of 640x480 to masks, on the CPU in float32: the
-median of 10 runs after 2, with thresholds that make it report 20 instances. Time on a quiet machine.
+A time is that of the whole `Predictor`, from an encoded image of 640x480 to RLEs, on the CPU in
+float32: the median of 10 runs after 2, with thresholds that make it report 20 instances. It means
+something on a quiet machine only.
 """
 
 from __future__ import annotations
