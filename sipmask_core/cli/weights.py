@@ -58,9 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE_OR_URL",
         help="a file that is here already, or another address, in place of the published link",
     )
-    got.add_argument(
-        "--force", action="store_true", help="from the beginning, even if the weights are here"
-    )
+    got.add_argument("--force", action="store_true", help="get them anew if they are here")
     got.set_defaults(do=_get)
     weights_verify.add_arguments(kinds)
 
@@ -131,7 +129,7 @@ def _get(args: argparse.Namespace) -> int:
         source = record_of(args.name).get("source", "an unknown source")
         print(f"{args.name} is here, from {source}: {path}; --force gets it anew.")
         return 0
-    record = get(weights, args.source, anew=args.force)
+    record = get(weights, args.source)
     known = "as known" if record.sha256_was_known else "no hash is known to compare it with"
     print(
         f"Got {record.name} from {record.source}: {record.bytes} bytes, SHA-256 {record.sha256}"

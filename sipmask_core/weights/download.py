@@ -69,14 +69,6 @@ def download(url: str, target: Path) -> str:
     return name
 
 
-def forget(target: Path) -> None:
-    """Remove the beginning of `target` that a cut download has left, if there is any."""
-    part = target.with_name(f"{target.name}.part")
-    with writing(part):
-        part.unlink(missing_ok=True)
-        _note_of(part).unlink(missing_ok=True)
-
-
 def _note_of(part: Path) -> Path:
     return part.with_name(f"{part.name}.json")
 
@@ -91,6 +83,8 @@ def _fill(url: str, stream: IO[bytes], note: Path) -> str:
         is_other = goes_on and (
             old is None or _start(answer) != have or (total, version) != old[1:]
         )
+        if is_other and not have:
+            raise NoFileError(f"{_host(url)} answers with a part of the file, not asked for any.")
         if is_other:
             note.unlink(missing_ok=True)
         elif not goes_on:

@@ -13,7 +13,7 @@ from sipmask_core.model.checkpoints import load_checkpoint, save_checkpoint
 from sipmask_core.model.sipmask import build_model
 from sipmask_core.runtime.files import require_file, write_json
 from sipmask_core.runtime.provenance import sha256
-from sipmask_core.weights.download import NoFileError, download, forget
+from sipmask_core.weights.download import NoFileError, download
 from sipmask_core.weights.home import path_of
 
 if TYPE_CHECKING:
@@ -38,13 +38,13 @@ class Record:
     fetched: str
 
 
-def get(weights: Weights, source: str | None = None, *, anew: bool = False) -> Record:
+def get(weights: Weights, source: str | None = None) -> Record:
     """Fetch weights, check and load them strictly, and write them down as .safetensors.
 
     source: a file, or an address that begins with http:// or https://, in place of the published
-    one. anew: forget what an earlier, cut download has left. Raises InputError if the file cannot
-    be got or written, has another hash than is known, or does not load into the model of that name;
-    then the weights that were here before stay as they are.
+    one. Raises InputError if the file cannot be got or written, has another hash than is known, or
+    does not load into the model of that name; then the weights that were here before stay as they
+    are.
     """
     target = path_of(weights.name)
     is_file = source is not None and not source.startswith(("http://", "https://"))
@@ -55,8 +55,6 @@ def get(weights: Weights, source: str | None = None, *, anew: bool = False) -> R
         address = source or weights.download_link
         suffix = ".safetensors" if address.endswith(".safetensors") else ".pth"
         original = target.with_name(f"{weights.name}.download{suffix}")
-        if anew:
-            forget(original)
         try:
             file_name = download(address, original)
         except NoFileError as error:

@@ -37,7 +37,7 @@ class DriveServer(ThreadingHTTPServer):
     behaviour: "form" (redirect, page with a form, file), "link" (page with a link that needs a
     cookie), "plain" (the file at once), one of PAGES, or a status such as 404. cut_after: bytes
     after which the connection ends, once for each number in the list. ranges: whether parts can be
-    asked for. chunked: whether the length stays unsaid.
+    asked for. chunked: whether the length stays unsaid. unasked: where answers begin.
     """
 
     daemon_threads = True
@@ -46,7 +46,7 @@ class DriveServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), _Handler)
         self.content, self.behaviour = content, behaviour
         self.cut_after, self.requests = [], []
-        self.ranges, self.etag, self.chunked = True, '"1"', False
+        self.ranges, self.etag, self.chunked, self.unasked = True, '"1"', False, 0
         self.base = f"http://127.0.0.1:{self.server_port}"
         self.url = f"{self.base}/uc?export=download&id=x"
 
@@ -99,7 +99,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _file(self):
         server, total = self.server, len(self.server.content)
-        start = 0
+        start = server.unasked
         if server.ranges and (asked := self.headers.get("Range")):
             start = int(asked.removeprefix("bytes=").removesuffix("-"))
             if self.headers.get("If-Range", server.etag) != server.etag:

@@ -7,7 +7,7 @@ from drive_server import DriveServer
 
 from sipmask_core.errors import InputError
 from sipmask_core.weights import download as module
-from sipmask_core.weights.download import NoFileError, download, forget
+from sipmask_core.weights.download import NoFileError, download
 
 CONTENT = b"".join(hashlib.sha256(bytes([i])).digest() for i in range(200)) * 40  # 256 kB
 
@@ -174,9 +174,7 @@ def test_a_folder_that_cannot_be_made_is_told_in_a_sentence(server, tmp_path):
         download(server.url, tmp_path / "file" / "x.pth")
 
 
-def test_forgetting_removes_what_a_cut_download_has_left(server, target):
-    server.cut_after = [1000]
-    with pytest.raises(InputError):
+def test_a_part_that_nobody_asked_for_is_no_file(server, target):
+    server.unasked = 10
+    with pytest.raises(NoFileError, match="answers with a part of the file, not asked for any"):
         download(server.url, target)
-    forget(target)
-    assert left(target) == []
