@@ -33,10 +33,11 @@ def make_images(folder: Path, count: int) -> None:
             colour = ((60, 200, 250), (240, 120, 60))[label]
             cv2.fillPoly(picture, [outline.astype(np.int32)], colour)
             (x0, y0), (x1, y1) = outline.min(0), outline.max(0)
-            shape = {"segmentation": [outline.ravel().tolist()], "bbox": [x0, y0, x1 - x0, y1 - y0]}
-            facts = {"area": cv2.contourArea(outline.astype(np.float32)), "iscrowd": 0}
-            ids = {"id": len(objects) + 1, "image_id": number + 1, "category_id": label + 1}
-            objects.append(ids | shape | facts)
+            entry: dict[str, object] = {"segmentation": [outline.ravel().tolist()], "iscrowd": 0}
+            entry["bbox"] = [x0, y0, x1 - x0, y1 - y0]
+            entry["area"] = cv2.contourArea(outline.astype(np.float32))
+            entry |= {"id": len(objects) + 1, "image_id": number + 1, "category_id": label + 1}
+            objects.append(entry)
         name = f"{number:02}.png"
         images.append({"id": number + 1, "file_name": name, "height": 240, "width": 320})
         cv2.imwrite(str(folder / name), picture)

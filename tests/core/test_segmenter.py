@@ -253,7 +253,7 @@ def test_whole_masks_make_instances_by_falling_score() -> None:
     assert made.boxes.tolist() == [[7, 5, 8, 6], [0, 0, 0, 0], [2, 1, 7, 3]]
     assert (made.masks == masks[[1, 2, 0]].astype(bool)).all()
     assert [mask.bitmap.shape for mask in made.mask_crops] == [(1, 1), (0, 0), (2, 5)]
-    given = sm.Instances.from_masks(masks > 0, np.float64([0.2, 0.9, 0.5]), [4, 5, 6], np.eye(3, 4))
+    given = sm.Instances.from_masks(masks > 0, np.array([0.2, 0.9, 0.5]), [4, 5, 6], np.eye(3, 4))
     assert given.boxes.tolist() == np.eye(3, 4)[[1, 2, 0]].tolist()
     none = sm.Instances.from_masks(np.zeros((0, 6, 8)), [], [])
     assert (len(none), none.image_size, none.boxes.shape) == (0, (6, 8), (0, 4))

@@ -51,7 +51,7 @@ def write_hiding_spot(path):
     return path
 
 
-def spot_image(x=10, y=20, w=30, h=16):
+def spot_image(x: int = 10, y: int = 20, w: int = 30, h: int = 16) -> NDArray[np.uint8]:
     image = np.zeros((80, 120, 3), np.uint8)
     image[y : y + h, x : x + w] = 255
     return image
