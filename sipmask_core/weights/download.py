@@ -156,8 +156,8 @@ def _open(opener: request.OpenerDirector, url: str, have: int, old: Part | None)
     except HTTPError as error:
         if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and have:
             return _open(opener, url, 0, None)  # what is here is no beginning of it
-        is_page = error.headers.get_content_type() == "text/html"
-        said = f"; {pages.refusal(_page(error))}" if is_page else ""
+        why = pages.reason(_page(error))
+        said = f": {why}" if why else ""
         raise NoFileError(f"{url} answers {error.code} ({error.reason}){said}.") from None
     except URLError as error:
         reason = getattr(error.reason, "strerror", None) or error.reason

@@ -57,12 +57,19 @@ def confirmation(page: str, url: str) -> str | None:
     return None
 
 
-def refusal(page: str) -> str:
-    """Say in a few words what a page without a file says."""
+def reason(page: str) -> str:
+    """Say in a few words why a page refuses the file; "" if it is not known to."""
     words = page.lower()
     if any(saying in words for saying in _QUOTA):
         return "too many people have downloaded the file of late, try again tomorrow"
     if any(saying in words for saying in _SIGN_IN):
         return "the file is not open to everybody any more"
+    return ""
+
+
+def refusal(page: str) -> str:
+    """Say in a few words what a page without a file says."""
+    if why := reason(page):
+        return why
     title = " ".join(_Page(page).title.split())[:80]
     return f"the answer is a page, {title!r}, and no file" if title else "the answer is a page"

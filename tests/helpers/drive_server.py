@@ -35,7 +35,7 @@ class DriveServer(ThreadingHTTPServer):
     """Serves `content` as `behaviour` says; `requests` are the (path, Range) that came.
 
     behaviour: "form" (redirect, page with a form, file), "link" (page with a link that needs a
-    cookie), "plain" (the file at once), one of PAGES, or a status such as 404. cut_after: bytes
+    cookie), "plain" (the file at once), one of PAGES, a status such as 404, or both. cut_after: bytes
     after which the connection ends, once for each number in the list. ranges: whether parts can be
     asked for. chunked: whether the length stays unsaid. unasked: where answers begin.
     """
@@ -69,7 +69,10 @@ class _Handler(BaseHTTPRequestHandler):
         server, url = self.server, urlsplit(self.path)
         server.requests.append((self.path, self.headers.get("Range")))
         query = parse_qs(url.query)
-        if isinstance(server.behaviour, int):
+        if isinstance(server.behaviour, tuple):
+            status, page = server.behaviour
+            self._page(PAGES[page], status)
+        elif isinstance(server.behaviour, int):
             self._page("<html><title>Error</title></html>", server.behaviour)
         elif server.behaviour in PAGES:
             self._page(PAGES[server.behaviour])
