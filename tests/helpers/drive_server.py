@@ -35,8 +35,8 @@ class DriveServer(ThreadingHTTPServer):
     """Serves `content` as `behaviour` says; `requests` are the (path, Range) that came.
 
     behaviour: "form" (redirect, page with a form, file), "link" (page with a link that needs a
-    cookie), "plain" (the file at once), one of PAGES, a status such as 404, or both. cut_after: bytes
-    after which the connection ends, once for each number in the list. ranges: whether parts can be
+    cookie), "plain" (the file at once), one of PAGES, a status such as 404, or both. cut_after:
+    bytes after which the connection ends, once for each number. ranges: whether parts can be
     asked for. chunked: whether the length stays unsaid. unasked: where answers begin.
     """
 
