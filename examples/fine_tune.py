@@ -46,13 +46,13 @@ def make_images(folder: Path, count: int) -> None:
     (folder / "annotations.json").write_text(json.dumps(document))
 
 
-def main(output: str, epochs: str = "30") -> int:
+def main(output: str, epochs: str = "20") -> int:
     """Make the images and train on them; return the exit status of `sipmask train`."""
     folder = Path(output, "images")
     make_images(folder, 20)
     data = ["--annotations", str(folder / "annotations.json"), "--images", str(folder)]
-    start = ["--checkpoint", str(PRETRAINED), "--remake-heads", "--hold-out", "4"]
-    how = ["--epochs", epochs, "--batch", "4", "--size", "192"]
+    start = ["--checkpoint", str(PRETRAINED), "--remake-heads", "--pretrained-lr-factor", "1"]
+    how = ["--epochs", epochs, "--hold-out", "4", "--batch", "4", "--size", "192", "--lr", "1e-3"]
     return sipmask(["train", *data, *start, *how, "--output", str(Path(output, "run"))])
 
 
