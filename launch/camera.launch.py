@@ -26,7 +26,10 @@ ARGUMENTS = {
         " positions.",
     ),
     "rviz": ("false", "Whether RViz opens, with this package's configuration."),
-    "model": ("", "A model file; empty: the one shipped with the package."),
+    "model": (
+        "",
+        "Fetched weights by name, a model file, or package.module:factory; empty: the one shipped.",
+    ),
     "device": ("", "auto, cpu, cuda or cuda:N."),
     "transport": ("", "raw, or compressed for CompressedImages, on image_topic + /compressed."),
     "params_file": (str(SHARE / "config" / "segmentation.yaml"), "The node's parameters."),

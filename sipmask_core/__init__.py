@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     )
     from sipmask_core.model.presets import Preset, get_preset, preset_names
     from sipmask_core.model.sipmask import SipMask, build_model
+    from sipmask_core.segmenter import Segmenter
     from sipmask_core.tracking.settings import TrackerSettings
     from sipmask_core.tracking.tracker import Tracker
 
@@ -35,6 +36,7 @@ _HOME = {
     "PredictionError": "errors",
     "Predictor": "inference.predictor",
     "Preset": "model.presets",
+    "Segmenter": "segmenter",
     "SipMask": "model.sipmask",
     "Tracker": "tracking.tracker",
     "TrackerSettings": "tracking.settings",
@@ -57,6 +59,7 @@ __all__ = [
     "PredictionError",
     "Predictor",
     "Preset",
+    "Segmenter",
     "SipMask",
     "Tracker",
     "TrackerSettings",

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sipmask_core.mask_crop import MaskCrop, encode
+from sipmask_core.mask_crop import MaskCrop, crop_of, encode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
 UNTRACKED = -1
 _NOT_GIVEN: NDArray[Any] = np.zeros((0, 0))
@@ -121,6 +121,35 @@ class Instances:
             track_ages=self.track_ages[chosen],
             embeddings=self.embeddings[chosen],
         )
+
+    @classmethod
+    def from_masks(
+        cls,
+        masks: ArrayLike,
+        scores: ArrayLike,
+        labels: ArrayLike,
+        boxes: ArrayLike | None = None,
+    ) -> Instances:
+        """Make instances of whole masks (N, H, W), of which all but zero is object.
+
+        scores, labels: (N,), in any order; the instances are sorted by falling score. boxes: (N, 4)
+        x0 y0 x1 y1; None for those that the masks just fill. Raises ValueError if the shapes do not
+        go together.
+        """
+        whole = np.asarray(masks)
+        if whole.ndim != 3:
+            raise ValueError(f"masks have shape {whole.shape}, expected (N, H, W).")
+        crops = [crop_of(mask) for mask in whole]
+        if boxes is None:
+            boxes = [(x, y, x + bits.shape[1], y + bits.shape[0]) for x, y, bits in crops]
+        unsorted = cls(
+            boxes=np.asarray(boxes, np.float32).reshape(-1, 4),
+            scores=np.asarray(scores, np.float32),
+            labels=np.asarray(labels, np.int64),
+            mask_crops=crops,
+            image_size=whole.shape[1:],
+        )
+        return unsorted[np.argsort(-unsorted.scores, kind="stable")]
 
     @classmethod
     def empty(cls, image_size: tuple[int, int]) -> Instances:

@@ -9,7 +9,7 @@ common/maskApi.c)
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -37,6 +37,15 @@ class MaskCrop(NamedTuple):
     x: int
     y: int
     bitmap: NDArray[np.bool_]
+
+
+def crop_of(mask: NDArray[Any]) -> MaskCrop:
+    """Cut a whole mask (H, W), of which all but zero is object, to the rectangle that it fills."""
+    bits = np.ascontiguousarray(mask, bool)
+    x, y, w, h = cv2.boundingRect(bits.view(np.uint8)) if bits.size else (0, 0, 0, 0)
+    if not w:
+        x = y = 0
+    return MaskCrop(x, y, bits[y : y + h, x : x + w].copy())
 
 
 def encode(crops: Sequence[MaskCrop], image_size: tuple[int, int]) -> list[str]:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sipmask_core.inference.predictor import Predictor
     from sipmask_core.instances import Instances
+    from sipmask_core.segmenter import Segmenter
     from sipmask_core.tracking.online import OnlineTracker
     from sipmask_ros.conversions.bit_depth import BitDepth
     from sipmask_ros.msg import InstanceArray
@@ -50,7 +50,7 @@ class Perception:
     "decode", the stages of the predictor, "track" and "message".
     """
 
-    predictor: Predictor
+    predictor: Segmenter
     mask_encoding: str = "mono8"
     classes: tuple[str, ...] = ()
 

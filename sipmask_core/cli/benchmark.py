@@ -22,7 +22,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sipmask_core.cli.options import WEIGHTS, add_model_arguments
+from sipmask_core.cli.options import WEIGHTS, add_model_arguments, weights_path
 from sipmask_core.errors import InputError
 from sipmask_core.runtime.arguments import count, width_by_height
 
@@ -155,7 +155,7 @@ def run(args: argparse.Namespace) -> int:
     if args.plot:
         draw(record, args.plot)
     if args.json:
-        files = [args.checkpoint] if args.checkpoint else [PRETRAINED] if SHIPPED in names else []
+        files = [weights_path(args)] if args.checkpoint else [PRETRAINED] * (SHIPPED in names)
         write_json(args.json, record | {"provenance": provenance(files, device)})
     if len(models) < len(names):
         raise KeyboardInterrupt
@@ -169,7 +169,7 @@ def _load(args: argparse.Namespace, name: str) -> tuple[SipMask, str]:
     from sipmask_core.model.checkpoints import load_model
 
     if args.checkpoint is not None:
-        return load_model(args.checkpoint, args.preset), args.checkpoint.name
+        return load_model(weights_path(args), args.preset), args.checkpoint.name
     if name == SHIPPED:
         return load_model(PRETRAINED), SHIPPED
     return untrained(name), RANDOM

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from sipmask_core.cli.dataset_selection import Selection
     from sipmask_core.data.annotation_writer import AnnotationWriter, Recorded
-    from sipmask_core.inference.predictor import Predictor
+    from sipmask_core.segmenter import Segmenter
 
 NAMED_REFUSALS = 10  # images left out whose reason is given; others are counted
 _CELLS = 16  # along each side of an image, in which changes are looked for
@@ -76,7 +76,7 @@ def export(
     images: Iterable[Recorded],
     sources: Iterable[str],
     writer: AnnotationWriter,
-    predictor: Predictor | None,
+    predictor: Segmenter | None,
     selection: Selection,
 ) -> tuple[bool, list[str]]:
     """Take images of these sources into a data set, with what a model finds in them.

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sipmask_core.data.coco_results import Result
     from sipmask_core.evaluation.coco import Evaluation
     from sipmask_core.evaluation.partial_results import PartialResults
-    from sipmask_core.inference.predictor import Predictor
+    from sipmask_core.segmenter import Segmenter
 
 _DESCRIPTION = """\
 Box and mask AP and AR by COCO's rules, over all classes and for each; equal to pycocotools.
@@ -97,6 +97,15 @@ def add_arguments(kinds: Any) -> None:
 
 
 def _evaluate(args: argparse.Namespace) -> int:
+    evaluated(args)
+    return 0
+
+
+def evaluated(args: argparse.Namespace) -> dict[str, Any]:
+    """Do what the options say and return the report; of several processes, only the first has one.
+
+    Raise InputError if that cannot be done.
+    """
     from sipmask_core.data.coco import read_annotations, require_images
     from sipmask_core.data.coco_results import read_results
     from sipmask_core.data.document import OtherFormatError
@@ -107,7 +116,7 @@ def _evaluate(args: argparse.Namespace) -> int:
 
     _check_usage(args)
     if args.results is not None and not is_main():
-        return 0
+        return {}
     reports = _places(args.json, args.output, "report.json")
     saved = [] if args.results else _places(args.save_results, args.output, "results.json")
     try:
@@ -140,7 +149,7 @@ def _evaluate(args: argparse.Namespace) -> int:
         predictor = load_evaluated(args, annotations.class_names)
         results, run = _run_model(predictor, annotations, args, saved)
         if not is_main():
-            return 0
+            return {}
         report |= run
         device = predictor.device
         inputs += model_files(args)
@@ -156,7 +165,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     written = [place for place in (args.output, args.save_results, args.json) if place]
     if written:
         print(f"Written: {', '.join(map(str, written))}")
-    return 0
+    return report
 
 
 def _check_usage(args: argparse.Namespace) -> None:
@@ -197,7 +206,7 @@ def _chosen(annotations: CocoAnnotations, args: argparse.Namespace) -> CocoAnnot
 
 
 def _run_model(
-    predictor: Predictor, annotations: CocoAnnotations, args: argparse.Namespace, saved: list[Path]
+    predictor: Segmenter, annotations: CocoAnnotations, args: argparse.Namespace, saved: list[Path]
 ) -> tuple[list[Result], dict[str, Any]]:
     """Run the model, write what it finds, and return that and the run's part of the report."""
     from sipmask_core.evaluation.run_images import own_share
@@ -216,7 +225,7 @@ def _run_model(
 
 
 def _detect(
-    predictor: Predictor,
+    predictor: Segmenter,
     annotations: CocoAnnotations,
     args: argparse.Namespace,
     partial: PartialResults | None,

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from sipmask_core.data.coco_results import Result
     from sipmask_core.data.youtube_vis import VideoAnnotations
     from sipmask_core.evaluation.partial_results import PartialResults
-    from sipmask_core.inference.predictor import Predictor
+    from sipmask_core.segmenter import Segmenter
+    from sipmask_core.tracking.tracker import Mode
 
 _DESCRIPTION = """\
 Tracks and their masks in videos: AP and AR by YouTube-VIS's rules, where the overlap of two tracks
@@ -95,6 +96,15 @@ def add_arguments(kinds: Any) -> None:
 
 
 def _evaluate(args: argparse.Namespace) -> int:
+    evaluated(args)
+    return 0
+
+
+def evaluated(args: argparse.Namespace) -> dict[str, Any]:
+    """Do what the options say and return the report; of several processes, only the first has one.
+
+    Raise InputError if that cannot be done.
+    """
     from sipmask_core.data.coco import require_images
     from sipmask_core.data.document import OtherFormatError
     from sipmask_core.data.orientation import as_annotated
@@ -106,7 +116,7 @@ def _evaluate(args: argparse.Namespace) -> int:
 
     _check_usage(args)
     if args.results is not None and not is_main():
-        return 0
+        return {}
     try:
         everything = read_videos(args.annotations, skip_invalid=args.skip_invalid)
     except OtherFormatError as error:
@@ -142,7 +152,7 @@ def _evaluate(args: argparse.Namespace) -> int:
         predictor = load_evaluated(args, annotations.class_names)
         results, run = _run_model(predictor, annotations, args)
         if not is_main():
-            return 0
+            return {}
         report |= run
         device = predictor.device
         inputs += model_files(args)
@@ -157,7 +167,7 @@ def _evaluate(args: argparse.Namespace) -> int:
         write_json(args.json, report | {"provenance": provenance(inputs, device, folders)})
     if written:
         print(f"Written: {', '.join(map(str, written))}")
-    return 0
+    return report
 
 
 def _check_usage(args: argparse.Namespace) -> None:
@@ -171,13 +181,13 @@ def _check_usage(args: argparse.Namespace) -> None:
 
 
 def _run_model(
-    predictor: Predictor, annotations: VideoAnnotations, args: argparse.Namespace
+    predictor: Segmenter, annotations: VideoAnnotations, args: argparse.Namespace
 ) -> tuple[list[Result], dict[str, Any]]:
     """Run the model, write what it finds, and return that and the run's part of the report."""
     from sipmask_core.data.youtube_vis_results import write_results
     from sipmask_core.runtime.distributed import rank, world_size
 
-    how = {"mode": args.mode or predictor.tracking_mode, "fps": args.fps}
+    how = {"mode": _mode(predictor, args), "fps": args.fps}
     decides = how | {"ignore_exif": args.ignore_exif or None}
     own = replace(annotations, videos=annotations.videos[rank() :: world_size()])
     places = [args.save_results] if args.save_results else []
@@ -200,7 +210,7 @@ def _run_model(
 
 
 def _detect(
-    predictor: Predictor,
+    predictor: Segmenter,
     annotations: VideoAnnotations,
     args: argparse.Namespace,
     partial: PartialResults | None,
@@ -233,7 +243,7 @@ def _detect(
             predictor,
             left,
             args.images,
-            args.mode or predictor.tracking_mode,
+            _mode(predictor, args),
             fps=args.fps,
             workers=args.workers,
             after_frame=after_frame,
@@ -242,6 +252,13 @@ def _detect(
             if partial is not None:
                 partial.add(video.video_id, found[video.video_id])
     return [found[video.id] for video in annotations.videos], rate(ends)
+
+
+def _mode(predictor: Segmenter, args: argparse.Namespace) -> Mode:
+    from sipmask_core.inference.predictor import Predictor
+
+    mode: Mode | None = args.mode
+    return mode or (predictor.tracking_mode if isinstance(predictor, Predictor) else "online")
 
 
 def _frame_count(annotations: VideoAnnotations) -> int:

@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 
     from sipmask_core.data.coco_results import Result
     from sipmask_core.evaluation.partial_results import PartialResults
-    from sipmask_core.inference.predictor import Predictor
+    from sipmask_core.segmenter import Segmenter
 
     # [results, seconds of each image or frame] of each item, those finished by an earlier run
     # included, as JSON has them; and how many images or frames per second this run has finished.
     Share = tuple[list[Any], float | None]
 
+_THRESHOLD = 0.05  # lowest score that counts, of models that have no preset to say it
 # With --results no model runs, so that these would do nothing.
 _OF_A_RUN = ("score_threshold", "save_results", "restart", "checkpoint", "preset")
 
@@ -76,18 +77,23 @@ def refuse_beside_results(args: argparse.Namespace, options: Sequence[str]) -> N
             )
 
 
-def load_evaluated(args: argparse.Namespace, class_names: Sequence[str]) -> Predictor:
-    """Load the predictor that the options ask for, with the score threshold of evaluation.
+def load_evaluated(args: argparse.Namespace, class_names: Sequence[str]) -> Segmenter:
+    """Load the model that the options ask for, with the score threshold of evaluation.
 
     class_names: of the data set; lines are printed about those that the model does not know, and
     those that it writes differently.
     """
     from sipmask_core.data.classes import matching_names
+    from sipmask_core.inference.predictor import Predictor
     from sipmask_core.runtime.distributed import say
 
     predictor = load_predictor(args, score_threshold=args.score_threshold)
     if args.score_threshold is None:
-        predictor.score_threshold = predictor.preset.evaluation_threshold
+        predictor.score_threshold = (
+            predictor.preset.evaluation_threshold
+            if isinstance(predictor, Predictor)
+            else _THRESHOLD
+        )
     names = matching_names(class_names, predictor.class_names)
     pairs = list(zip(class_names, names, strict=True))
     alike = [f"{own!r} is the model's {its!r}" for own, its in pairs if its not in (own, None)]
@@ -103,16 +109,17 @@ def load_evaluated(args: argparse.Namespace, class_names: Sequence[str]) -> Pred
 
 
 def made_by(
-    args: argparse.Namespace, predictor: Predictor, annotations_sha256: str
+    args: argparse.Namespace, predictor: Segmenter, annotations_sha256: str
 ) -> dict[str, Any]:
     """Return what decides which results a run gives, for `PartialResults`."""
+    from sipmask_core.inference.predictor import Predictor
     from sipmask_core.runtime.provenance import package_versions, sha256
 
     return {
         "annotations": annotations_sha256,
         "limit": args.limit,
         "weights": [sha256(path) for path in model_files(args)],
-        "preset": asdict(predictor.preset),
+        "preset": asdict(predictor.preset) if isinstance(predictor, Predictor) else None,
         "score_threshold": args.score_threshold,
         "precision": predictor.precision,
         "device": predictor.device.type,
@@ -121,7 +128,7 @@ def made_by(
 
 
 def run_model(
-    predictor: Predictor,
+    predictor: Segmenter,
     work: Callable[[PartialResults | None], Share],
     write: Callable[[list[Result]], None],
     *,

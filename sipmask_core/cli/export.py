@@ -23,7 +23,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sipmask_core.cli.options import add_checkpoint_arguments, weights_file
+from sipmask_core.cli.options import add_checkpoint_arguments, weights_path
 from sipmask_core.errors import InputError
 from sipmask_core.runtime.arguments import width_by_height
 
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     from sipmask_core.runtime.provenance import provenance
 
     image = _picture(args.image)
-    weights = weights_file(args)
+    weights = weights_path(args)
     model = sm.load_model(weights, args.preset)
     if args.size:
         width, height = args.size

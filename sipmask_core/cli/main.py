@@ -27,12 +27,14 @@ _VERBS = (
     "export",
     "convert",
     "presets",
+    "weights",
 )
 
 _EXAMPLES = """\
 examples:
   sipmask predict photo.jpg street.mp4 --output seen/   segment with the model that ships inside
   sipmask presets                                       the configurations that can be built
+  sipmask weights list                                  what is published, and what is here
   sipmask predict --help                                options and examples of one verb
 
 exit status: 0 done; 1 done, with failures that were named; 2 wrong usage or bad input;

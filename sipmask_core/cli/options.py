@@ -16,10 +16,13 @@ if TYPE_CHECKING:
 
     from _typeshed import DataclassInstance
 
-    from sipmask_core.inference.predictor import Predictor
+    from sipmask_core.segmenter import Segmenter
 
-WEIGHTS = "weights: .safetensors of this project or the authors' .pth"
-RUNNABLE = f"{WEIGHTS}; or an .onnx file of `sipmask export`"
+WEIGHTS = "weights: a name in `sipmask weights list`, a .safetensors, or the authors' .pth"
+RUNNABLE = (
+    f"{WEIGHTS}; or an .onnx file of `sipmask export`; or package.module:factory, code of your own"
+    " (examples/README.md)"
+)
 PRESET = "the network's configuration, where a .pth fits several; see `sipmask presets`"
 
 
@@ -31,7 +34,7 @@ def add_checkpoint_arguments(
 ) -> argparse._ArgumentGroup:
     """Add --checkpoint and --preset."""
     group = parser.add_argument_group("model (by default the one that ships with the package)")
-    group.add_argument("--checkpoint", type=Path, metavar="FILE", help=checkpoint_help)
+    group.add_argument("--checkpoint", type=Path, metavar="MODEL", help=checkpoint_help)
     group.add_argument("--preset", metavar=preset_metavar, help=preset_help)
     return group
 
@@ -96,44 +99,57 @@ def load_predictor(
     args: argparse.Namespace,
     *,
     score_threshold: float | None = None,
-) -> Predictor:
-    """Load the predictor that the options ask for.
+) -> Segmenter:
+    """Load the model that the options ask for.
 
     Raise InputError if the options cannot be met.
     """
-    import sipmask_core as sm
+    from sipmask_core.inference.load import load_segmenter
 
-    options = {
-        "device": args.device,
-        "precision": args.precision,
-        "score_threshold": score_threshold,
-        "num_threads": args.threads,
-    }
-    if args.checkpoint is None and args.preset is None:
-        return sm.Predictor.from_pretrained(**options)
-    return sm.Predictor.from_file(weights_file(args), preset=args.preset, **options)
+    return load_segmenter(
+        _model(args),
+        device=args.device,
+        precision=args.precision,
+        score_threshold=score_threshold,
+        num_threads=args.threads,
+        preset=args.preset,
+    )
 
 
-def weights_file(args: argparse.Namespace) -> Path:
-    """Return the file that --checkpoint names, or the one that ships with the package.
+def weights_path(args: argparse.Namespace) -> Path:
+    """Return the file of weights that --checkpoint names, or the one that ships.
 
-    Raise InputError for --preset without --checkpoint.
+    Raise InputError for --preset without --checkpoint, for weights that are not here, and for a
+    factory, whose weights only its own code knows.
     """
-    from sipmask_core.inference.predictor import PRETRAINED
+    from sipmask_core.inference.factories import names_factory
+    from sipmask_core.inference.load import model_file
 
+    model = _model(args)
+    path = None if names_factory(model) else model_file(model)
+    if path is None:
+        raise InputError(f"--checkpoint is {model!r}, which is code; weights are needed here.")
+    return path
+
+
+def model_files(args: argparse.Namespace) -> list[Path]:
+    """Return the file behind the model, whose hash a report gives beside its numbers."""
+    from sipmask_core.inference.load import model_file
+
+    path = model_file(_model(args))
+    return [] if path is None else [path]
+
+
+def _model(args: argparse.Namespace) -> str:
+    """Return what --checkpoint says; "" for the model that ships."""
     if args.checkpoint is None and args.preset is not None:
         raise InputError(
             f"--preset {args.preset} names a network without weights; add --checkpoint FILE."
         )
-    return args.checkpoint or PRETRAINED
+    return "" if args.checkpoint is None else str(args.checkpoint)
 
 
-def model_files(args: argparse.Namespace) -> list[Path]:
-    """Return the weight file, whose hash a report gives beside its numbers."""
-    return [weights_file(args)]
-
-
-def ran_with(predictor: Predictor) -> dict[str, Any]:
+def ran_with(predictor: Segmenter) -> dict[str, Any]:
     """Return what a report says of the model."""
     return {
         "model": predictor.model_name,

@@ -50,6 +50,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sipmask_core.cli.options import weights_path
 from sipmask_core.cli.training_data import (
     add_data_arguments,
     training_data,
@@ -103,6 +104,8 @@ def run(args: argparse.Namespace) -> int:
     from sipmask_core.runtime.distributed import process_group
 
     require_a_start(args)
+    if args.checkpoint is not None:
+        args.checkpoint = weights_path(args)
     if args.workers < 0:
         raise InputError(f"--workers is {args.workers}; it must be 0 or more.")
     if args.threads is not None:

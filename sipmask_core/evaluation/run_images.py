@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from sipmask_core.data.classes import corresponding_ids
 from sipmask_core.data.coco import read_annotated_image, require_images
 from sipmask_core.data.coco_results import coco_results
+from sipmask_core.inference.predictor import Predictor
 from sipmask_core.runtime.distributed import rank, world_size
 from sipmask_core.runtime.stopwatch import Stopwatch, stage
 
@@ -18,11 +19,13 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from pathlib import Path
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from sipmask_core.data.coco import CocoAnnotations, CocoImage
     from sipmask_core.data.coco_results import Result
-    from sipmask_core.inference.predictor import Predictor
     from sipmask_core.instances import Instances
-    from sipmask_core.model.inputs import NetworkInput
+    from sipmask_core.segmenter import Segmenter
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -52,7 +55,7 @@ def own_share(annotations: CocoAnnotations) -> CocoAnnotations:
 
 
 def detect(
-    predictor: Predictor, annotations: CocoAnnotations, image_dir: Path, workers: int = WORKERS
+    predictor: Segmenter, annotations: CocoAnnotations, image_dir: Path, workers: int = WORKERS
 ) -> Iterator[Detected]:
     """Run the predictor over the images of a COCO file, in order.
 
@@ -67,31 +70,42 @@ def detect(
 
 
 def segment(
-    predictor: Predictor, images: Iterable[CocoImage], image_dir: Path, workers: int = WORKERS
+    predictor: Segmenter, images: Iterable[CocoImage], image_dir: Path, workers: int = WORKERS
 ) -> Iterator[Segmented]:
     """Run the predictor over images, in order.
 
-    workers: threads that decode and prepare images ahead; nothing else depends on their number. The
-    first image is also a warm-up: it is timed the second time. Raise InputError at the turn of an
-    image that is damaged or not of the annotated size.
+    workers: threads that decode images ahead, and prepare them if the model is a `Predictor`;
+    nothing else depends on their number. The first image is also a warm-up: it is timed the second
+    time. Raise InputError at the turn of an image that is damaged or not of the annotated size.
     """
 
-    def load(record: CocoImage) -> tuple[CocoImage, NetworkInput, Stopwatch]:
+    ahead_of_turn, in_turn = _halves(predictor)
+
+    def load(record: CocoImage) -> tuple[CocoImage, Any, Stopwatch]:
         with Stopwatch().listening() as stopwatch:
             with stage("decode"):
                 image = read_annotated_image(image_dir, record)
-            prepared = predictor.prepare(image)
+            prepared = ahead_of_turn(image)
         return record, prepared, stopwatch
 
     warm = False
     for record, prepared, stopwatch in ahead(load, images, workers):
         size = (record.height, record.width)
         if not warm:
-            predictor.segment(prepared, size)
+            in_turn(prepared, size)
             warm = True
         with stopwatch.listening(predictor.device):
-            instances = predictor.segment(prepared, size)
+            instances = in_turn(prepared, size)
         yield Segmented(record, instances, stopwatch.seconds)
+
+
+def _halves(
+    segmenter: Segmenter,
+) -> tuple[Callable[[NDArray[np.uint8]], Any], Callable[[Any, tuple[int, int]], Instances]]:
+    """Return what can be done to an image in any thread, and what is left to do at its turn."""
+    if isinstance(segmenter, Predictor):
+        return segmenter.prepare, segmenter.segment
+    return lambda image: image, lambda image, size: segmenter(image)
 
 
 def ahead(function: Callable[[T], U], items: Iterable[T], workers: int) -> Iterator[U]:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from sipmask_core.data.coco_results import Result
     from sipmask_core.data.youtube_vis import VideoAnnotations
     from sipmask_core.evaluation.run_images import Segmented
-    from sipmask_core.inference.predictor import Predictor
     from sipmask_core.instances import Instances
+    from sipmask_core.segmenter import Segmenter
     from sipmask_core.tracking.tracker import Mode
 
 
@@ -33,7 +33,7 @@ class TrackedVideo(NamedTuple):
 
 
 def detect_tracks(
-    predictor: Predictor,
+    predictor: Segmenter,
     annotations: VideoAnnotations,
     image_dir: Path,
     mode: Mode,

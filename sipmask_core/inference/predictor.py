@@ -26,15 +26,17 @@ from sipmask_core.model.inputs import NetworkInput, Normalise, check_image, prep
 from sipmask_core.model.outputs import HeadOutputs, locations
 from sipmask_core.runtime.cuda import empty_cache, full_float32
 from sipmask_core.runtime.devices import (
-    MOST_THREADS,
     PRECISIONS,
     choose_device,
     choose_precision,
     upload,
+    use_threads,
 )
 from sipmask_core.runtime.memory import with_second_try
 from sipmask_core.runtime.stopwatch import stage
+from sipmask_core.segmenter import require_score
 from sipmask_core.tracking.tracker import Tracker
+from sipmask_core.weights import home
 
 if TYPE_CHECKING:
     import os
@@ -51,7 +53,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-PRETRAINED = Path(__file__).parents[1] / "weights" / "sipmask_efficientnet_lite0_coco.safetensors"
+PRETRAINED = home.SHIPPED_FILE
 
 
 class Predictor:
@@ -89,12 +91,7 @@ class Predictor:
         score_threshold: float | None = None,
         num_threads: int | None = None,
     ) -> None:
-        if num_threads is not None:
-            if not 1 <= num_threads <= MOST_THREADS:
-                raise InputError(
-                    f"num_threads is {num_threads}; it must be between 1 and {MOST_THREADS}."
-                )
-            torch.set_num_threads(num_threads)
+        use_threads(num_threads)
         self._num_threads = num_threads
         if isinstance(model, OnnxModel):
             self.device = choose_device(default_device() if device == "auto" else device)
@@ -140,13 +137,20 @@ class Predictor:
     @classmethod
     def from_pretrained(
         cls,
+        name: str | None = None,
         device: str = "auto",
         precision: str = "auto",
         score_threshold: float | None = None,
         num_threads: int | None = None,
     ) -> Predictor:
-        """Load the model that ships with the package: it finds people, light enough for a CPU."""
-        return cls.from_file(PRETRAINED, device, precision, score_threshold, num_threads)
+        """Load published weights that `sipmask weights get` has fetched, by their name.
+
+        name: None is the model that ships with the package: everyday objects, light enough for a
+        CPU. Nothing is downloaded: raises InputError with the command that fetches if the weights
+        are not here, and for a name that `sipmask weights list` does not show.
+        """
+        path = PRETRAINED if name is None else home.find(name)
+        return cls.from_file(path, device, precision, score_threshold, num_threads)
 
     def __call__(self, image: NDArray[np.uint8]) -> Instances:
         """Segment an image (H, W, 3) uint8 BGR. Raises InputError for anything else.
@@ -233,8 +237,7 @@ class Predictor:
 
     @score_threshold.setter
     def score_threshold(self, value: float | None) -> None:
-        if value is not None and not 0 <= value <= 1:
-            raise InputError(f"score_threshold is {value}; it must be between 0 and 1.")
+        require_score(value)
         self._score_threshold = value
 
     @property

@@ -21,6 +21,18 @@ MOST_PINNED = 64 * 2**20  # bytes of one download; torch keeps pinned memory for
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
+def use_threads(number: int | None) -> None:
+    """Make torch compute with so many CPU threads; None changes nothing.
+
+    Raises InputError for a number below 1 or above MOST_THREADS.
+    """
+    if number is None:
+        return
+    if not 1 <= number <= MOST_THREADS:
+        raise InputError(f"num_threads is {number}; it must be between 1 and {MOST_THREADS}.")
+    torch.set_num_threads(number)
+
+
 def upload(values: NDArray[Any] | Tensor, device: torch.device) -> Tensor:
     """Turn values on the CPU to a tensor on the device; the host does not wait for the GPU."""
     return torch.as_tensor(values).to(device, non_blocking=True)

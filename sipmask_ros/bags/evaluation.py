@@ -29,8 +29,8 @@ from sipmask_ros.perception import Perception
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sipmask_core.inference.predictor import Predictor
     from sipmask_core.instances import Instances
+    from sipmask_core.segmenter import Segmenter
     from sipmask_ros.bags.salvage import Message
 
 IMAGE_TYPES = {
@@ -71,7 +71,7 @@ class Task:
         return self.output / "report.json"
 
 
-def evaluate(task: Task, predictor: Predictor | None) -> tuple[dict[str, Any], list[str]]:
+def evaluate(task: Task, predictor: Segmenter | None) -> tuple[dict[str, Any], list[str]]:
     """Go through a recording. Return the report and a sentence for each thing that went wrong.
 
     predictor: the model; None if the task names results.
@@ -240,7 +240,7 @@ class _ModelRun(_Run):
     """The model sees the images; what it finds goes into a new bag."""
 
     def __init__(
-        self, bag: Bag, topics: list[str], task: Task, predictor: Predictor, writer: BagWriter
+        self, bag: Bag, topics: list[str], task: Task, predictor: Segmenter, writer: BagWriter
     ) -> None:
         super().__init__(bag, topics, task, predictor.class_names)
         self._writer = writer

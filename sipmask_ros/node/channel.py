@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rclpy.lifecycle import LifecycleNode
     from rclpy.time import Time
 
-    from sipmask_core.inference.predictor import Predictor
+    from sipmask_core.segmenter import Segmenter
     from sipmask_ros.node.connections import ConnectionWatch
     from sipmask_ros.node.parameters import Parameters
     from sipmask_ros.perception import ImageMessage, Percept
@@ -79,7 +79,7 @@ class Channel:
         self._limit = RateLimit(parameters.max_rate)
         self._losses = Losses()
         self._subscription: ImageSubscription | None = None
-        self._predictor: Predictor | None = None
+        self._predictor: Segmenter | None = None
         self._depth: DepthCamera | None = None
         alone = len(parameters.image_topics) == 1
         name = f"{node.get_fully_qualified_name()}: {'segmentation' if alone else topic}"
@@ -153,7 +153,7 @@ class Channel:
         if self._depth is not None:
             self._depth.close()
 
-    def follower(self, predictor: Predictor) -> OnlineTracker | None:
+    def follower(self, predictor: Segmenter) -> OnlineTracker | None:
         """Return the tracker of what this predictor finds, or None if no ids are wanted."""
         if predictor is not self._predictor:
             # Another model's classes and embeddings have other meanings.
@@ -192,7 +192,7 @@ class Channel:
         self._instances.publish(message)
         return departure
 
-    def report(self, now: Time, predictor: Predictor, active: bool) -> DiagnosticStatus:
+    def report(self, now: Time, predictor: Segmenter, active: bool) -> DiagnosticStatus:
         """Report how this camera's images fare, see `Reporter`."""
         facts = {
             "model": predictor.model_name,

@@ -4,39 +4,41 @@ from __future__ import annotations
 
 import threading
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rclpy.task import Future
 
 import sipmask_core as sm
+from sipmask_core.inference.load import load_segmenter
 from sipmask_ros.transport import release_free_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
+    from typing import TypeAlias
 
     from rclpy.node import Node
 
+    from sipmask_core.segmenter import Segmenter
     from sipmask_ros.node.parameters import Parameters
 
+    Load: TypeAlias = Callable[[Parameters], Segmenter]
 
 USUAL_SIZE = (480, 640)
 # The second call of a size records a graph, which any thread can replay; the third does.
 CALLS_ON_GPU = 3
 
 
-def load_predictor(wanted: Parameters) -> sm.Predictor:
-    """Return the predictor that the parameters ask for. Raise InputError if there is none."""
+def load_predictor(wanted: Parameters) -> Segmenter:
+    """Return the model that the parameters ask for. Raise InputError if there is none."""
     own_choice = _threads_of_torch()
-    options: dict[str, Any] = {
-        "device": wanted.device,
-        "precision": wanted.precision,
-        "score_threshold": wanted.score_threshold,
-        "num_threads": wanted.num_threads or own_choice,
-    }
-    if not wanted.model:
-        return sm.Predictor.from_pretrained(**options)
-    return sm.Predictor.from_file(wanted.model, **options)
+    return load_segmenter(
+        wanted.model,
+        device=wanted.device,
+        precision=wanted.precision,
+        score_threshold=wanted.score_threshold,
+        num_threads=wanted.num_threads or own_choice,
+    )
 
 
 @cache
@@ -53,7 +55,7 @@ class ModelLoader:
     load: makes one from the parameters; raises InputError if they name none.
     """
 
-    def __init__(self, node: Node, load: Callable[[Parameters], sm.Predictor]) -> None:
+    def __init__(self, node: Node, load: Load) -> None:
         self._node = node
         self._load = load
         self._is_busy = False
@@ -63,7 +65,7 @@ class ModelLoader:
         """Whether one is being loaded in the background."""
         return self._is_busy
 
-    def load(self, wanted: Parameters, sizes: Collection[tuple[int, int]] = ()) -> sm.Predictor:
+    def load(self, wanted: Parameters, sizes: Collection[tuple[int, int]] = ()) -> Segmenter:
         """Return the predictor, warm. Raise what loading raises.
 
         sizes: (H, W) of the images to come, if they are known.

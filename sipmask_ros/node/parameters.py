@@ -58,8 +58,9 @@ class Parameters(ParameterTable):
     )
     model: str = parameter(
         "",
-        "A model file: .safetensors or .pth, or .onnx, which onnxruntime runs; empty: the one"
-        " that ships.",
+        "The name of fetched weights (`sipmask weights list`); a file .safetensors, .pth, or .onnx,"
+        " which onnxruntime runs; `package.module:factory`, code of your own; empty: the one that"
+        " ships.",
         effect=Effect.RELOAD,
     )
     device: str = parameter(

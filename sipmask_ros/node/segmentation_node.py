@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from rclpy.parameter import Parameter
 
-    from sipmask_core.inference.predictor import Predictor
+    from sipmask_ros.node.model_loader import Load
 
     _Transition = Callable[["SegmentationNode", LifecycleState], TransitionCallbackReturn]
 
@@ -89,7 +89,7 @@ class SegmentationNode(LifecycleNode):
     be configured and says why.
     """
 
-    def __init__(self, load: Callable[[Parameters], Predictor] = load_predictor) -> None:
+    def __init__(self, load: Load = load_predictor) -> None:
         super().__init__("segmentation_node")
         declare(self, Parameters)
         self.add_on_set_parameters_callback(self._refuse_useless)
@@ -388,7 +388,7 @@ def _spin(node: SegmentationNode) -> None:
 
 def main(
     arguments: Sequence[str] | None = None,
-    load: Callable[[Parameters], Predictor] = load_predictor,
+    load: Load = load_predictor,
 ) -> NoReturn:
     """Run the node until it is told to end. Exit with 0, or with 2 if it could not be started."""
     node = None

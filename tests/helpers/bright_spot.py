@@ -1,7 +1,10 @@
 """A predictor for tests of commands: it sees one bright rectangle per image."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 import sipmask_core as sm
 from sipmask_core.video import VideoWriter
@@ -14,11 +17,14 @@ class BrightSpotPredictor:
     model_name = "bright_spot"
     device = torch.device("cpu")
     precision = "fp32"
-    score_threshold = 0.3
-    fails_at = None
+    score_threshold: float | None = 0.3
+    fails_at: int | None = None
     images = 0
 
-    def __call__(self, image):
+    def predict_batch(self, images: Sequence[NDArray[np.uint8]]) -> list[sm.Instances]:
+        return [self(image) for image in images]
+
+    def __call__(self, image: NDArray[np.uint8]) -> sm.Instances:
         self.images += 1
         if self.images == self.fails_at:
             raise sm.PredictionError("There is too little memory.")
@@ -45,7 +51,7 @@ def write_hiding_spot(path):
     return path
 
 
-def spot_image(x=10, y=20, w=30, h=16):
+def spot_image(x: int = 10, y: int = 20, w: int = 30, h: int = 16) -> NDArray[np.uint8]:
     image = np.zeros((80, 120, 3), np.uint8)
     image[y : y + h, x : x + w] = 255
     return image

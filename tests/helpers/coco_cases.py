@@ -1,10 +1,11 @@
 """A hand-made COCO file and results for it, and a predictor that finds bright squares."""
 
 import json
+from collections.abc import Sequence
 
 import numpy as np
 import torch
-from coco_squares import tiny_preset
+from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from sipmask_core.data.coco import read_annotations
@@ -67,18 +68,20 @@ class FakePredictor:
 
     class_names = ("unicorn", "square")
     device = torch.device("cpu")
-    preset = tiny_preset()
     precision = "fp32"
     model_name = "fake"
-    score_threshold = None
+    score_threshold: float | None = None
 
-    def prepare(self, image):
-        return image
+    def __call__(self, image: NDArray[np.uint8]) -> Instances:
+        return self.segment(image)
 
-    def segment(self, prepared, image_size):
-        y, x = np.nonzero(prepared[..., 2] > 200)
+    def predict_batch(self, images: Sequence[NDArray[np.uint8]]) -> list[Instances]:
+        return [self(image) for image in images]
+
+    def segment(self, image: NDArray[np.uint8]) -> Instances:
+        y, x = np.nonzero(image[..., 2] > 200)
         if not len(x):
-            return Instances.empty(image_size)
+            return Instances.empty(image.shape[:2])
         box = (x.min(), y.min(), x.max() + 1, y.max() + 1)
         full = np.ones((box[3] - box[1], box[2] - box[0]), bool)
         return Instances(
@@ -86,5 +89,5 @@ class FakePredictor:
             scores=np.float32([0.9, 0.8]),
             labels=np.array([1, 0]),
             mask_crops=[MaskCrop(int(box[0]), int(box[1]), full)] * 2,
-            image_size=image_size,
+            image_size=image.shape[:2],
         )

@@ -2,12 +2,13 @@
 
 import json
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
-from coco_squares import tiny_preset
+from numpy.typing import NDArray
 
 import sipmask_core as sm
 
@@ -71,22 +72,18 @@ class SquareSpotter:
     model_name = "square_spotter"
     device = torch.device("cpu")
     precision = "fp32"
-    preset = tiny_preset()
-    tracking_mode = "online"
-    score_threshold = 0.05
+    tracking_mode = "online"  # which `Predictor.track` asks for
+    score_threshold: float | None = 0.05
     colours = ((2, 90), (1, 190))  # label, green
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.images = 0
-        self.interrupt_at = None
+        self.interrupt_at: int | None = None
 
-    def __call__(self, image):
-        return self.segment(image, image.shape[:2])
+    def predict_batch(self, images: Sequence[NDArray[np.uint8]]) -> list[sm.Instances]:
+        return [self(image) for image in images]
 
-    def prepare(self, image):
-        return image
-
-    def segment(self, image, image_size):
+    def __call__(self, image: NDArray[np.uint8]) -> sm.Instances:
         self.images += 1
         if self.images == self.interrupt_at:
             signal.raise_signal(signal.SIGINT)
@@ -103,5 +100,5 @@ class SquareSpotter:
                 sm.MaskCrop(int(x0), int(y0), np.ones((y1 - y0, x1 - x0), bool))
                 for _, x0, y0, x1, y1 in found
             ],
-            image_size=image_size,
+            image_size=image.shape[:2],
         )

@@ -11,10 +11,12 @@ the sizes of its pictures, such as `64x48 32x24`.
 
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from sipmask_core.instances import Instances
 from sipmask_core.mask_crop import MaskCrop
@@ -66,14 +68,14 @@ class ScriptedPredictor:
     precision = "fp32"
     class_names = CLASS_NAMES
 
-    def __init__(self, model_name="scripted", score_threshold=0.3):
+    def __init__(self, model_name: str = "scripted", score_threshold: float | None = 0.3) -> None:
         self.model_name = model_name
         self.score_threshold = score_threshold
 
-    def __call__(self, image):
+    def __call__(self, image: NDArray[np.uint8]) -> Instances:
         return self.predict_batch([image])[0]
 
-    def predict_batch(self, images):
+    def predict_batch(self, images: Sequence[NDArray[np.uint8]]) -> list[Instances]:
         if calls := os.environ.get("SCRIPTED_CALLS"):
             with Path(calls).open("a") as file:
                 print(*(f"{image.shape[1]}x{image.shape[0]}" for image in images), file=file)

@@ -299,7 +299,7 @@ def test_half_precision_agrees_with_single(device: str, precision: str) -> None:
     if not folder.is_dir():
         pytest.skip(f"no {folder}; set SIPMASK_DATA_DIR")
     single = sm.Predictor.from_pretrained(device="cpu", precision="fp32", score_threshold=0.3)
-    half = sm.Predictor.from_pretrained(device, precision, score_threshold=0.2)
+    half = sm.Predictor.from_pretrained(device=device, precision=precision, score_threshold=0.2)
     box_ious: list[float] = []
     mask_ious: list[float] = []
     for file in sorted(folder.iterdir())[::40]:

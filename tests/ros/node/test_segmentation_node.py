@@ -330,7 +330,7 @@ def test_the_real_model_answers_as_its_predictor_does(start):
     # The number of threads decides the order of sums, and so their last bits.
     camera, _ = start.node(program=REAL, precision="fp32", device="cpu", num_threads=1)
     found = message_to_instances(camera.answer(camera.image(image)))
-    wanted = sm.Predictor.from_pretrained("cpu", "fp32", 0.3, num_threads=1)(image)
+    wanted = sm.Predictor.from_pretrained(None, "cpu", "fp32", 0.3, 1)(image)
     assert len(found) > 0
     assert np.array_equal(found.masks, wanted.masks)
     assert np.array_equal(found.boxes, wanted.boxes)

@@ -1,0 +1,25 @@
+"""The table of published configurations in docs/models.md, which docs/model_table.py writes."""
+
+import runpy
+
+import pytest
+from places import ROOT
+
+from sipmask_core.weights.table import PUBLISHED
+
+SCRIPT = runpy.run_path(str(ROOT / "docs" / "model_table.py"), run_name="script")
+PAGE = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+SOME = ["sipmask_r50_caffe_fpn_ssd_6x", "vis_sipmask_r50_caffe_fpn_gn_1x"]
+
+
+def test_the_page_lists_every_published_configuration_once():
+    assert list(SCRIPT["kept"](PAGE)[0]) == list(PUBLISHED) == list(SCRIPT["VERIFIED"])
+
+
+@pytest.mark.parametrize("name", SOME)
+def test_a_row_of_the_page_is_that_of_the_script_and_its_time_is_kept(name):
+    row, kept = SCRIPT["row"], SCRIPT["kept"]
+    time = kept(PAGE)[0][name]
+    assert f"{row(PUBLISHED[name], time)}\n" in PAGE
+    changed = PAGE.replace(row(PUBLISHED[name], time), row(PUBLISHED[name], "7"))
+    assert kept(changed)[0][name] == "7"
