@@ -4,8 +4,12 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
-# The Python to build with; empty: the first of 3.10 to 3.13 that is found.
+# The Python to build with; empty: the first of 3.10 to 3.14 that is found.
 PYTHON ?=
+# The ROS 2 whose wheels are installed: jazzy or kilted.
+ROS ?= jazzy
+# The versions to install; constraints-oldest.txt has the lowest that pyproject.toml allows.
+CONSTRAINTS ?= constraints-$(ROS).txt
 # Another package index for PyTorch, such as https://download.pytorch.org/whl/cpu
 TORCH_INDEX ?=
 
@@ -16,10 +20,14 @@ SEED := $(shell date +%s)
 VENV := .venv
 IN_ENV := . ./env.sh &&
 
-INSTALLED := $(VENV)/.installed
+# Another choice has another name, so it is installed, and wheels of the former ROS 2 go.
+INSTALLED := $(VENV)/.installed-$(ROS)-$(notdir $(CONSTRAINTS))
 BUILT := install/.built
 # New or removed files change their directory; edited ones are symlinked.
 SOURCE_DIRS := $(shell find sipmask_core sipmask_ros launch config -type d -not -name __pycache__)
+
+PIN := build/uv/bin/uv pip compile -q --upgrade --python-version 3.10 --no-annotate \
+    --custom-compile-command 'make constraints' pyproject.toml --extra dev
 
 .PHONY: help
 help: ## this list
@@ -68,10 +76,11 @@ parameters: $(BUILT) ## write config/*.yaml and the README's tables from the tab
 	@$(IN_ENV) python -m sipmask_ros.parameter_docs
 
 .PHONY: constraints
-constraints: $(BUILT) ## try the newest versions of everything and pin them in constraints.txt
-	@$(VENV)/bin/pip install --upgrade --upgrade-strategy eager -e '.[bag,demo,dev,onnx,ros,tensorboard]'
-	@$(VENV)/bin/python .ci/constraints.py > constraints.txt.new
-	@mv constraints.txt.new constraints.txt
+constraints: | $(VENV)/bin/python ## pin anew: the newest versions, and the oldest that are allowed
+	@$(VENV)/bin/pip install -q --upgrade --target build/uv uv
+	@$(foreach ros,jazzy kilted,$(PIN) --universal --extra ros-$(ros) -o constraints-$(ros).txt &&) \
+	    $(PIN) --resolution lowest-direct --extra ros-jazzy -o constraints-oldest.txt
+	@sed -i "s/\( ;\| and\) \(python_full_version < '3.15' and \)\?platform_machine.*//" constraints-*.txt
 
 .PHONY: clean
 clean: ## remove what was built, and the environment
@@ -80,10 +89,13 @@ clean: ## remove what was built, and the environment
 $(VENV)/bin/python:
 	@python=$$(.ci/find-python $(PYTHON)) && $$python -m venv $(VENV)
 
-$(INSTALLED): pyproject.toml constraints.txt | $(VENV)/bin/python
-	@echo "Installing PyTorch and ROS 2 into $(VENV) ..."
-	@$(if $(TORCH_INDEX),$(VENV)/bin/pip install -q -c constraints.txt --no-deps --index-url $(TORCH_INDEX) torch torchvision)
-	@$(VENV)/bin/pip install -q -c constraints.txt -e '.[bag,demo,dev,onnx,ros,tensorboard]'
+$(INSTALLED): pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
+	@echo "Installing PyTorch and ROS 2 ($(ROS)) into $(VENV) ..."
+	@other=$$($(VENV)/bin/pip freeze 2> /dev/null | grep '^ros-' | grep -vxFf $(CONSTRAINTS)) || exit 0; \
+	    $(VENV)/bin/pip uninstall -q -y $$other && rm -rf build install $(VENV)/.installed*
+	@$(if $(TORCH_INDEX),$(VENV)/bin/pip install -q -c $(CONSTRAINTS) --no-deps --index-url $(TORCH_INDEX) torch torchvision)
+	@$(VENV)/bin/pip install -q -c $(CONSTRAINTS) -e '.[dev,ros-$(ROS)]'
+	@rm -f $(VENV)/.installed*
 	@touch $@
 
 $(BUILT): $(INSTALLED) CMakeLists.txt package.xml $(wildcard msg/* cmake/*) $(SOURCE_DIRS)

@@ -11,11 +11,12 @@ import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
+from xml.etree import ElementTree
 
 from sipmask_core.errors import InputError
 from sipmask_core.runtime.files import atomic_path
 
-# One of Fast DDS 2 (Jazzy) and one of Fast DDS 3 (Kilted).
+# The one of Fast DDS 2 (Jazzy) and the one of Fast DDS 3 (Kilted and later).
 PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 # By it a user chooses transports, which a profile would override.
 _TRANSPORTS_VARIABLE = "FASTDDS_BUILTIN_TRANSPORTS"
@@ -87,7 +88,7 @@ def _choose_segment(folder: Path) -> None:
             file=sys.stderr,
         )
     if path:
-        os.environ |= dict.fromkeys(PROFILE_VARIABLES, path)
+        os.environ[_profile_variable()] = path
 
 
 def _segment_of(profile: Path) -> int:
@@ -124,8 +125,8 @@ def advice_on_losses(reliability: str) -> str:
     remedies = []
     if uses_fast_dds():
         remedies.append(
-            f"if the camera runs on this machine, start it with {PROFILE_VARIABLES[0]} (from Kilted"
-            f" on {PROFILE_VARIABLES[1]}) set to {shared_memory_profile()}"
+            f"if the camera runs on this machine, start it with {_profile_variable()} set to"
+            f" {shared_memory_profile()}"
         )
     if reliability != "reliable":
         remedies.append("set the parameter reliability to auto")
@@ -168,3 +169,15 @@ def shared_memory_profile() -> Path:
     except PackageNotFoundError:
         share = Path(__file__).parents[1]
     return share / "config" / "fastdds_shm.xml"
+
+
+def _profile_variable() -> str:
+    """Return the name that the installed Fast DDS reads; 3 complains if that of 2 is set."""
+    from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
+
+    try:
+        package = Path(get_package_share_directory("rmw_fastrtps_cpp")) / "package.xml"
+    except PackageNotFoundError:
+        return PROFILE_VARIABLES[-1]
+    version = ElementTree.parse(package).findtext("version", "")
+    return PROFILE_VARIABLES[int(version.partition(".")[0]) >= 9]  # 9 is built on Fast DDS 3

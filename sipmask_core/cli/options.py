@@ -176,6 +176,9 @@ def importing_bags() -> Iterator[None]:
     try:
         yield
     except ImportError as error:
+        missing = isinstance(error, ModuleNotFoundError)
+        reason = f"the module {error.name} is missing" if missing else str(error)
         raise InputError(
-            f"Bags need ROS 2, the built sipmask_ros and `pip install rosbags`: {error}."
+            "Bags need ROS 2, the built sipmask_ros and `pip install 'sipmask-core[bag]'`: "
+            f"{reason}."
         ) from None

@@ -1,11 +1,62 @@
 """What a build installs, and that its descriptions agree."""
 
+import ast
 import os
+import re
+import sys
 import xml.etree.ElementTree as ElementTree
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 from places import ROOT
+
+# rosdep has no keys for these, so pip installs them (README.md).
+PIP_ONLY = {
+    *("onnx", "onnxruntime", "onnxscript", "pycocotools"),
+    *("rosbags", "safetensors", "torch", "torchvision"),
+}
+ROSDEP_KEYS = {
+    "PIL": "python3-pil",
+    "cv2": "python3-opencv",
+    "ruamel": "python3-ruamel.yaml",
+}
+NOT_ON_PYPI = {"cv_bridge", "launch", "launch_ros", "vision_msgs"}
+FOR_TYPE_CHECKERS = {"_typeshed", "typing_extensions"}
+
+
+def imported_modules():
+    """Return the top-level modules of other projects that packages, launch files and tests use."""
+    own = {"sipmask_core", "sipmask_ros", *(path.stem for path in ROOT.glob("tests/helpers/*.py"))}
+    names = set()
+    for folder in ("sipmask_core", "sipmask_ros", "launch", "tests"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Import):
+                    names |= {alias.name.partition(".")[0] for alias in node.names}
+                elif isinstance(node, ast.ImportFrom) and node.module:
+                    names.add(node.module.partition(".")[0])
+    return names - own - sys.stdlib_module_names - FOR_TYPE_CHECKERS
+
+
+def test_every_import_is_declared_for_rosdep():
+    package = ElementTree.parse(ROOT / "package.xml").getroot()
+    keys = {entry.text for entry in package if entry.tag.endswith("depend")}
+    for module in imported_modules() - PIP_ONLY:
+        key = ROSDEP_KEYS.get(module)
+        assert keys & ({key} if key else {module, f"python3-{module}"}), module
+
+
+def test_every_import_is_declared_for_pip():
+    tomllib = pytest.importorskip("tomllib", reason="Python 3.10 reads no TOML")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
+    declared = {re.split("[[>]", line)[0].replace("-jazzy", "") for line in lines}
+    if "rclpy" not in packages_distributions():
+        pytest.skip("ROS 2 is not from pip")
+    for module in imported_modules() - NOT_ON_PYPI:
+        distributions = packages_distributions()[module]
+        assert declared & {re.sub("[._]", "-", name).lower() for name in distributions}, module
 
 
 def test_the_package_has_one_version_and_licence():
