@@ -50,7 +50,8 @@ def test_every_import_is_declared_for_rosdep():
 def test_every_import_is_declared_for_pip():
     tomllib = pytest.importorskip("tomllib", reason="Python 3.10 reads no TOML")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    lines = [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
+    extras = project["optional-dependencies"].values()
+    lines = [*project["dependencies"], *(line for extra in extras for line in extra)]
     declared = {re.split("[[>]", line)[0].replace("-jazzy", "") for line in lines}
     if "rclpy" not in packages_distributions():
         pytest.skip("ROS 2 is not from pip")
