@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from sipmask_core.errors import InputError
-from sipmask_core.image_files import IMAGE_SUFFIXES, images_in, read_image
+from sipmask_core.imaging.image_files import IMAGE_SUFFIXES, images_in, read_image
 from sipmask_core.runtime.files import PiecewiseWriter, pending_path
 from sipmask_core.runtime.provenance import sha256, sha256_of_all
 

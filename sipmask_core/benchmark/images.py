@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import cv2
 import numpy as np
 
-from sipmask_core.image_files import images_in, read_image
+from sipmask_core.imaging.image_files import images_in, read_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

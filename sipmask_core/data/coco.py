@@ -15,7 +15,7 @@ from sipmask_core.data.fields import as_whole_number, image_size, is_crowd, text
 from sipmask_core.data.file_names import image_path, plain_name
 from sipmask_core.data.problems import Invalid
 from sipmask_core.errors import InputError
-from sipmask_core.image_files import read_image, unreadable
+from sipmask_core.imaging.image_files import read_image, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

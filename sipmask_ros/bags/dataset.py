@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sipmask_core.data.annotation_writer import JPEG_MAGIC, PNG_MAGIC, Recorded
 from sipmask_core.errors import InputError
-from sipmask_core.image_header import is_cut_off
+from sipmask_core.imaging.image_header import is_cut_off
 from sipmask_ros.bags.evaluation import IMAGE_TYPES
 from sipmask_ros.bags.file_names import image_name
 from sipmask_ros.bags.reader import deserialized

@@ -12,7 +12,7 @@ import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 
 from sipmask_core.errors import InputError
-from sipmask_core.image_header import declared_size
+from sipmask_core.imaging.image_header import declared_size
 from sipmask_ros.conversions.bit_depth import bits_of
 from sipmask_ros.conversions.encodings import ENCODINGS, pixel_values
 

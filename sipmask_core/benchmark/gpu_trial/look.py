@@ -31,6 +31,11 @@ SIZE = (720, 1280)
 THRESHOLD = 0.3
 
 
+def shipped(device: str, precision: str) -> Predictor:
+    """Return the predictor of the model that ships."""
+    return Predictor.from_pretrained(device=device, precision=precision, score_threshold=THRESHOLD)
+
+
 def milliseconds(work: Callable[[], object], device: torch.device, runs: int) -> list[float]:
     """Time a call this often, by the host's clock, until the GPU has done its part."""
     found = []
@@ -98,7 +103,9 @@ def look(
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
         began = time.perf_counter()
-        predictor = Predictor.from_pretrained(str(device), precision, score_threshold=THRESHOLD)
+        predictor = Predictor.from_pretrained(
+            device=str(device), precision=precision, score_threshold=THRESHOLD
+        )
         wait_for(device)
         loaded = time.perf_counter() - began
         first = milliseconds(lambda: predictor(image), device, 4)
@@ -153,13 +160,13 @@ def main() -> None:
         os.environ["PYTORCH_NO_CUDA_MEMORY_CACHING"] = "1"
     device = choose_device(args.device)
     image = standard_images(SIZE)[0].pixels
-    expected = Predictor.from_pretrained("cpu", "fp32", score_threshold=THRESHOLD)(image)
+    expected = shipped("cpu", "fp32")(image)
     numbers: dict[str, Any] = {}
     for precision in PRECISIONS:
         if args.once:
-            found = Predictor.from_pretrained(args.device, precision, score_threshold=THRESHOLD)(
-                image
-            )
+            found = Predictor.from_pretrained(
+                device=args.device, precision=precision, score_threshold=THRESHOLD
+            )(image)
             numbers[precision] = {"agreement": agreement(found, expected)}
         else:
             numbers[precision] = look(device, precision, image, expected, 200)

@@ -55,7 +55,9 @@ def test_a_step_without_its_program_is_left_out(tmp_path: Path) -> None:
 def test_a_look_compares_with_what_is_expected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(look, "MAX_GRAPHS", -2)  # two sizes in turn
     image = standard_images((120, 160))[0].pixels
-    expected = sm.Predictor.from_pretrained("cpu", "fp32", score_threshold=look.THRESHOLD)(image)
+    expected = sm.Predictor.from_pretrained(
+        device="cpu", precision="fp32", score_threshold=look.THRESHOLD
+    )(image)
     assert len(expected) > 0
     numbers = look.look(torch.device("cpu"), "fp32", image, expected, runs=2)
     assert numbers["same_again"]
@@ -69,7 +71,7 @@ def test_a_look_compares_with_what_is_expected(monkeypatch: pytest.MonkeyPatch) 
         "mask_iou_min": 1,
         "mask_iou_mean": 1,
     }
-    nothing = sm.Predictor.from_pretrained("cpu", score_threshold=1.0)(np.zeros_like(image))
+    nothing = sm.Predictor.from_pretrained(device="cpu", score_threshold=1.0)(np.zeros_like(image))
     assert look.agreement(nothing, expected) == {"found": 0, "expected": len(expected)}
 
 

@@ -104,7 +104,7 @@ def test_damaged_frames_are_named_and_the_rest_is_kept(tmp_path, capsys):
     (frames / "1.png").write_bytes(b"no picture")
     out = tmp_path / "set"
     assert main(["dataset", "from-video", str(frames), "--output", str(out)]) == 1
-    assert "1.png is not a readable image" in capsys.readouterr().err
+    assert "1.png cannot be decoded as an image" in capsys.readouterr().err
     assert len(read_annotations(out / "annotations.json").images) == 2
 
 

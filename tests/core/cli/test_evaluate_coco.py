@@ -190,16 +190,16 @@ def test_what_was_found_before_ctrl_c_is_kept_and_the_same_command_goes_on(
 
 
 @pytest.mark.usefixtures("fake_model")
-def test_a_run_goes_on_once_a_damaged_image_is_mended(tmp_path, capsys):
+def test_a_run_goes_on_once_a_wrong_image_is_mended(tmp_path, capsys):
     path, images = write_squares(tmp_path)
     picture = (images / "003.png").read_bytes()
-    (images / "003.png").write_bytes(b"nonsense")
+    cv2.imwrite(str(images / "003.png"), np.zeros((4, 4), np.uint8))
     output = tmp_path / "output"
     arguments = ("--annotations", path, "--images", images, "--output", output)
     assert evaluate(*arguments) == 2
     errors = capsys.readouterr().err.splitlines()
     assert "3 of 6 images are finished and kept" in errors[-2]
-    assert "003.png cannot be decoded" in errors[-1]
+    assert "003.png has 4 x 4 pixels" in errors[-1]
     (images / "003.png").write_bytes(picture)
     assert evaluate(*arguments) == 0
     assert json.loads((output / "report.json").read_text())["segm"]["AP"] == pytest.approx(1.0)

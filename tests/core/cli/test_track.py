@@ -90,7 +90,7 @@ def test_an_object_in_a_folder_of_frames_is_followed_and_a_broken_frame_is_named
     command = ["track", str(folder), "--output", str(out), "--fps", "5"]
     assert main([*command, "--json", str(out / "report.json")]) == 1
     captured = capsys.readouterr()
-    assert "3.png is not a readable image" in captured.err
+    assert "3.png cannot be decoded as an image" in captured.err
     assert "Tracked 5 frames: 1 tracks, 1 failures" in captured.out
     assert json.loads((out / "report.json").read_text())["fps"] == 5
 

@@ -6,6 +6,8 @@ import json
 import re
 import unicodedata
 
+import cv2
+import numpy as np
 import pytest
 from coco_documents import SQUARE, document, read
 from moving_squares import write_videos
@@ -144,7 +146,7 @@ def test_files_are_found_whatever_machine_named_them(tmp_path, listed, stored):
     content["images"][0]["file_name"] = listed
     path = tmp_path / stored
     path.parent.mkdir(exist_ok=True)
-    path.touch()
+    cv2.imwrite(str(path), np.zeros((60, 80), np.uint8))
     annotations = read(tmp_path, content)
     require_images(annotations, tmp_path)
     assert annotations.files(tmp_path) == [path]

@@ -31,7 +31,7 @@ def test_a_predictor_that_sees_everything_scores_one(tmp_path):
 def test_a_model_without_the_classes_of_the_file_is_refused(tmp_path):
     path, images = write_squares(tmp_path)
     annotations = dataclasses.replace(read_annotations(path), class_names=("circle",))
-    with pytest.raises(InputError, match="none of the model's classes: it has circle"):
+    with pytest.raises(InputError, match="none of the model's classes: it has 'circle'"):
         detections(FakePredictor(), annotations, images)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sipmask_core.errors import InputError
-from sipmask_core.image_files import IMAGE_SUFFIXES, images_in, read_image, unreadable
+from sipmask_core.imaging.image_files import IMAGE_SUFFIXES, images_in, read_image, unreadable
 
 PIXELS = cv2.GaussianBlur(
     np.random.default_rng(0).integers(0, 256, (60, 90, 3), np.uint8), (0, 0), 2

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from sipmask_core.image_header import declared_size, is_cut_off
+from sipmask_core.imaging.image_header import declared_size, is_cut_off
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (37, 53, 3), np.uint8)
 PROGRESSIVE = (cv2.IMWRITE_JPEG_PROGRESSIVE, 1)

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from sipmask_core.errors import InputError
-from sipmask_core.image_header import (
+from sipmask_core.imaging.image_header import (
     JPEG_END,
     JPEG_START,
     PNG_END,

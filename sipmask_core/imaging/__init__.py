@@ -1,0 +1,1 @@
+"""Image files: which ones a folder holds, what they declare, and their pixels."""
