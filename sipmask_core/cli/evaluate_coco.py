@@ -280,7 +280,7 @@ def _scored(
         print(f"None of the {boxes_alone} objects has a mask: boxes alone are scored.")
     elif boxes_alone:
         print(
-            f"{boxes_alone} of {with_masks + boxes_alone} objects have no mask: they count for"
+            f"Objects without a mask: {boxes_alone} of {with_masks + boxes_alone}; they count for"
             " boxes, and need not be found as masks."
         )
     evaluations = evaluate(annotations, results)

@@ -148,7 +148,7 @@ def _hold_out(args: argparse.Namespace, count: int) -> float:
     if args.hold_out is not None or args.validation is not None:
         return args.hold_out or 0
     held = min(MOST_HELD_OUT, max(1, round(HOLD_OUT_SHARE * count))) if count > 1 else 0
-    say(f"{held} of {count} are held out for validation, as --hold-out {held} does.")
+    say(f"Held out for validation: {held} of {count}, as by --hold-out {held}.")
     return held
 
 

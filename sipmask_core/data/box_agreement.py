@@ -37,8 +37,8 @@ class BoxAgreement:
         """What is wrong with more than a few objects, with their number; None if nothing is."""
         if self._shares > _WORTH_TELLING * self._objects:
             return (
-                f"{self._shares} of {self._objects} objects lie within 0 to 1: coordinates that are"
-                " shares of the image? Pixels are expected"
+                f"The masks, or boxes, of {self._shares} of {self._objects} objects lie within 0 to"
+                " 1: as shares of the image? Pixels are expected"
             )
         if self._disagreeing > _WORTH_TELLING * self._compared:
             reason = ""

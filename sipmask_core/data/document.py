@@ -87,7 +87,7 @@ class Document:
                     raise Invalid("twice", " is listed twice")
                 items[number] = read(number, entry)
         if problems:
-            raise InputError(f"{problems.sentence(len(entries))}.")
+            raise InputError(problems.sentence(len(entries)))
         return items
 
     def categories(self) -> dict[int, str]:
@@ -167,12 +167,13 @@ class Document:
                 else:
                     found[owner].append(item)
         if problems and not skip_invalid:
-            problem = f"{problems.sentence(len(entries))}."
+            problem = problems.sentence(len(entries))
             raise AvoidableError(problem, "skip_invalid", "leaves such objects out")
         if problems:
-            self.notes.append(f"{problems.sentence(len(entries), 'are left out')}.")
+            left_out = f"{len(problems)} of {len(entries)}"
+            self.notes.append(f"Annotations left out: {left_out}: {problems.kinds()}.")
         if empty:
-            self.notes.append(f"{empty} annotations have neither box nor mask: no objects.")
+            self.notes.append(f"Annotations without box and mask, which are no objects: {empty}.")
         if self._agreement.warning:
             self.notes.append(f"{self._agreement.warning}.")
         return found

@@ -59,7 +59,7 @@ def as_annotated(
         )
     if not turned:
         return annotations
-    note = f"{turned} of {len(images)} images are turned as their EXIF orientation says."
+    note = f"Images that are turned as their EXIF orientation says: {turned} of {len(images)}."
     return replace(annotations, notes=(*annotations.notes, note))
 
 

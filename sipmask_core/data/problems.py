@@ -59,22 +59,29 @@ class Problems:
     def __len__(self) -> int:
         return sum(map(len, self._found.values()))
 
-    def sentence(self, total: int, verdict: str = "cannot be used") -> str:
-        """Say how many of the section's entries are wrong, in which ways, and which ones.
-
-        Each kind comes with its number, its first NAMED entries and what is wrong with the first.
-        """
+    def sentence(self, total: int) -> str:
+        """Say which of the section's `total` entries are wrong, and in which ways."""
         if len(self) == 1:
-            ((name, message),) = next(iter(self._found.values()))
-            return f"{self._path}: {self._section}{name}{message}"
+            return f"{self._path}: {self.kinds()}."
+        count = f"{len(self)} of {total} {self._section} cannot be used"
+        return f"{self._path}: {count}: {self.kinds()}."
+
+    def kinds(self) -> str:
+        """Tell each kind with its number, its first NAMED entries and what is wrong with the first.
+
+        Of a single entry, what is wrong is all.
+        """
         kinds = []
         for cases in self._found.values():
             name, message = cases[0]
-            named = ", ".join(case.strip("[]").removeprefix("id=") for case, _ in cases[:NAMED])
-            kinds.append(
-                f"{len(cases)} as {self._section}{name}{message}"
-                f" ({'places' if name[1].isdigit() else 'ids'} {named}"
-                f"{', ...' * (len(cases) > NAMED)})"
-            )
-        counts = f"{len(self)} of {total} {self._section} {verdict}"
-        return f"{self._path}: {counts}: {'; '.join(kinds)}"
+            kind = f"{self._section}{name}{message}"
+            if len(cases) > 1:
+                named = ", ".join(case.strip("[]").removeprefix("id=") for case, _ in cases[:NAMED])
+                more = ", ..." * (len(cases) > NAMED)
+                kind = f"{len(cases)} as {kind} ({_names_are(name)} {named}{more})"
+            kinds.append(kind)
+        return "; ".join(kinds)
+
+
+def _names_are(name: str) -> str:
+    return "ids" if name.startswith("[id=") else "places"

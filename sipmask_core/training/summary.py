@@ -32,15 +32,15 @@ def summary(training: CocoAnnotations, validation: CocoAnnotations) -> str:
     Raises InputError if there is no object to learn from.
     """
     learnt, held_out = _count(training.images), _count(validation.images)
-    reasons = ", ".join(f"{count} {reason}" for reason, count in learnt.left_out.most_common())
+    reasons = ", ".join(f"{reason} ({count})" for reason, count in learnt.left_out.most_common())
     if not learnt.objects:
         raise InputError(
-            f"{training.path}: there is nothing to learn from: the {len(training.images)} images to"
-            f" train on have {f'only {reasons}' if reasons else 'no object'}."
+            f"{training.path}: there is nothing to learn from: the images to train"
+            f" on, {len(training.images)}, have {f'only {reasons}' if reasons else 'no object'}."
         )
     lines = [
-        f"{len(training.images)} images to learn from, {learnt.empty_images} of them without"
-        f" objects; {len(validation.images)} to validate on.",
+        f"Images to learn from: {len(training.images)}, {learnt.empty_images} of them without"
+        f" objects; to validate on: {len(validation.images)}.",
         *_table(training.class_names, learnt, held_out),
         *([f"Not learnt from: {reasons}."] if reasons else []),
         *_masks(learnt.objects.total(), learnt.boxes_alone.total()),

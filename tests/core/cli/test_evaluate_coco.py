@@ -269,7 +269,7 @@ def test_what_stops_an_evaluation_names_the_option_that_lets_it_pass(tmp_path, c
     (complaint,) = capsys.readouterr().err.splitlines()
     assert complaint.endswith("(ids 1, 2). --skip-invalid leaves such objects out.")
     assert evaluate(*arguments, "--skip-invalid") == 0
-    assert "2 of 5 annotations are left out: 2 as annotations[id=1].bbox" in capsys.readouterr().out
+    assert "Annotations left out: 2 of 5: 2 as annotations[id=1].bbox" in capsys.readouterr().out
 
 
 def test_results_of_more_images_are_scored_with_subset(tmp_path, capsys):
@@ -307,7 +307,7 @@ def test_objects_without_a_mask_are_told(tmp_path, capsys, alone):
     assert evaluate("--annotations", truth.path, "--results", results) == 0
     told = capsys.readouterr().out
     assert ("None of the 1 objects has a mask: boxes alone are scored." in told) == alone
-    assert ("1 of 2 objects have no mask" in told) != alone
+    assert ("Objects without a mask: 1 of 2;" in told) != alone
     assert ("\nsegm " in told) != alone
 
 

@@ -28,7 +28,7 @@ def test_a_tenth_of_the_images_is_held_out_unless_another_number_is_given(
     annotations, images = write_squares(tmp_path, count, size=16)
     data = data_of("--annotations", annotations, "--images", images)
     assert (len(data.dataset), len(data.validation.images)) == (count - held, held)
-    assert f"{held} of {count} are held out for validation, as --hold-out {held} does." in (
+    assert f"Held out for validation: {held} of {count}, as by --hold-out {held}." in (
         capsys.readouterr().out
     )
 
@@ -68,8 +68,8 @@ def test_several_files_are_read_as_freely_as_one(tmp_path, capsys):
     data = data_of(*arguments, "--skip-invalid", "--hold-out", 0)
     assert sum(len(image.objects) for image in data.dataset.annotations.images) == 9
     told = capsys.readouterr().out
-    assert "1 of 6 images are turned as their EXIF orientation says." in told
-    assert "annotations[id=1].bbox is [1, 2, 3]" in told
+    assert "turned as their EXIF orientation says: 1 of 6." in told
+    assert "Annotations left out: 1 of 5: annotations[id=1].bbox is [1, 2, 3]" in told
     as_stored = data_of(*arguments, "--skip-invalid", "--hold-out", 0, "--ignore-exif")
     names = [image.file_name for image in as_stored.dataset.annotations.images]
     place = names.index(str(turned_images / "001.png"))

@@ -35,7 +35,7 @@ def annotated(folder, height, width, name="a.png"):
 def test_images_are_turned_as_exif_says_and_that_is_told_with_their_number(tmp_path, name):
     write(tmp_path / name, 6)
     annotations = as_annotated(annotated(tmp_path, 80, 60, name), tmp_path)
-    assert annotations.notes[-1] == "1 of 1 images are turned as their EXIF orientation says."
+    assert annotations.notes[-1] == "Images that are turned as their EXIF orientation says: 1 of 1."
     image = read_annotated_image(tmp_path, annotations.images[0])
     assert image.shape == (80, 60, 3)
     assert image[:, 45:].min() > 200 and image[:, :35].max() < 50  # the top is right
@@ -75,7 +75,7 @@ def test_frames_of_videos_are_turned_and_left_alike(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 3
     Image.fromarray(pixels[..., ::-1]).save(frame, exif=exif)
-    assert "1 of 12 images are turned" in as_annotated(annotations, images).notes[-1]
+    assert "EXIF orientation says: 1 of 12." in as_annotated(annotations, images).notes[-1]
     for ignore, expected in ((False, pixels[::-1, ::-1]), (True, pixels)):
         videos = as_annotated(dataclasses.replace(annotations), images, ignore)
         assert np.array_equal(read_annotated_image(images, videos.frames().images[0]), expected)
