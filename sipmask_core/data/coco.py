@@ -12,14 +12,13 @@ from urllib.parse import unquote, urlsplit
 
 from sipmask_core.data.document import Document, OtherFormatError
 from sipmask_core.data.fields import as_whole_number, image_size, is_crowd, text
-from sipmask_core.data.file_names import image_path, plain_name
+from sipmask_core.data.file_names import image_path
+from sipmask_core.data.hold_out import hold_out
 from sipmask_core.data.problems import Invalid
 from sipmask_core.errors import InputError
 from sipmask_core.imaging.image_files import read_image, unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     import numpy as np
     from numpy.typing import NDArray
 
@@ -117,29 +116,6 @@ class CocoAnnotations:
             replace(self, images=tuple(i for i in self.images if (i.file_name in held_out) is held))
             for held in (False, True)
         )
-
-
-def hold_out(file_names: Iterable[str], count: float, what: str = "images") -> frozenset[str]:
-    """Choose the file names whose SHA-256 is smallest: a split that any machine reproduces.
-
-    count: how many names are held out or, if below 1, the share of all possible digests, so that an
-    image is held out of every file that lists it or of none. The hash is of the name's last
-    component in UTF-8, as a hexadecimal string, so neither the order of the file, nor its folder,
-    nor a random generator matters; images that are added later move few others or, with a share,
-    none. Raises InputError unless some names remain; `what` says in its message what they name.
-    """
-    names = sorted(file_names, key=_name_digest)
-    held = sum(int(_name_digest(n), 16) < count * 2**256 for n in names) if 0 < count < 1 else count
-    if not (0 <= held < len(names) and held == int(held)):
-        raise InputError(
-            f"{count} {what} cannot be held out of {len(names)}; a number from 0 to"
-            f" {len(names) - 1} is accepted, or a share below 1 that leaves some."
-        )
-    return frozenset(names[: int(held)])
-
-
-def _name_digest(file_name: str) -> str:
-    return hashlib.sha256(PurePosixPath(plain_name(file_name)).name.encode()).hexdigest()
 
 
 def read_annotations(

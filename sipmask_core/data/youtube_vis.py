@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from sipmask_core.data.coco import CocoAnnotations, CocoImage, CocoObject, hold_out
+from sipmask_core.data.coco import CocoAnnotations, CocoImage, CocoObject
 from sipmask_core.data.document import Document, OtherFormatError
 from sipmask_core.data.fields import image_size, is_crowd
+from sipmask_core.data.hold_out import hold_out
 from sipmask_core.data.problems import Invalid
 
 if TYPE_CHECKING:
