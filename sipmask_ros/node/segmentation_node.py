@@ -110,7 +110,10 @@ class SegmentationNode(LifecycleNode):
         self._first_track_id = 0
 
     def _guard_transitions(self) -> None:
-        """Refuse a transition that the present state does not have; rclpy would end the node."""
+        """Refuse a transition that the present state does not have.
+
+        On Jazzy rclpy would end the node; from Kilted on it refuses by itself.
+        """
         (service,) = (s for s in self.services if s.srv_type is ChangeState)
         change_state = service.callback
 

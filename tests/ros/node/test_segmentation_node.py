@@ -285,7 +285,8 @@ def test_without_autostart_a_manager_configures_and_a_refusal_leaves_the_node_un
     assert "score_threshold is -1.0" in refusal
     assert manager.set(score_threshold=0.5) == []
     assert not changes_state(Transition.TRANSITION_ACTIVATE), "it is not configured"
-    assert "The state stays as it is." in process.output
+    words = ("The state stays as it is.", "Unable to start transition")  # ours, and rclpy's
+    assert any(word in process.output for word in words)
     manager.transition(
         Transition.TRANSITION_CONFIGURE,
         Transition.TRANSITION_ACTIVATE,
