@@ -52,7 +52,7 @@ def storage_files(path: Path) -> list[Path]:
     Raise InputError if there are none; the sentence says what is there instead.
     """
     try:
-        files = _in_folder(path) if path.is_dir() else [path]
+        files = _in_folder(path) if path.is_dir() else [path] if path.is_file() else []
         kinds = {storage_kind(file) for file in files}
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from None

@@ -1,5 +1,6 @@
 """Recordings as people have them: packed, renamed, incomplete, or of something else."""
 
+import os
 import shutil
 import sqlite3
 
@@ -131,6 +132,12 @@ def test_a_file_that_is_missing_from_its_folder_is_named(tmp_path):
     file.unlink()
     with pytest.raises(InputError, match=r"not the file that it names, drive.mcap, drive_1.mcap;"):
         Bag(folder)
+
+
+def test_what_is_neither_file_nor_folder_is_no_bag(tmp_path):
+    os.mkfifo(tmp_path / "pipe.mcap")  # to open it would wait for ever
+    with pytest.raises(InputError, match=r"pipe\.mcap is no bag"):
+        Bag(tmp_path / "pipe.mcap")
 
 
 def test_a_renamed_file_is_not_missed(tmp_path):
