@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
+from inside import shapes_remembered, up_to_candidates
 from synthetic_outputs import synthetic_outputs
 
 import sipmask_core as sm
@@ -69,7 +70,7 @@ def test_ever_new_sizes_record_nothing_and_are_forgotten() -> None:
     for width in range(1, 3 * MAX_SHAPES_REMEMBERED):
         assert recorder.run((1, width))[0] == "eager"
     assert recorder.recorded == []
-    assert len(recorder.network._seen) == MAX_SHAPES_REMEMBERED
+    assert len(shapes_remembered(recorder.network)) == MAX_SHAPES_REMEMBERED
 
 
 @pytest.mark.parametrize("extra", [1, 4, MAX_GRAPHS])
@@ -164,7 +165,7 @@ def test_a_graph_equals_the_eager_network(on_gpu: sm.Predictor) -> None:
     for p, output in zip(prepared, outputs, strict=True):
         pixels = torch.from_numpy(p.pixels)[None].cuda()
         with torch.inference_mode(), full_float32(on_gpu.device):
-            eager = on_gpu._up_to_candidates(pixels, p.size)
+            eager = up_to_candidates(on_gpu)(pixels, p.size)
         assert torch.equal(output.basis, eager.basis)
         assert output.candidates is not None and eager.candidates is not None
         for x, y in zip(output.candidates[0], eager.candidates[0], strict=True):
@@ -190,7 +191,7 @@ def test_the_host_does_not_wait_for_the_network(
     sync_debug_mode("error")
     outputs = on_gpu.forward(prepared)  # a graph
     with torch.inference_mode():
-        on_gpu._up_to_candidates(pixels, prepared.size)
+        up_to_candidates(on_gpu)(pixels, prepared.size)
     sync_debug_mode("default")
     assert outputs.basis.is_cuda
 

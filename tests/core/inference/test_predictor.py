@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from inside import up_to_candidates
 from official import golden_files
 from parity import measure
 from places import DATA
@@ -54,7 +55,7 @@ def test_candidates_selected_with_the_network_give_the_same_instances(seeing: sm
     prepared = predictor.prepare(image)
     pixels = torch.from_numpy(prepared.pixels)[None]
     with torch.inference_mode():
-        outputs = predictor._up_to_candidates(pixels, prepared.size)
+        outputs = up_to_candidates(predictor)(pixels, prepared.size)
     assert outputs.candidates is not None
     # What was selected is not selected again.
     outputs = outputs._replace(class_logits=[], distances=[], centerness=[], coefficients=[])

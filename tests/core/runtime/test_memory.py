@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
+from inside import give_graphs, graphs_by_shape
 
 import sipmask_core as sm
-from sipmask_core.inference.cuda_graphs import GraphedNetwork
 from sipmask_core.runtime.memory import with_second_try
 
 if TYPE_CHECKING:
@@ -46,24 +46,22 @@ def predictor() -> sm.Predictor:
     model = sm.build_model(preset, num_classes=2)
     torch.nn.init.zeros_(model.bbox_head.fcos_cls.bias)
     predictor = sm.Predictor(model, device="cpu", precision="fp32")
-    predictor._graphed = GraphedNetwork(
-        predictor._up_to_candidates,
-        predictor.device,
-        lambda network, *_: lambda pixels, size: network(pixels, torch.tensor(size)),
-    )
+    give_graphs(predictor, _record)
     return predictor
+
+
+def _record(network: Callable[..., Any], *_: object) -> Callable[..., Any]:
+    return lambda pixels, size: network(pixels, torch.tensor(size))
 
 
 def _make_scarce(
     predictor: sm.Predictor, where: str, failures: int, patch: pytest.MonkeyPatch
 ) -> _Scarce:
     """Let memory fail at this place this many times; graphs are in use already."""
-    graphed = predictor._graphed
-    assert graphed is not None
     if where == "graph replay":
-        (key, graph), *_ = graphed._graphs.items()
-        scarce = _Scarce(graph, failures, OUT_OF_MEMORY)
-        graphed._graphs[key] = scarce
+        graphs = graphs_by_shape(predictor)
+        (key, graph), *_ = graphs.items()
+        graphs[key] = scarce = _Scarce(graph, failures, OUT_OF_MEMORY)
         return scarce
     owner, name = {
         "upload": (torch.Tensor, "to"),
@@ -81,11 +79,11 @@ def test_the_second_try_has_the_memory_of_the_graphs(
     predictor: sm.Predictor, where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = [predictor(IMAGE) for _ in range(3)][-1]  # the third from a graph
-    assert predictor._graphed is not None and predictor._graphed._graphs
+    assert predictor.graphs
     scarce = _make_scarce(predictor, where, 1, monkeypatch)
     found = predictor(IMAGE)
     assert scarce.failures == 0
-    assert not predictor._graphed._graphs
+    assert not predictor.graphs
     assert np.array_equal(found.boxes, expected.boxes)
     assert np.array_equal(found.masks, expected.masks)
 
@@ -109,18 +107,18 @@ def test_two_failures_are_one_sentence_and_the_next_image_works(
 def test_a_graph_for_which_memory_runs_out_has_a_second_try_without_the_others(
     predictor: sm.Predictor,
 ) -> None:
-    graphed = predictor._graphed
-    assert graphed is not None and graphed._record is not None
     pair = [IMAGE, IMAGE]
+    scarce = _Scarce(_record, 0, OUT_OF_MEMORY)
+    give_graphs(predictor, scarce)
     for _ in range(2):
         predictor(IMAGE)  # has a graph
     expected = predictor.predict_batch(pair)[0]
-    graphed._record = scarce = _Scarce(graphed._record, 1, OUT_OF_MEMORY)
+    scarce.failures = 1
     assert np.array_equal(predictor.predict_batch(pair)[0].boxes, expected.boxes)
-    assert scarce.failures == 0 and not graphed._graphs
+    assert scarce.failures == 0 and not predictor.graphs
     for _ in range(2):
         predictor.predict_batch(pair)
-    assert len(graphed._graphs) == 1
+    assert len(predictor.graphs) == 1
 
 
 @pytest.mark.parametrize(
