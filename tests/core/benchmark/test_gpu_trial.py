@@ -52,6 +52,7 @@ def test_a_step_without_its_program_is_left_out(tmp_path: Path) -> None:
     assert trial.run_step("name", step, tmp_path) == "left out, there is no no-such-program"
 
 
+@pytest.mark.slow
 def test_a_look_compares_with_what_is_expected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(look, "MAX_GRAPHS", -2)  # two sizes in turn
     image = standard_images((120, 160))[0].pixels
