@@ -1,6 +1,6 @@
 """Teach the model that ships two new classes, with twenty images made up here, in two minutes.
 
-python examples/fine_tune.py runs/shapes        the weights come to runs/shapes/best.safetensors
+python examples/fine_tune.py runs/shapes    the weights come to runs/shapes/run/best.safetensors
 """
 
 import json
@@ -50,7 +50,7 @@ def main(output: str, epochs: str = "30") -> int:
     make_images(folder, 20)
     data = ["--annotations", str(folder / "annotations.json"), "--images", str(folder)]
     start = ["--checkpoint", str(PRETRAINED), "--remake-heads", "--pretrained-lr-factor", "1"]
-    # So short a run ends before the warm-up; a running average would still be at its start.
+    # So short a run ends before the warm-up does; a running average would still be at its start.
     how = ["--epochs", epochs, "--batch", "4", "--size", "192", "--lr", "5e-3", "--ema", "0"]
     where = ["--hold-out", "4", "--output", str(Path(output, "run"))]
     return sipmask(["train", *data, *start, *how, *where])
