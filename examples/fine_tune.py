@@ -1,4 +1,4 @@
-"""Teach the model that ships two new classes, with twenty images made up here, in two minutes.
+"""Teach the model that ships two new classes, with twenty images made up here.
 
 python examples/fine_tune.py runs/shapes    the weights come to runs/shapes/run/best.safetensors
 """
