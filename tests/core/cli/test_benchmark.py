@@ -72,7 +72,7 @@ def test_the_record_says_what_was_timed_and_where(record: dict) -> None:
     assert record["provenance"]["device"]["torch_device"] == "cpu"
     (file,) = record["provenance"]["inputs"]
     assert file.endswith(".safetensors")
-    assert [model["input_size"] for model in record["models"]] == [[384, 384], [320, 320]]
+    assert [model["input_size"] for model in record["models"]] == [[256, 384], [320, 320]]
     for model in record["models"]:
         assert model["gflops"] > 5 and model["parameters"] > 4e6
         assert [batch["batch"] for batch in model["batches"]] == [1, 2]
