@@ -88,7 +88,11 @@ def draw(rows: list[dict[str, float]], own: int, path: Path) -> None:
     for x, row in zip(rate, rows, strict=True):
         weight = "bold" if row["side"] == own else "normal"
         axes.annotate(f"{row['side']:g}", (x, row["AP"] + 0.008), ha="center", fontweight=weight)
-    axes.set(xlabel="images per second", ylabel="mask AP", ylim=(0, None))
+    axes.set(
+        xlabel="images per second",
+        ylabel="mask AP",
+        ylim=(0, 1.15 * max(row["AP"] for row in rows)),
+    )
     axes.grid(alpha=0.3)
     axes.legend(title="objects")
     write_figure(path, figure)
