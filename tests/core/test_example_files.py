@@ -16,6 +16,8 @@ import sipmask_core as sm
 from sipmask_core.inference.load import load_segmenter
 from sipmask_core.video import VideoWriter
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = ROOT / "examples"
 # Lines that each may have: those that put a model behind the border, and the others.
 MOST_LINES = {"torchvision_mask_rcnn.py": 40, "rfdetr_seg.py": 40, "onnx_network.py": 40}

@@ -7,6 +7,8 @@ from places import ROOT
 
 from sipmask_core.weights.table import PUBLISHED
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = runpy.run_path(str(ROOT / "docs" / "model_table.py"), run_name="script")
 PAGE = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
 SOME = ["sipmask_r50_caffe_fpn_ssd_6x", "vis_sipmask_r50_caffe_fpn_gn_1x"]

@@ -18,6 +18,8 @@ from sipmask_core.benchmark.images import standard_images
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_it_says_so_in_one_sentence_and_leaves_nothing(

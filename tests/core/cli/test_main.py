@@ -59,6 +59,7 @@ def test_an_interrupted_verb_exits_with_130(monkeypatch, capsys):
     assert cli.main(["convert", "a.pth", "b.safetensors"]) == 130
 
 
+@pytest.mark.slow
 def test_presets_lists_every_preset_with_its_size(tmp_path, capsys):
     assert cli.main(["presets", "--json", str(tmp_path / "presets.json")]) == 0
     text = capsys.readouterr().out

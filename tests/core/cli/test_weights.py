@@ -18,6 +18,8 @@ from sipmask_core.model.presets import PRESETS
 from sipmask_core.weights import table
 from sipmask_core.weights.table import PUBLISHED, YOUTUBE_VIS_VAL, Benchmark, Weights
 
+pytestmark = pytest.mark.slow
+
 NAME = "sipmask_tiny"
 ROW = Weights(NAME, "x", Benchmark("six squares", "coco", 6), 33.5, 38.2, "made up")
 

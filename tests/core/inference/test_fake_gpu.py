@@ -19,6 +19,8 @@ from sipmask_core.model import resnet
 from sipmask_core.model.inputs import Normalise
 from sipmask_core.model.outputs import locations
 
+pytestmark = pytest.mark.slow
+
 GPU = torch.device("cuda", 0)
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from sipmask_core.model.outputs import HeadOutputs
 
+pytestmark = pytest.mark.slow
+
 KINDS = (
     "sipmask_r18_lite",
     "sipmask_r50_caffe_fpn_gn_1x",

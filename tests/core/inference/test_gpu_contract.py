@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from sipmask_core.model.outputs import Locate
 
+pytestmark = pytest.mark.slow
+
 Gpus = StandIn | RealGpus
 
 

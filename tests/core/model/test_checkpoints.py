@@ -19,6 +19,8 @@ from sipmask_core.model.checkpoints import checkpoint_preset, transfer_weights
 from sipmask_core.model.maskrcnn_benchmark_keys import to_benchmark_key
 from sipmask_core.model.presets import preset_to_json
 
+pytestmark = pytest.mark.slow
+
 OFFICIAL_NAME = "sipmask_r50_caffe_fpn_ssd_6x"
 BENCHMARK_NAME = "benchmark_sipmask_R_50_FPN_1x"
 

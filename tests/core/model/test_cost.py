@@ -6,6 +6,8 @@ from places import ROOT
 import sipmask_core as sm
 from sipmask_core.model.cost import cost_of
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("name", "size", "gflops", "millions"),
