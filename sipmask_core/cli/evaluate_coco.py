@@ -233,7 +233,7 @@ def _detect(
     """Run the model over the images that are not finished yet, and return the results of all."""
     from tqdm import tqdm
 
-    from sipmask_core.evaluation.run_images import detect
+    from sipmask_core.evaluation.run_images import detect_in_required
     from sipmask_core.runtime.distributed import is_main
 
     found: dict[int, Any] = {} if partial is None else dict(partial.done)
@@ -246,7 +246,7 @@ def _detect(
             total=total, initial=len(found), unit="image", disable=None if is_main() else True
         ) as bar,
     ):
-        for image in detect(predictor, left, args.images, args.workers):
+        for image in detect_in_required(predictor, left, args.images, args.workers):
             found[image.image_id] = [image.results, [image.seconds]]
             if partial is not None:
                 partial.add(image.image_id, found[image.image_id])

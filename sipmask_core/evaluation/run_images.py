@@ -59,12 +59,22 @@ def detect(
 ) -> Iterator[Detected]:
     """Run the predictor over the images of a COCO file, in order.
 
+    Like `detect_in_required`. Raise InputError also, before the first image, if some are missing or
+    look damaged.
+    """
+    require_images(annotations, image_dir)
+    yield from detect_in_required(predictor, annotations, image_dir, workers)
+
+
+def detect_in_required(
+    predictor: Segmenter, annotations: CocoAnnotations, image_dir: Path, workers: int = WORKERS
+) -> Iterator[Detected]:
+    """Run the predictor over the images of a COCO file, which `require_images` has seen, in order.
+
     Results are those of `coco_results`. Classes correspond by name; those that the file lacks are
-    left out. Otherwise like `segment`. Raise InputError also if no class is in common and, before
-    the first image, if some are missing or look damaged.
+    left out. Otherwise like `segment`. Raise InputError also if no class is in common.
     """
     category_ids = corresponding_ids(predictor.class_names, annotations)
-    require_images(annotations, image_dir)
     for image, instances, seconds in segment(predictor, annotations.images, image_dir, workers):
         yield Detected(image.id, coco_results(instances, image.id, category_ids), seconds)
 

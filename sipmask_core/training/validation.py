@@ -13,7 +13,7 @@ from sipmask_core.data.coco import read_annotated_image
 from sipmask_core.data.shapes import region
 from sipmask_core.drawing import contact_sheet, draw_instances
 from sipmask_core.evaluation.coco import score
-from sipmask_core.evaluation.run_images import detect, own_share
+from sipmask_core.evaluation.run_images import detect_in_required, own_share
 from sipmask_core.inference.predictor import Predictor
 from sipmask_core.instances import Instances
 from sipmask_core.mask_crop import MaskCrop
@@ -33,7 +33,7 @@ DRAWN_SCORE = 0.3
 
 
 class Validation:
-    """Held-out images of a COCO file, on which models that know its classes are tried."""
+    """Held-out images of a COCO file, seen by `require_images`: models of its classes are tried."""
 
     def __init__(
         self, annotations: CocoAnnotations, image_dir: Path, device: torch.device | str
@@ -51,7 +51,7 @@ class Validation:
         predictor.score_threshold = model.preset.evaluation_threshold
         share = own_share(self.annotations)
         bar = tqdm(
-            detect(predictor, share, self.image_dir),
+            detect_in_required(predictor, share, self.image_dir),
             total=len(share.images),
             unit="image",
             disable=not is_main(),
