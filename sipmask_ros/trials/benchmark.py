@@ -23,7 +23,7 @@ from tqdm import tqdm
 from sipmask_core.benchmark.report import STAGE_COLOURS
 from sipmask_core.errors import InputError
 from sipmask_core.runtime.arguments import positive
-from sipmask_core.runtime.files import write_figure, write_json
+from sipmask_core.runtime.files import write_figure
 from sipmask_core.runtime.provenance import provenance
 from sipmask_core.runtime.stopwatch import distribution
 from sipmask_ros.node.diagnostics import LATENCY_WINDOW
@@ -36,7 +36,14 @@ from sipmask_ros.trials.processes import (
     sent_images,
     spin,
 )
-from sipmask_ros.trials.program import Report, program_parser, ros, run_program
+from sipmask_ros.trials.program import (
+    Report,
+    add_record_arguments,
+    keep_record,
+    program_parser,
+    ros,
+    run_program,
+)
 from sipmask_ros.trials.recorder import Recorder
 
 if TYPE_CHECKING:
@@ -90,8 +97,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     add("--threads", type=int, default=0, metavar="N", help="CPU threads; 0: PyTorch's choice")
     add("--score-threshold", type=float, default=0.3, metavar="S", help="of the node (0.3)")
-    add("--json", type=Path, metavar="FILE", help="write the figures there")
-    add("--plot", type=Path, metavar="FILE", help="draw them there (PNG)")
+    add_record_arguments(parser)
     args = parser.parse_args(arguments)
     if (highest := max(args.rates)) > _HIGHEST:
         parser.error(f"--rates holds {highest:g}; at most {_HIGHEST:g} is accepted.")
@@ -101,10 +107,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def _tell(args: argparse.Namespace, report: Report) -> list[str]:
     """Print, write and draw the report. Nothing in it is a failure."""
     print(format_report(report))
-    if args.json:
-        write_json(args.json, report)
-    if args.plot and report["trials"]:
-        draw(report, args.plot)
+    keep_record(args, report, "trials", draw)
     return []
 
 

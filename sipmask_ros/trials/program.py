@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rclpy
@@ -12,13 +13,12 @@ from rclpy.signals import SignalHandlerOptions
 
 from sipmask_core.errors import InputError
 from sipmask_core.runtime.arguments import width_by_height
-from sipmask_core.runtime.files import require_writable
+from sipmask_core.runtime.files import require_writable, write_json
 from sipmask_core.runtime.interruption import Interruption
 from sipmask_ros.trials.processes import isolate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
 Report = dict[str, Any]
 
@@ -47,6 +47,25 @@ def program_parser(
     add("--model", default="", help="model file; by default the one that ships")
     add("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
     return parser
+
+
+def add_record_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add --json and --plot, the files that `keep_record` writes."""
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw them there (PNG)")
+
+
+def keep_record(
+    args: argparse.Namespace, report: Report, drawn: str, draw: Callable[[Report, Path], None]
+) -> None:
+    """Write and draw the report as the options say.
+
+    drawn: the part of the report without which there is nothing to draw.
+    """
+    if args.json:
+        write_json(args.json, report)
+    if args.plot and report[drawn]:
+        draw(report, args.plot)
 
 
 def run_program(

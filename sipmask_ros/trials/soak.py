@@ -35,7 +35,6 @@ from tqdm import tqdm
 
 from sipmask_core.errors import InputError
 from sipmask_core.runtime.arguments import count
-from sipmask_core.runtime.files import write_json
 from sipmask_core.runtime.provenance import provenance
 from sipmask_core.runtime.stopwatch import distribution
 from sipmask_ros.camera.camera_source import Settings, open_source
@@ -46,7 +45,14 @@ from sipmask_ros.trials.processes import (
     NodeProcess,
     spin,
 )
-from sipmask_ros.trials.program import Report, program_parser, ros, run_program
+from sipmask_ros.trials.program import (
+    Report,
+    add_record_arguments,
+    keep_record,
+    program_parser,
+    ros,
+    run_program,
+)
 from sipmask_ros.trials.soak_cameras import PATIENCE, Cameras
 from sipmask_ros.trials.soak_disturbances import Disturbances
 from sipmask_ros.trials.soak_report import WARM_UP, describe, draw, judge
@@ -85,18 +91,14 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--cameras", type=count, default=3, metavar="N", help="on one node (3)")
     add("--calm", action="store_true", help="let nothing happen but images")
     add("--seed", type=int, default=0, help="of the order of what happens (0)")
-    add("--json", type=Path, metavar="FILE", help="write the figures there")
-    add("--plot", type=Path, metavar="FILE", help="draw them there (PNG)")
+    add_record_arguments(parser)
     return parser.parse_args(arguments)
 
 
 def _tell(args: argparse.Namespace, report: Report) -> list[str]:
     """Print, write and draw the report. Return the criteria that do not hold."""
     print(describe(report))
-    if args.json:
-        write_json(args.json, report)
-    if args.plot and report["samples"]:
-        draw(report, args.plot)
+    keep_record(args, report, "samples", draw)
     return [c["says"] for c in report["criteria"] if c["holds"] is False]
 
 
