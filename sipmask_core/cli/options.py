@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import math
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sipmask_core.errors import InputError
+from sipmask_core.runtime.arguments import number_reader
 from sipmask_core.runtime.settings import settings_of
 
 if TYPE_CHECKING:
@@ -54,15 +54,7 @@ def add_setting(
     """
     rule = settings_of(kind)[name]
 
-    def read(text: str) -> float:
-        try:
-            value = number(text)
-        except ValueError:
-            value = math.nan
-        if not rule.accepts(value):
-            raise argparse.ArgumentTypeError(f"it is {text!r}; it must be {rule.accepted}")
-        return value
-
+    read = number_reader(number, rule.accepts, f"it must be {rule.accepted}")
     default = "" if rule.default is None else f" (default: {rule.default:g})"
     text = rule.description[0].lower() + rule.description[1:].rstrip(".") + default
     group.add_argument(

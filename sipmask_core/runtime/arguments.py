@@ -4,6 +4,46 @@ from __future__ import annotations
 
 import argparse
 import math
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+N = TypeVar("N", int, float)
+
+
+def number_reader(
+    number: Callable[[str], N], accepts: Callable[[float], bool], rule: str
+) -> Callable[[str], N]:
+    """Return what reads a number and refuses, with the rule, text that is none or not accepted.
+
+    number: what the text is read as. rule: the end of the sentence, such as "it must be 1 or more".
+    """
+
+    def read(text: str) -> N:
+        try:
+            value = number(text)
+        except ValueError:
+            value = None
+        if value is None or not accepts(value):
+            raise argparse.ArgumentTypeError(f"it is {text!r}; {rule}")
+        return value
+
+    return read
+
+
+def _whole(text: str) -> int:
+    value = float(text)
+    if not value.is_integer():
+        raise ValueError
+    return int(value)
+
+
+positive = number_reader(float, lambda value: 0 < value < math.inf, "accepted is a number above 0")
+not_negative = number_reader(
+    float, lambda value: 0 <= value < math.inf, "accepted is a number from 0 up"
+)
+count = number_reader(_whole, lambda value: value >= 1, "accepted is a whole number from 1 up")
 
 
 def width_by_height(text: str) -> tuple[int, int]:
@@ -15,34 +55,3 @@ def width_by_height(text: str) -> tuple[int, int]:
     if min(width, height) < 1:
         raise argparse.ArgumentTypeError(f"it is {text!r}; accepted is WxH, such as 1280x720")
     return width, height
-
-
-def positive(text: str) -> float:
-    """Read a finite number above 0."""
-    value = _number(text)
-    if not (value > 0 and math.isfinite(value)):
-        raise argparse.ArgumentTypeError(f"it is {text!r}; accepted is a number above 0")
-    return value
-
-
-def not_negative(text: str) -> float:
-    """Read a finite number from 0 up."""
-    value = _number(text)
-    if not (value >= 0 and math.isfinite(value)):
-        raise argparse.ArgumentTypeError(f"it is {text!r}; accepted is a number from 0 up")
-    return value
-
-
-def count(text: str) -> int:
-    """Read a whole number from 1 up."""
-    value = _number(text)
-    if not (value >= 1 and value.is_integer()):
-        raise argparse.ArgumentTypeError(f"it is {text!r}; accepted is a whole number from 1 up")
-    return int(value)
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
