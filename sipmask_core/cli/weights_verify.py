@@ -129,10 +129,8 @@ def _report(args: argparse.Namespace, weights: Weights) -> dict[str, Any]:
     """Evaluate as `sipmask evaluate` would, with the options as typed."""
     from sipmask_core.runtime.distributed import process_group
 
-    kind, evaluate = {
-        "coco": ("coco", evaluate_coco),
-        "youtube-vis": ("youtube-vis", evaluate_youtube_vis),
-    }[weights.benchmark.protocol]
+    kind = weights.benchmark.protocol
+    evaluate = {"coco": evaluate_coco, "youtube-vis": evaluate_youtube_vis}[kind]
     given = ("annotations", "images", "output", "save_results", "device", "precision", "workers")
     values = {option: getattr(args, option) for option in given}
     typed = [

@@ -35,12 +35,12 @@ def as_annotated(
     with their number. ignore_exif: read all as they are stored. Raises InputError if the size of an
     image in the annotations is that of the stored pixels, and not of the turned ones.
     """
+    if ignore_exif:
+        return _stored(annotations)
     if isinstance(annotations, VideoAnnotations):
         images = annotations.frames().images
     else:
         images = annotations.images
-    if ignore_exif:
-        return _stored(annotations)
     turned = 0
     unaware = []
     for image in images:
