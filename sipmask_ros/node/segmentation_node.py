@@ -16,6 +16,7 @@ from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
+from rclpy.duration import Duration
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from std_srvs.srv import Trigger
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
 
 # Seconds that the image in work gets to finish when the process is told to end.
 LAST_IMAGE = 1.0
+# Most time that the final counts get to arrive.
+LAST_REPORT = Duration(seconds=0.5)
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -232,6 +235,9 @@ class SegmentationNode(LifecycleNode):
         if self._activity is not None:
             self.stop()
             self._report(active=False)
+            # A publisher that is destroyed takes along what has not arrived yet.
+            assert self._configuration is not None
+            self._configuration.diagnostics.wait_for_all_acked(LAST_REPORT)
 
     def _announce(self) -> None:
         assert self._configuration is not None
