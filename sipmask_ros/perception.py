@@ -11,10 +11,9 @@ from sensor_msgs.msg import CompressedImage, Image
 from sipmask_core.drawing import GREY, draw_instances
 from sipmask_core.errors import InputError
 from sipmask_core.runtime.stopwatch import stage
-from sipmask_ros.conversions.detections import instances_to_detections
 from sipmask_ros.conversions.headers import stamp_seconds
 from sipmask_ros.conversions.images import array_to_image, to_bgr
-from sipmask_ros.conversions.instances import instances_to_message, label_image
+from sipmask_ros.conversions.instances import instances_to_message
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -117,13 +116,3 @@ class Perception:
             untracked=GREY if percept.tracked else None,
         )
         return array_to_image(picture, "bgr8", percept.header)
-
-    def to_label_image(self, percept: Percept) -> Image:
-        """Return which instance each pixel shows, as it is published."""
-        return array_to_image(label_image(percept.instances), "mono16", percept.header)
-
-    def to_detections(self, percept: Percept) -> Any:
-        """Return the instances as a message of vision_msgs; call it only if that is installed."""
-        return instances_to_detections(
-            percept.instances, percept.header, self.predictor.class_names
-        )

@@ -5,19 +5,17 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sensor_msgs.msg import Image
-
 from sipmask_core.tracking.online import OnlineTracker
 from sipmask_ros.conversions.bit_depth import BitDepth
-from sipmask_ros.conversions.detections import Detection2DArray
 from sipmask_ros.conversions.headers import stamp_nanoseconds
-from sipmask_ros.msg import InstanceArray, InstancePositionArray
+from sipmask_ros.msg import InstanceArray
 from sipmask_ros.node.depth_camera import DepthCamera
 from sipmask_ros.node.diagnostics import Outcome, Reporter, Statistics
 from sipmask_ros.node.image_subscription import ImageSubscription
 from sipmask_ros.node.losses import Losses
+from sipmask_ros.node.outputs import Output, outputs_of
 from sipmask_ros.node.rate_limit import RateLimit
-from sipmask_ros.perception import Perception
+from sipmask_ros.node.scene import Scene
 from sipmask_ros.transport import advice_on_losses
 
 if TYPE_CHECKING:
@@ -30,7 +28,7 @@ if TYPE_CHECKING:
     from sipmask_core.segmenter import Segmenter
     from sipmask_ros.node.connections import ConnectionWatch
     from sipmask_ros.node.parameters import Parameters
-    from sipmask_ros.perception import ImageMessage, Percept
+    from sipmask_ros.perception import ImageMessage, Percept, Perception
 
 
 class Arrival(NamedTuple):
@@ -71,7 +69,6 @@ class Channel:
         self.statistics = Statistics()
         self.bit_depth = BitDepth(parameters.image_bits, self._tell_bits)
         self.image_size: tuple[int, int] | None = None  # (H, W) of the last one that was segmented
-        self.extras: list[Callable[[Percept, Perception], None]] = []
         self._node = node
         self._topic = topic
         self._watch = watch
@@ -87,14 +84,9 @@ class Channel:
         self._prefix = "~" if alone else f"~/{topic.lstrip('/')}"
         self._publishers: list[Any] = []
         self._instances = self._offer(InstanceArray, "instances", 10)
-        if parameters.depth_topics:
-            self._add(InstancePositionArray, "positions", 10, self._positions)
-        if Detection2DArray is not None:
-            self._add(Detection2DArray, "detections", 10, Perception.to_detections)
-        self._add(Image, "overlay", 1, Perception.to_overlay)
-        self._add(Image, "label_image", 1, Perception.to_label_image)
+        self.extras = [self._extra(output) for output in outputs_of(parameters)]
 
-    def _offer(self, kind: type, name: str, depth: int) -> Any:
+    def _offer(self, kind: type | None, name: str, depth: int) -> Any:
         """Create a topic for results of this camera and return its publisher."""
         publisher = self._node.create_lifecycle_publisher(
             kind, f"{self._prefix}/{name}", depth, event_callbacks=self._watch.publisher_events
@@ -102,17 +94,15 @@ class Channel:
         self._publishers.append(publisher)
         return publisher
 
-    def _add(
-        self, kind: type, name: str, depth: int, make: Callable[[Perception, Percept], Any]
-    ) -> None:
+    def _extra(self, output: Output) -> Callable[[Scene], None]:
         """Create a topic whose messages are made only while someone subscribes."""
-        publisher = self._offer(kind, name, depth)
+        publisher = self._offer(output.kind, output.name, output.queue)
 
-        def publish(percept: Percept, perceive: Perception) -> None:
+        def publish(scene: Scene) -> None:
             if publisher.get_subscription_count():
-                publisher.publish(make(perceive, percept))
+                publisher.publish(output.make(scene))
 
-        self.extras.append(publish)
+        return publish
 
     @property
     def parameters(self) -> Parameters:
@@ -192,6 +182,10 @@ class Channel:
         self._instances.publish(message)
         return departure
 
+    def scene(self, percept: Percept, perceive: Perception) -> Scene:
+        """Return what the `extras` publish from."""
+        return Scene(percept, perceive, self._parameters, self._depth)
+
     def report(self, now: Time, predictor: Segmenter, active: bool) -> DiagnosticStatus:
         """Report how this camera's images fare, see `Reporter`."""
         facts = {
@@ -226,11 +220,6 @@ class Channel:
             f"{self._topic}: the 16-bit images use {bits} bits so far, from which they are scaled;"
             " the parameter image_bits says otherwise."
         )
-
-    def _positions(self, perceive: Perception, percept: Percept) -> InstancePositionArray:
-        assert self._depth is not None
-        class_names = perceive.predictor.class_names
-        return self._depth.positions(percept.instances, percept.header, class_names)
 
     def _is_heard(self) -> bool:
         return any(publisher.get_subscription_count() for publisher in self._publishers)

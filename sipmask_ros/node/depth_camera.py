@@ -1,29 +1,26 @@
-"""A depth camera beside the colour camera: which depth image belongs to an image, and positions."""
+"""A depth camera beside the colour camera: which depth image belongs to an image."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image
 
 from sipmask_core.errors import InputError
-from sipmask_core.positions import Positions, locate
-from sipmask_ros.conversions.depth import positions_to_message, read_depth, read_lens, same_view
+from sipmask_ros.conversions.depth import read_depth, read_lens, same_view
 from sipmask_ros.conversions.headers import stamp_nanoseconds
 from sipmask_ros.topic_names import is_rectified
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from numpy.typing import NDArray
     from rclpy.node import Node
     from std_msgs.msg import Header
 
-    from sipmask_core.instances import Instances
-    from sipmask_ros.msg import InstancePositionArray
+    from sipmask_core.positions import Lens
 
 # This many of the newest depth images wait for the image that they belong to.
 KEPT_IMAGES = 8
@@ -31,13 +28,27 @@ KEPT_IMAGES = 8
 WARNING_PERIOD = 30.0
 
 
-class DepthCamera:
-    """Says where the instances in the images of one camera are, from its depth images.
+class DepthView(NamedTuple):
+    """The depth image that belongs to an image.
 
-    Depth images are received in one thread and only read in the other, when positions are asked
-    for. To an image belongs the depth image of the same stamp, or else the one whose stamp is
-    nearest, at most `tolerance` seconds off. `registered` says that depth and image share their
-    pixels whatever their frames are called. Both may change at any time.
+    values: (H, W) uint16 or float32, in `unit` metres, see `read_depth`. lens: for the size of the
+    image, not of the depth image. delay: seconds from the image's stamp to that of the depth.
+    """
+
+    message: Image
+    values: NDArray[Any]
+    unit: float
+    lens: Lens
+    delay: float
+
+
+class DepthCamera:
+    """Finds the depth image that belongs to an image of one camera.
+
+    Depth images are received in one thread and only read in the other, when one is asked for. To an
+    image belongs the depth image of the same stamp, or else the one whose stamp is nearest, at most
+    `tolerance` seconds off. `registered` says that depth and image share their pixels whatever
+    their frames are called. Both may change at any time.
     """
 
     def __init__(
@@ -83,25 +94,25 @@ class DepthCamera:
         """
         return dict(self._counts)
 
-    def positions(
-        self, instances: Instances, header: Header, class_names: Sequence[str]
-    ) -> InstancePositionArray:
-        """Return where the instances of the image with this header are; unknown without depth."""
-        found, delay = Positions.unknown(len(instances)), float("nan")
+    def view(self, header: Header, image_size: tuple[int, int]) -> DepthView | None:
+        """Return the depth that belongs to an image with this header and (H, W), and count it.
+
+        Return None, after a warning, if none came or if it cannot be used.
+        """
         stamp = stamp_nanoseconds(header)
-        depth = self._nearest(stamp)
-        if depth is None:
+        message = self._nearest(stamp)
+        if message is None:
             self._counts["depth_unmatched"] += 1
             self._warn(self._why_none(stamp))
-        else:
-            delay = (stamp_nanoseconds(depth.header) - stamp) * 1e-9
-            try:
-                found = self._locate(instances, header, depth)
-                self._counts["depth_matched"] += 1
-            except InputError as error:
-                self._counts["depth_unusable"] += 1
-                self._warn(str(error))
-        return positions_to_message(found, instances, header, class_names, delay)
+            return None
+        try:
+            view = self._read(message, header, image_size)
+        except InputError as error:
+            self._counts["depth_unusable"] += 1
+            self._warn(str(error))
+            return None
+        self._counts["depth_matched"] += 1
+        return view
 
     def close(self) -> None:
         """Receive no more."""
@@ -136,7 +147,7 @@ class DepthCamera:
             f" is {self.tolerance:g} s."
         )
 
-    def _locate(self, instances: Instances, header: Header, depth: Image) -> Positions:
+    def _read(self, depth: Image, header: Header, image_size: tuple[int, int]) -> DepthView:
         camera_info = self._camera_info
         if camera_info is None:
             raise InputError(f"Nothing has come on {self._camera_info_topic}.")
@@ -150,14 +161,15 @@ class DepthCamera:
                     " and only its frame_id differs, set the parameter depth_registered."
                 )
         values, unit = read_depth(depth)
-        if not same_view(values.shape, instances.image_size):
+        if not same_view(values.shape, image_size):
             raise InputError(
                 f"The depth image has {values.shape[1]} x {values.shape[0]} pixels, the image"
-                f" {instances.image_size[1]} x {instances.image_size[0]}; both must show the same"
-                " view in one aspect ratio."
+                f" {image_size[1]} x {image_size[0]}; both must show the same view in one aspect"
+                " ratio."
             )
-        lens = read_lens(camera_info, instances.image_size, self._rectified)
-        return locate(instances, values, unit, lens)
+        delay = (stamp_nanoseconds(depth.header) - stamp_nanoseconds(header)) * 1e-9
+        lens = read_lens(camera_info, image_size, self._rectified)
+        return DepthView(depth, values, unit, lens, delay)
 
     def _warn(self, reason: str) -> None:
         now = time.monotonic()

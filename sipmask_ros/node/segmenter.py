@@ -82,9 +82,10 @@ class Segmenter:
                     arrival.channel.statistics.finish(Outcome.SEGMENTED)
                     published.append((arrival.channel, percept))
             for channel, percept in published:
+                scene = channel.scene(percept, perceive)
                 for publish in channel.extras:
                     try:
-                        publish(percept, perceive)
+                        publish(scene)
                     except Exception:
                         self._complain("A result beside the instances could not be published.")
 

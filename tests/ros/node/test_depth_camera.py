@@ -1,5 +1,6 @@
 import threading
 from array import array
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +21,9 @@ from std_msgs.msg import Header
 from sipmask_core.instances import Instances
 from sipmask_ros.conversions.images import array_to_image
 from sipmask_ros.node.depth_camera import KEPT_IMAGES, WARNING_PERIOD, DepthCamera
+from sipmask_ros.node.outputs import OUTPUTS
+from sipmask_ros.node.scene import Scene
+from sipmask_ros.perception import Percept
 
 FRAME = "camera_optical"
 NAMES = ["thing"]
@@ -76,7 +80,12 @@ def camera(*images, info=None, topic="/camera/depth"):
 
 
 def ask(made, seconds, instances=SEEN.instances, frame=FRAME):
-    return made.positions(instances, header(seconds, frame), NAMES)
+    """Return what is published on `~/positions` of an image."""
+    percept = Percept(header(seconds, frame), None, instances, tracked=True)
+    model = SimpleNamespace(predictor=SimpleNamespace(class_names=NAMES))
+    scene = Scene(percept, model, None, made)
+    (output,) = (output for output in OUTPUTS if output.name == "positions")
+    return output.make(scene)
 
 
 def warnings(made):

@@ -1,0 +1,54 @@
+"""What the outputs of one image share."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from sipmask_core.positions import Positions, locate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sipmask_ros.node.depth_camera import DepthCamera, DepthView
+    from sipmask_ros.node.parameters import Parameters
+    from sipmask_ros.perception import Percept, Perception
+
+
+class Scene:
+    """An image, what was seen in it, and what follows from both: computed once, when asked for.
+
+    parameters: as of this image. depth_camera: the one beside the image's camera, if there is one.
+    """
+
+    def __init__(
+        self,
+        percept: Percept,
+        perceive: Perception,
+        parameters: Parameters,
+        depth_camera: DepthCamera | None = None,
+    ) -> None:
+        self.percept = percept
+        self.perceive = perceive
+        self.parameters = parameters
+        self._depth_camera = depth_camera
+
+    @property
+    def class_names(self) -> Sequence[str]:
+        """Names of the classes, by label."""
+        return self.perceive.predictor.class_names
+
+    @cached_property
+    def depth(self) -> DepthView | None:
+        """The depth image that belongs to the image; None if there is none that can be used."""
+        if self._depth_camera is None:
+            return None
+        return self._depth_camera.view(self.percept.header, self.percept.instances.image_size)
+
+    @cached_property
+    def positions(self) -> Positions:
+        """Where the instances are, in the camera's optical frame; unknown without depth."""
+        instances, depth = self.percept.instances, self.depth
+        if depth is None:
+            return Positions.unknown(len(instances))
+        return locate(instances, depth.values, depth.unit, depth.lens)
