@@ -72,8 +72,12 @@ soak: $(BUILT) ## 100,000 frames of three cameras through the node: what grows, 
 	@$(IN_ENV) python -m sipmask_ros.trials.soak --json soak/soak.json --plot soak/soak.png
 
 .PHONY: parameters
-parameters: $(BUILT) ## write config/*.yaml and the README's tables from the tables in code
+parameters: $(BUILT) ## write config/*.yaml and the tables of docs/node.md from the tables in code
 	@$(IN_ENV) python -m sipmask_ros.parameter_docs
+
+.PHONY: docs
+docs: $(BUILT) ## the documentation as a site, in build/site
+	@$(IN_ENV) mkdocs build --strict --quiet --site-dir build/site
 
 .PHONY: constraints
 constraints: | $(VENV)/bin/python ## pin anew: the newest versions, and the oldest that are allowed

@@ -1,4 +1,4 @@
-"""Write what the tables of parameters say into config/*.yaml and README.md: `make parameters`."""
+"""Write what the tables of parameters say into config/*.yaml and docs/node.md: `make parameters`."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ TABLES: tuple[tuple[str, type[ParameterTable], str], ...] = (
     ("segmentation_node", Parameters, "config/segmentation.yaml"),
     ("camera_source", Settings, "config/camera_source.yaml"),
 )
+PAGE = "docs/node.md"
 _WIDTH = 100
 
 
@@ -58,30 +59,30 @@ def as_markdown(table: type[ParameterTable]) -> str:
     return "\n".join(lines)
 
 
-def with_tables(readme: str) -> str:
+def with_tables(page: str) -> str:
     """Return the text with each node's table between the comments that mark its place.
 
     Raise SystemExit unless each of these comments is there exactly once.
     """
     for node, table, _ in TABLES:
         begin, end = f"<!-- parameters of {node} -->", f"<!-- end of parameters of {node} -->"
-        if readme.count(begin) != 1 or readme.count(end) != 1:
-            raise SystemExit(f"README.md must hold once each: {begin} and {end}")
-        before, after = readme.split(begin)[0], readme.split(end)[1]
-        readme = f"{before}{begin}\n{as_markdown(table)}\n{end}{after}"
-    return readme
+        if page.count(begin) != 1 or page.count(end) != 1:
+            raise SystemExit(f"{PAGE} must hold once each: {begin} and {end}")
+        before, after = page.split(begin)[0], page.split(end)[1]
+        page = f"{before}{begin}\n{as_markdown(table)}\n{end}{after}"
+    return page
 
 
 def contents(root: Path) -> dict[Path, str]:
     """Return what each file made from the tables in a source tree should hold.
 
-    Raise SystemExit if it has no README.md.
+    Raise SystemExit if it has no docs/node.md.
     """
-    readme = root / "README.md"
-    if not readme.is_file():
-        raise SystemExit(f"{readme.resolve()} does not exist; run this in the project's folder.")
+    page = root / PAGE
+    if not page.is_file():
+        raise SystemExit(f"{page.resolve()} does not exist; run this in the project's folder.")
     files = {root / file: as_yaml(node, table) for node, table, file in TABLES}
-    return files | {readme: with_tables(readme.read_text(encoding="utf-8"))}
+    return files | {page: with_tables(page.read_text(encoding="utf-8"))}
 
 
 def _shown(value: Any) -> str:

@@ -10,7 +10,7 @@ pytest.importorskip("sipmask_ros.msg", reason="the messages are not built")
 import yaml
 from rclpy.node import Node
 
-from sipmask_ros.parameter_docs import TABLES, contents, main, with_tables
+from sipmask_ros.parameter_docs import PAGE, TABLES, contents, main, with_tables
 from sipmask_ros.parameter_table import declare, read, rows
 
 FILES = {path.relative_to(ROOT): text for path, text in contents(ROOT).items()}
@@ -63,7 +63,8 @@ def test_a_description_is_one_cell_of_a_table_and_names_every_choice(row):
 
 
 def test_the_program_writes_the_files_it_is_checked_against(tmp_path, monkeypatch, capsys):
-    shutil.copy(ROOT / "README.md", tmp_path)
+    (tmp_path / "docs").mkdir()
+    shutil.copy(ROOT / PAGE, tmp_path / PAGE)
     monkeypatch.chdir(tmp_path)
     main()
     written = {path for path in tmp_path.rglob("*") if path.is_file()}
@@ -72,10 +73,10 @@ def test_the_program_writes_the_files_it_is_checked_against(tmp_path, monkeypatc
 
 def test_elsewhere_the_program_says_where_it_belongs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit, match=r"README\.md does not exist"):
+    with pytest.raises(SystemExit, match=r"node\.md does not exist"):
         main()
 
 
-def test_a_readme_without_a_table_s_place_is_refused_with_what_it_must_hold():
+def test_a_page_without_a_table_s_place_is_refused_with_what_it_must_hold():
     with pytest.raises(SystemExit, match="<!-- parameters of segmentation_node -->"):
         with_tables("# Nothing here")
