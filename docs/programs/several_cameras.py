@@ -4,7 +4,7 @@ Each camera is a process that sends the demo scene, made beforehand, to the node
 ships; a subscriber follows the results. A latency is from an image's stamp to that subscriber. The
 batch is the number of images that went through the network together, in the mean.
 
-  . ./env.sh && python docs/several_cameras.py --cameras 1 2 3 4 --rate 30
+  . ./env.sh && python docs/programs/several_cameras.py --cameras 1 2 3 4 --rate 30
 """
 
 from __future__ import annotations

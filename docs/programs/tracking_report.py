@@ -4,8 +4,8 @@ They are fed with what the model sees, and with the true masks, whole and damage
 detections left out, boxes and masks displaced, false alarms. Random damage is averaged over seeds,
 and so are made-up videos of shapes that hide each other.
 
-  python docs/tracking_report.py --annotations ytvis_schoolgirls.json --images JPEGImages \\
-      --plot docs/tracking.png
+  python docs/programs/tracking_report.py --annotations ytvis_schoolgirls.json \\
+      --images JPEGImages --plot docs/tracking.png
 
 SORT, ByteTrack, OC-SORT, C-BIoU and BoT-SORT take part where the package of `pip install trackers`
 is there. With a --checkpoint that has a track branch, its embeddings are put to the test as well;

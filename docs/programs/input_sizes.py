@@ -3,7 +3,7 @@
 AP is that of the held-out images, speed that of the whole `Predictor` on a photograph of 640 x 480
 that scikit-image carries; the sizes take turns, so that all meet the same machine.
 
-  python docs/input_sizes.py --annotations voc.json --images voc/ --hold-out 0.1
+  python docs/programs/input_sizes.py --annotations voc.json --images voc/ --hold-out 0.1
 """
 
 from __future__ import annotations

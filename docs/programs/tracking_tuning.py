@@ -3,8 +3,8 @@
 Shapes that walk, orbit, bounce off the borders, or are seen by a shaking camera, whole and damaged
 as in the report; other motions and other seeds than the report's, so that its rows stay a test.
 
-  python docs/tracking_tuning.py
-  python docs/tracking_tuning.py --constant BOX_NOISE 0.03 0.06 0.12
+  python docs/programs/tracking_tuning.py
+  python docs/programs/tracking_tuning.py --constant BOX_NOISE 0.03 0.06 0.12
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Processor time of the online tracker for a frame of 1280 x 720 with as many tracks as instances.
 
-taskset -c 0 python docs/tracking_speed.py
+taskset -c 0 python docs/programs/tracking_speed.py
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 Each variant starts from the same backbone and sees the same images in the same order, once per
 seed. What is finished is kept: the same command goes on where it was stopped.
 
-  python docs/ablation.py --annotations instances.json --images photos --init resnet18.pth \\
-      --output runs/ablation --plot docs/ablation.png
+  python docs/programs/ablation.py --annotations instances.json --images photos \\
+      --init resnet18.pth --output runs/ablation --plot docs/ablation.png
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Beside `locate` stand the depths that simpler ways give: the median and the mode of what lies under
 the mask, and the median under the eroded mask.
 
-  PYTHONPATH=tests/helpers python docs/depth.py --plot docs/depth.png
+  PYTHONPATH=tests/helpers python docs/programs/depth.py --plot docs/depth.png
 """
 
 from __future__ import annotations
