@@ -141,7 +141,7 @@ def spin(
 def finish(recorder: Recorder, node: NodeProcess) -> None:
     """Record the images on their way and the node's final counts, once the source has ended."""
     spin(recorder, _IN_FLIGHT, lambda: False)
-    if node.is_running():
+    if node.is_running() and recorder.diagnostics:  # one that is still starting has no counts
         answer = recorder.deactivate_watched()
         spin(recorder, STOP_TIMEOUT, lambda: answer.done() and recorder.has_everything())
     node.stop()

@@ -1,4 +1,4 @@
-"""The table of published configurations in docs/models.md, which docs/model_table.py writes."""
+"""The table of published configurations that docs/programs/model_table.py writes."""
 
 import runpy
 
@@ -9,7 +9,7 @@ from sipmask_core.weights.table import PUBLISHED
 
 pytestmark = pytest.mark.slow
 
-SCRIPT = runpy.run_path(str(ROOT / "docs" / "model_table.py"), run_name="script")
+SCRIPT = runpy.run_path(str(ROOT / "docs" / "programs" / "model_table.py"), run_name="script")
 PAGE = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
 SOME = ["sipmask_r50_caffe_fpn_ssd_6x", "vis_sipmask_r50_caffe_fpn_gn_1x"]
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from places import ROOT
 
 import sipmask_core as sm
 from sipmask_core.cli import main as cli
@@ -60,12 +61,18 @@ def test_an_interrupted_verb_exits_with_130(monkeypatch, capsys):
 
 
 @pytest.mark.slow
-def test_presets_lists_every_preset_with_its_size(tmp_path, capsys):
+def test_presets_lists_every_preset_with_its_size_and_the_page_has_the_same(tmp_path, capsys):
     assert cli.main(["presets", "--json", str(tmp_path / "presets.json")]) == 0
     text = capsys.readouterr().out
     rows = json.loads((tmp_path / "presets.json").read_text())["presets"]
     assert [row["name"] for row in rows] == sm.preset_names()
     assert all(row["name"] in text and row["parameters"] > 1_000_000 for row in rows)
+    page = (ROOT / "docs" / "models.md").read_text(encoding="utf-8").splitlines()
+    for row in rows:
+        if sm.get_preset(row["name"]).inclusive_boxes:  # an official one
+            figures = f"{row['parameters'] / 1e6:.1f} M | {row['flops'] / 1e9:.1f} |"
+            (line,) = (x for x in page if x.startswith(f"| `{row['name']}` |") and "http" in x)
+            assert figures in line
 
 
 def test_convert_hands_over_its_arguments(tmp_path, monkeypatch):

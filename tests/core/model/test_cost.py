@@ -1,7 +1,6 @@
 """The cost of a preset, against the figures of the original configurations."""
 
 import pytest
-from places import ROOT
 
 import sipmask_core as sm
 from sipmask_core.model.cost import cost_of
@@ -31,12 +30,3 @@ def test_counting_does_not_touch_the_random_state():
     torch.manual_seed(0)
     cost_of(sm.get_preset("sipmask_r18_lite"))
     assert torch.equal(torch.rand(1), expected)
-
-
-@pytest.mark.parametrize("name", [n for n in sm.preset_names() if sm.get_preset(n).inclusive_boxes])
-def test_the_model_page_has_a_row_for_each_official_preset(name):
-    page = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
-    cost = cost_of(sm.get_preset(name))
-    figures = f"{cost.parameters / 1e6:.1f} M | {cost.flops / 1e9:.1f} |"
-    (row,) = (x for x in page.splitlines() if x.startswith(f"| `{name}` |") and "http" in x)
-    assert figures in row

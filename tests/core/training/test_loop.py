@@ -24,6 +24,7 @@ from sipmask_core.errors import InputError
 from sipmask_core.evaluation.coco import METRICS
 from sipmask_core.model.presets import PRESETS
 from sipmask_core.training.dataset import CocoDataset
+from sipmask_core.training.journal import Journal
 from sipmask_core.training.loop import DivergenceError, Trainer
 from sipmask_core.training.objective import named_losses
 from sipmask_core.training.optimizer import make_optimizer
@@ -41,6 +42,15 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+DRAW_CURVES = Journal.draw
+
+
+@pytest.fixture(autouse=True)
+def without_curves(monkeypatch):
+    """Leave out the drawing of curves, which takes longer than an epoch of a model this small."""
+    monkeypatch.setattr(Journal, "draw", lambda journal: None)
 
 
 @pytest.fixture
@@ -84,7 +94,8 @@ def interrupt_after(trainer, step):
     trainer.objective.losses = interrupted
 
 
-def test_a_run_leaves_log_curves_checkpoint_and_weights(dataset, tmp_path):
+def test_a_run_leaves_log_curves_checkpoint_and_weights(dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(Journal, "draw", DRAW_CURVES)
     make_trainer(dataset, tmp_path / "run", validate=fake_validation([0.1, 0.3, 0.2])).run()
     run = tmp_path / "run"
     assert sorted(p.name for p in run.iterdir()) == [
@@ -710,17 +721,16 @@ def test_a_second_ctrl_c_offers_to_resume_only_what_was_saved(
     assert ("--resume" in farewell) == checkpoint_written
 
 
+@pytest.mark.usefixtures("tiny")
 def test_missing_validation_images_are_named_before_training_begins(tmp_path):
     annotations, images = write_squares(tmp_path / "data")
     held_out = read_annotations(annotations).split(2)[1].images[0].file_name
     (images / held_out).unlink()
-    process = sipmask(*train_arguments(tmp_path, epochs=2))
-    _, errors = process.communicate(timeout=300)
-    assert process.returncode == 2
-    assert f"{held_out} for one" in errors
+    assert f"{held_out} for one" in refusal(train_arguments(tmp_path, epochs=2))
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.usefixtures("tiny")
 def test_the_command_trains_and_reports_the_held_out_images(tmp_path):
     write_squares(tmp_path / "data")
     record = tmp_path / "record.json"
@@ -735,11 +745,7 @@ def test_the_command_trains_and_reports_the_held_out_images(tmp_path):
     assert None not in inputs.values()
     assert sm.load_model(tmp_path / "run" / "best.safetensors").preset.name == "tiny"
     assert cv2.imread(str(tmp_path / "run" / "predictions.png")) is not None
-
-    again = sipmask(*train_arguments(tmp_path, epochs=2))
-    _, errors = again.communicate(timeout=300)
-    assert again.returncode == 2
-    assert "holds a run already; add --resume" in errors
+    assert "holds a run already; add --resume" in refusal(train_arguments(tmp_path, epochs=2))
 
 
 def test_a_track_branch_is_taught_by_photographs_and_detection_stays_as_it_was(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
-from coco_squares import AS_PUBLISHED
+from coco_squares import AS_PUBLISHED, tiny_preset
 from official import OFFICIAL, Reference, golden_files, read_reference, reference_model
 from torchvision.ops import generalized_box_iou, sigmoid_focal_loss
 
@@ -169,9 +169,7 @@ def test_an_image_without_objects_is_refused_by_the_authors_presets() -> None:
 @pytest.mark.parametrize("sub_regions", [1, 2, 3, 4, 5])
 def test_a_few_steps_on_one_image_lower_every_loss(sub_regions: int) -> None:
     torch.manual_seed(0)
-    preset = replace(
-        sm.get_preset("sipmask_r18_lite"), channels=64, basis_channels=32, sub_regions=sub_regions
-    )
+    preset = replace(tiny_preset(), sub_regions=sub_regions)
     model = sm.build_model(preset, num_classes=2).train()
     image = torch.randn(1, 3, 160, 160)
     masks = torch.zeros(1, 160, 160, dtype=torch.uint8)

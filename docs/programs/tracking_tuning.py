@@ -3,8 +3,8 @@
 Shapes that walk, orbit, bounce off the borders, or are seen by a shaking camera, whole and damaged
 as in the report; other motions and other seeds than the report's, so that its rows stay a test.
 
-  python docs/tracking_tuning.py
-  python docs/tracking_tuning.py --constant BOX_NOISE 0.03 0.06 0.12
+  python docs/programs/tracking_tuning.py
+  python docs/programs/tracking_tuning.py --constant BOX_NOISE 0.03 0.06 0.12
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from statistics import mean
 from typing import TYPE_CHECKING
 
 import numpy as np
-from made_up_video import made_up_video
+from made_up_video import FRAMES, made_up_video
 from tracking_damage import DAMAGE
 from tracking_report import TRACKERS, Run
 
@@ -24,7 +24,7 @@ from sipmask_core.tracking import box_motion, online
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-SEEDS = range(100, 104)
+FIRST_SEED = 100
 MOTIONS = ("bounces", "walks", "orbits", "shaken camera")
 DAMAGES = (
     "true masks",
@@ -43,8 +43,10 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--constant", nargs="+", metavar="NAME VALUE", help="and values to try")
+    parser.add_argument("--videos", type=int, default=4, help="of each motion (4)")
+    parser.add_argument("--frames", type=int, default=FRAMES, help=f"of each video ({FRAMES})")
     args = parser.parse_args()
-    runs = tuning_runs()
+    runs = tuning_runs(args.videos, args.frames)
     if args.constant is None:
         for name, damaged in runs.items():
             print(f"{name:52} {_line(score(damaged))}")
@@ -60,13 +62,14 @@ def main() -> int:
     return 0
 
 
-def tuning_runs() -> dict[str, list[Run]]:
+def tuning_runs(videos: int, frames: int) -> dict[str, list[Run]]:
     """Return the damaged videos by motion and damage."""
-    videos = {motion: [made_up_video(seed, motion) for seed in SEEDS] for motion in MOTIONS}
+    seeds = range(FIRST_SEED, FIRST_SEED + videos)
+    whole = {motion: [made_up_video(seed, motion, frames) for seed in seeds] for motion in MOTIONS}
     return {
         f"{motion}, {damage}": [
             Run(video, DAMAGE[damage](list(video), np.random.default_rng(seed)))
-            for video, seed in zip(videos[motion], SEEDS, strict=True)
+            for video, seed in zip(whole[motion], seeds, strict=True)
         ]
         for motion in MOTIONS
         for damage in DAMAGES

@@ -3,7 +3,7 @@
 AP is that of the held-out images, speed that of the whole `Predictor` on a photograph of 640 x 480
 that scikit-image carries; the sizes take turns, so that all meet the same machine.
 
-  python docs/input_sizes.py --annotations voc.json --images voc/ --hold-out 0.1
+  python docs/programs/input_sizes.py --annotations voc.json --images voc/ --hold-out 0.1
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 
 import cv2
-import matplotlib
 import numpy as np
+from matplotlib.figure import Figure
 from skimage import data
 
 import sipmask_core as sm
@@ -26,7 +26,7 @@ from sipmask_core.inference.predictor import PRETRAINED
 from sipmask_core.model.presets import with_longest_side
 from sipmask_core.runtime.files import write_figure
 
-ROUNDS, WARM_UP = 40, 5
+WARM_UP = 5
 EVALUATED_FROM = 0.05  # score: AP wants uncertain detections, too
 
 
@@ -37,11 +37,12 @@ def predictor_at(checkpoint: Path, side: int, threads: int) -> sm.Predictor:
     return sm.Predictor(model, device="cpu", num_threads=threads)
 
 
-def milliseconds(predictors: dict[int, sm.Predictor]) -> dict[int, float]:
+def milliseconds(predictors: dict[int, sm.Predictor], rounds: int) -> dict[int, float]:
     """Return the median time of an image for each of the predictors, by turns."""
-    photograph = cv2.resize(np.ascontiguousarray(data.astronaut()[..., ::-1]), (640, 480))
+    bgr = np.ascontiguousarray(data.astronaut()[..., ::-1])
+    photograph = np.asarray(cv2.resize(bgr, (640, 480)), np.uint8)
     seconds: dict[int, list[float]] = {side: [] for side in predictors}
-    for _ in range(ROUNDS):
+    for _ in range(WARM_UP + rounds):
         for side, predictor in predictors.items():
             began = time.perf_counter()
             predictor(photograph)
@@ -58,13 +59,14 @@ def main() -> None:
     add("--hold-out", type=float, default=0.1, help="share of the images to measure AP on (0.1)")
     add("--checkpoint", type=Path, default=PRETRAINED)
     add("--sizes", type=int, nargs="+", default=[256, 320, 352, 384, 416, 448])
+    add("--rounds", type=int, default=35, help="of which the median time counts (35)")
     add("--threads", type=int, default=2)
     add("--output", type=Path, default=Path("docs/input_sizes.png"))
     args = parser.parse_args()
     own = max(vars(sm.load_model(args.checkpoint).preset.resize).values())
     held_out = read_annotations(args.annotations).split(args.hold_out)[1]
     predictors = {s: predictor_at(args.checkpoint, s, args.threads) for s in args.sizes}
-    took = milliseconds(predictors)
+    took = milliseconds(predictors, args.rounds)
     rows = []
     for side, predictor in predictors.items():
         predictor.score_threshold = EVALUATED_FROM
@@ -78,10 +80,8 @@ def main() -> None:
 
 def draw(rows: list[dict[str, float]], own: int, path: Path) -> None:
     """Draw AP against images per second, and mark the size that the model has by itself."""
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(6, 4), layout="constrained")
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
     rate = [1e3 / row["ms"] for row in rows]
     for name, label in (("AP", "all"), ("APm", "medium"), ("APs", "small")):
         axes.plot(rate, [row[name] for row in rows], "o-", label=label)

@@ -1,7 +1,8 @@
 """Write the table of published configurations into docs/models.md.
 
-python docs/model_table.py            parameters, GFLOPs, AP and links; the times stay as they are
-python docs/model_table.py --measure  times every configuration here, too, with random weights
+python docs/programs/model_table.py            parameters, GFLOPs, AP and links; the times stay
+python docs/programs/model_table.py --measure  times every configuration here, too, with random
+                                               weights
 
 A time is that of the whole `Predictor`, from an encoded image of 640x480 to RLEs, on the CPU in
 float32: the median of 10 runs after 2, with thresholds that make it report 20 instances. It means
@@ -18,7 +19,7 @@ from sipmask_core.model.cost import cost_of
 from sipmask_core.model.presets import KeepRatio, Preset, get_preset
 from sipmask_core.weights.table import PUBLISHED, Weights
 
-PAGE = Path(__file__).with_name("models.md")
+PAGE = Path(__file__).parents[1] / "models.md"
 BEGIN, END = "<!-- published configurations -->", "<!-- end of published configurations -->"
 HEAD = """\
 | preset | backbone | input | parameters | GFLOPs | mask AP | box AP | ms, CPU | verified | file |

@@ -5,7 +5,7 @@ validation set has. Both evaluations run in turn in one process and thread, and 
 the processor, so that other programs disturb less; of several rounds the fastest counts. Figures
 are compared for equality.
 
-  python docs/coco_speed.py --rounds 2
+  python docs/programs/coco_speed.py --rounds 2
 """
 
 from __future__ import annotations

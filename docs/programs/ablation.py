@@ -3,19 +3,19 @@
 Each variant starts from the same backbone and sees the same images in the same order, once per
 seed. What is finished is kept: the same command goes on where it was stopped.
 
-  python docs/ablation.py --annotations instances.json --images photos --init resnet18.pth \\
-      --output runs/ablation --plot docs/ablation.png
+  python docs/programs/ablation.py --annotations instances.json --images photos \\
+      --init resnet18.pth --output runs/ablation --plot docs/ablation.png
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 from pathlib import Path
 from statistics import mean
 from typing import Any
+
+from sipmask_core.cli.main import main as sipmask
 
 # Name, what `sipmask train --set` changes. The first is the one that the others are compared with.
 VARIANTS: dict[str, list[str]] = {
@@ -45,11 +45,13 @@ def main() -> int:
     add("--size", default="256")
     add("--epochs", default="5")
     add("--seeds", type=int, default=2, help="runs of each variant")
+    add("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="NAME")
     add("--only-report", action="store_true", help="train nothing")
     args = parser.parse_args()
-    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in VARIANTS}
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in args.variants}
     for seed in range(args.seeds):
-        for name, settings in VARIANTS.items():
+        for name in runs:
+            settings = VARIANTS[name]
             folder = args.output / "-".join((*settings, f"seed={seed}"))
             if not args.only_report:
                 _train(args, settings, seed, folder)
@@ -78,13 +80,13 @@ def _train(args: argparse.Namespace, settings: list[str], seed: int, folder: Pat
         "--threads": 1,
         "--json": folder / "result.json",
     }
-    command = [sys.executable, "-m", "sipmask_core", "train"]
-    command += [str(part) for option in options.items() for part in option]
+    command = ["train", *(str(part) for option in options.items() for part in option)]
     for setting in settings:
         command += ["--set", setting]
     if (folder / "last.pth").exists():
         command.append("--resume")
-    subprocess.run(command, check=True)
+    if status := sipmask(command):
+        raise SystemExit(status)
 
 
 def _table(runs: dict[str, list[dict[str, Any]]]) -> str:

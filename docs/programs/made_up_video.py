@@ -24,7 +24,7 @@ FRAMES = 150
 MIN_VISIBLE = 40  # pixels: what shows less is hidden
 
 
-def made_up_video(seed: int, motion: str = "waves") -> list[Instances]:
+def made_up_video(seed: int, motion: str = "waves", frames: int = FRAMES) -> list[Instances]:
     """Return the visible parts of the shapes in each frame, with their numbers as track ids.
 
     Ellipses and rectangles of two classes and 40 to 130 pixels, the nearer ones in front of the
@@ -32,33 +32,34 @@ def made_up_video(seed: int, motion: str = "waves") -> list[Instances]:
     """
     rng = np.random.default_rng(seed)
     sides = rng.uniform(40, 130, (SHAPES, 2))
-    paths, labels = MOTIONS[motion](rng), rng.integers(0, 2, SHAPES)
+    paths, labels = MOTIONS[motion](rng, frames), rng.integers(0, 2, SHAPES)
     return [_visible(centres, sides, labels) for centres in paths]
 
 
-def _waves(rng: Generator) -> NDArray[np.float64]:
-    """Through the middle, so that they meet, at a few pixels a frame: (FRAMES, SHAPES, 2)."""
+def _waves(rng: Generator, frames: int) -> NDArray[np.float64]:
+    """Through the middle, so that they meet, at a few pixels a frame: (frames, SHAPES, 2)."""
     starts = rng.uniform(0, 1, (SHAPES, 2)) * EXTENT
     drifts = (EXTENT / 2 - starts) / rng.uniform(40, 110, (SHAPES, 1))
     swings, turns, phases = (
         rng.uniform(low, high, (SHAPES, 2)) for low, high in ((5, 45), (0.02, 0.08), (0, 6.28))
     )
-    t = np.arange(FRAMES)[:, None, None]
+    t = np.arange(frames)[:, None, None]
     return starts + np.clip(drifts, -4, 4) * t + swings * np.sin(turns * t + phases)
 
 
-def _bounces(rng: Generator) -> NDArray[np.float64]:
+def _bounces(rng: Generator, frames: int) -> NDArray[np.float64]:
     """Straight on at up to 5 pixels a frame and axis, back from the borders."""
     starts = rng.uniform(0, 1, (SHAPES, 2)) * EXTENT
-    ways = rng.uniform(-5, 5, (SHAPES, 2)) * np.arange(FRAMES)[:, None, None]
+    ways = rng.uniform(-5, 5, (SHAPES, 2)) * np.arange(frames)[:, None, None]
     return _reflected(starts + ways)
 
 
-def _walks(rng: Generator) -> NDArray[np.float64]:
+def _walks(rng: Generator, frames: int) -> NDArray[np.float64]:
     """Now and then each stops or starts for somewhere else, as people do."""
-    places, velocity, aim = rng.uniform(0, 1, (SHAPES, 2)) * EXTENT, 0.0, np.zeros((SHAPES, 2))
+    places = rng.uniform(0, 1, (SHAPES, 2)) * EXTENT
+    velocity, aim = np.zeros((SHAPES, 2)), np.zeros((SHAPES, 2))
     paths = []
-    for _ in range(FRAMES):
+    for _ in range(frames):
         decides = rng.random((SHAPES, 1)) < 0.05
         goes = rng.random((SHAPES, 1)) < 0.7
         aim = np.where(decides, rng.normal(0, 3, (SHAPES, 2)) * goes, aim)
@@ -68,20 +69,20 @@ def _walks(rng: Generator) -> NDArray[np.float64]:
     return _reflected(np.array(paths))
 
 
-def _orbits(rng: Generator) -> NDArray[np.float64]:
+def _orbits(rng: Generator, frames: int) -> NDArray[np.float64]:
     """Around the middle, nearer and further, so that they hide each other all the time."""
     radii, turns, phases = (
         rng.uniform(low, high, (SHAPES, 2)) for low, high in ((20, 220), (0.01, 0.05), (0, 6.28))
     )
-    t = np.arange(FRAMES)[:, None, None]
+    t = np.arange(frames)[:, None, None]
     return EXTENT / 2 + radii * np.sin(turns * t + phases)
 
 
-def _shaken(rng: Generator) -> NDArray[np.float64]:
+def _shaken(rng: Generator, frames: int) -> NDArray[np.float64]:
     """Slow waves, seen by a camera in an unsteady hand."""
-    slow = _waves(rng)[np.arange(FRAMES) // 2]
+    slow = _waves(rng, frames)[np.arange(frames) // 2]
     shake, offset = np.zeros(2), []
-    for _ in range(FRAMES):
+    for _ in range(frames):
         shake = 0.8 * shake + rng.normal(0, 4, 2)
         offset.append(shake)
     return slow + np.array(offset)[:, None]
@@ -91,7 +92,7 @@ def _reflected(places: NDArray[np.float64]) -> NDArray[np.float64]:
     return EXTENT - np.abs(places % (2 * EXTENT) - EXTENT)
 
 
-MOTIONS: dict[str, Callable[[Generator], NDArray[np.float64]]] = {
+MOTIONS: dict[str, Callable[[Generator, int], NDArray[np.float64]]] = {
     "waves": _waves,
     "bounces": _bounces,
     "walks": _walks,

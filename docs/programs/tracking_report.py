@@ -4,8 +4,8 @@ They are fed with what the model sees, and with the true masks, whole and damage
 detections left out, boxes and masks displaced, false alarms. Random damage is averaged over seeds,
 and so are made-up videos of shapes that hide each other.
 
-  python docs/tracking_report.py --annotations ytvis_schoolgirls.json --images JPEGImages \\
-      --plot docs/tracking.png
+  python docs/programs/tracking_report.py --annotations ytvis_schoolgirls.json \\
+      --images JPEGImages --plot docs/tracking.png
 
 SORT, ByteTrack, OC-SORT, C-BIoU and BoT-SORT take part where the package of `pip install trackers`
 is there. With a --checkpoint that has a track branch, its embeddings are put to the test as well;
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 import torch
-from made_up_video import made_up_video
+from made_up_video import FRAMES, made_up_video
 from pycocotools import mask as coco_mask
 from scipy.optimize import linear_sum_assignment
 from tracking_damage import DAMAGE, every
@@ -141,6 +141,7 @@ def main() -> int:
     add("--plot", type=Path, help="PNG to draw the comparison on true masks into")
     add("--seeds", type=int, default=5, help="runs of each random damage")
     add("--videos", type=int, default=20, help="made-up videos")
+    add("--frames", type=int, default=FRAMES, help=f"of each made-up video ({FRAMES})")
     add("--checkpoint", type=Path, help="the model to track with, by default the one that ships")
     add("--no-model", action="store_true", help="only the true masks")
     add("--only-model", action="store_true", help="only what the model sees")
@@ -163,7 +164,7 @@ def main() -> int:
         for name in DAMAGE
         for number in [args.seeds if name in RANDOM else 1]
     }
-    videos = [made_up_video(seed) for seed in range(args.videos)]
+    videos = [made_up_video(seed, frames=args.frames) for seed in range(args.videos)]
     rows |= {f"made-up, {name}": _compare(videos, name, trackers) for name in MADE_UP}
     for metric in COMPARED:
         print(f"\n{metric}\n\n{_comparison(rows, metric)}")
@@ -223,7 +224,8 @@ class Run:
     """
 
     def __init__(self, truth: Sequence[Instances], frames: Frames) -> None:
-        shown = [(n, *pair) for n, pair in enumerate(zip(truth, frames, strict=True)) if pair[1]]
+        pairs = zip(truth, frames, strict=True)
+        shown = [(n, true, frame) for n, (true, frame) in enumerate(pairs) if frame is not None]
         self._frames = [(n / FPS, frame, frame.to_rle()) for n, _, frame in shown]
         self._truth = [_tracked(true, true.to_rle()) for _, true, _ in shown]
 
@@ -280,7 +282,7 @@ def _with_embeddings(predictor: sm.Predictor, image: Any, people: Instances) -> 
     prepared = predictor.prepare(image)
     features = predictor.forward(prepared).track_features
     assert features is not None
-    boxes = torch.from_numpy(people.boxes * np.float32([*prepared.scale, *prepared.scale]))
+    boxes = torch.from_numpy(people.boxes * np.array([*prepared.scale] * 2, np.float32))
     return replace(people, embeddings=embeddings_at(features[0], boxes).numpy())
 
 

@@ -3,12 +3,13 @@
 Beside `locate` stand the depths that simpler ways give: the median and the mode of what lies under
 the mask, and the median under the eroded mask.
 
-  PYTHONPATH=tests/helpers python docs/depth.py --plot docs/depth.png
+  PYTHONPATH=tests/helpers python docs/programs/depth.py --plot docs/depth.png
 """
 
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,7 @@ def main() -> None:
     )
     parser.add_argument("--plot", type=Path, help="PNG to draw the scenes into")
     parser.add_argument("--seeds", type=int, default=5, help="pictures of each scene")
+    parser.add_argument("--rounds", type=int, default=1000, help="of which the fastest counts")
     args = parser.parse_args()
     print("| scene | object | distance, m | error, cm | in depth | median | eroded | mode |")
     print("|---|---|---|---|---|---|---|---|")
@@ -63,7 +65,7 @@ def main() -> None:
     seen = view(SCENES[2])
     for count in (0, 1, 20):
         instances = seen.instances[[0, 1] * 10][:count]
-        seconds = _shortest(lambda some=instances: locate(some, seen.depth, METRES, LENS), 1000)
+        seconds = _shortest(partial(locate, instances, seen.depth, METRES, LENS), args.rounds)
         print(f"{count} instances: {1e3 * seconds:.3f} ms at best.")
     if args.plot is not None:
         _draw(args.plot)
@@ -110,7 +112,7 @@ def _draw(path: Path) -> None:
     figure = Figure(figsize=(16, 6.4), layout="constrained")
     axes = figure.subplots(3, len(SCENES), height_ratios=(1, 1, 1.1))
     for column, scene in enumerate(SCENES):
-        seen = view(scene)
+        seen = view(scene, 0)  # as the first of the table
         colours = [f"C{index}" for index in range(len(scene.objects))]
         _draw_masks(axes[0, column], scene, seen, colours)
         picture = _draw_depth(axes[1, column], seen)

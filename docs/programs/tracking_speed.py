@@ -1,10 +1,11 @@
 """Processor time of the online tracker for a frame of 1280 x 720 with as many tracks as instances.
 
-taskset -c 0 python docs/tracking_speed.py
+taskset -c 0 python docs/programs/tracking_speed.py
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before NumPy is loaded
@@ -21,29 +22,33 @@ from sipmask_core.tracking.settings import TrackerSettings
 if TYPE_CHECKING:
     from sipmask_core.instances import Instances
 
-FRAMES, WARM_UP = 120, 5
+WARM_UP = 5  # frames
 SIZE = np.array([1280, 720])
 
 
 def main() -> None:
     """Print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--instances", type=int, nargs="+", default=[10, 20, 50, 100])
+    parser.add_argument("--frames", type=int, default=115, help="of which the median counts (115)")
+    args = parser.parse_args()
     print("| instances | median | with 64-number embeddings |\n|---|---|---|")
-    for count in (10, 20, 50, 100):
-        times = (_median_ms(count, length) for length in (0, 64))
+    for count in args.instances:
+        times = (_median_ms(_video(WARM_UP + args.frames, count, n)) for n in (0, 64))
         print(f"| {count} | {' | '.join(f'{ms:.2f} ms' for ms in times)} |")
 
 
-def _median_ms(count: int, embedding_length: int) -> float:
+def _median_ms(video: list[Instances]) -> float:
     tracker = OnlineTracker(TrackerSettings())
     seconds = []
-    for number, frame in enumerate(_video(count, embedding_length)):
+    for number, frame in enumerate(video):
         began = thread_time()
         tracker.update(frame, number / 30)
         seconds.append(thread_time() - began)
     return 1e3 * float(np.median(seconds[WARM_UP:]))
 
 
-def _video(count: int, embedding_length: int) -> list[Instances]:
+def _video(frames: int, count: int, embedding_length: int) -> list[Instances]:
     """Return a video of ellipses the size of people that walk and tremble."""
     rng = np.random.default_rng(0)
     sides = rng.uniform((60, 120), (160, 300), (count, 2))
@@ -51,7 +56,7 @@ def _video(count: int, embedding_length: int) -> list[Instances]:
     steps = rng.normal(0, 4, (count, 2))
     looks = rng.normal(size=(count, embedding_length)).astype(np.float32)
     video = []
-    for _ in range(FRAMES):
+    for _ in range(frames):
         places = np.clip(places + steps, 0, SIZE - sides)
         boxes = np.concatenate([places, places + sides], axis=1) + rng.normal(0, 1, (count, 4))
         video.append(

@@ -4,7 +4,7 @@ Each camera is a process that sends the demo scene, made beforehand, to the node
 ships; a subscriber follows the results. A latency is from an image's stamp to that subscriber. The
 batch is the number of images that went through the network together, in the mean.
 
-  . ./env.sh && python docs/several_cameras.py --cameras 1 2 3 4 --rate 30
+  . ./env.sh && python docs/programs/several_cameras.py --cameras 1 2 3 4 --rate 30
 """
 
 from __future__ import annotations
@@ -16,42 +16,47 @@ import sys
 import time
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 import rclpy
 from rclpy.time import Time
 from sipmask_ros.msg import InstanceArray
 
+from sipmask_core.runtime.arguments import width_by_height
 from sipmask_core.runtime.stopwatch import distribution
 from sipmask_ros.node.model_loader import load_predictor
 from sipmask_ros.node.segmentation_node import main as run_node
 from sipmask_ros.trials.processes import START_TIMEOUT, isolate, spin
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
     from rclpy.node import Node
 
-    from sipmask_core.inference.predictor import Predictor
+    from sipmask_core.instances import Instances
+    from sipmask_core.segmenter import Segmenter
     from sipmask_ros.node.parameters import Parameters
 
-WIDTH, HEIGHT = 1280, 720
 PRELOADED = 30  # images in each camera's memory
-WARM_UP = 20  # results of each camera before the clock starts
 AS_NODE = "--as-node"
 ROS = "--ros-args"
 
 
 def main() -> int:
-    """Print the table; or, as a process of this program, be the node and print its mean batch."""
+    """Print the table; or, as a process of this program, be the node and print its batches."""
     if sys.argv[1:2] == [AS_NODE]:
-        return be_node()
+        be_node()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
     add("--cameras", type=int, nargs="+", default=[1, 2, 3, 4], metavar="N", help="(1 2 3 4)")
     add("--rate", type=float, default=30.0, metavar="HZ", help="of each camera (30)")
+    add("--size", type=width_by_height, default=(1280, 720), metavar="WxH", help="(1280x720)")
     add("--seconds", type=float, default=20.0, help="for each number of cameras (20)")
+    add("--warm-up", type=int, default=20, help="results of each camera before the clock (20)")
     args = parser.parse_args()
     isolate()
     rclpy.init()
@@ -60,12 +65,12 @@ def main() -> int:
         " | latency p50 | p99 |\n|---|---|---|---|---|---|---|"
     )
     for cameras in args.cameras:
-        print(measure(cameras, args.rate, args.seconds), flush=True)
+        print(measure(cameras, args), flush=True)
     rclpy.shutdown()
     return 0
 
 
-def measure(cameras: int, rate: float, seconds: float) -> str:
+def measure(cameras: int, args: argparse.Namespace) -> str:
     """Return a row of the table."""
     topics = [f"camera{number}/image" for number in range(1, cameras + 1)]
     with ExitStack() as stack:
@@ -77,20 +82,22 @@ def measure(cameras: int, rate: float, seconds: float) -> str:
             note = partial(_note, listener, into)
             listener.create_subscription(InstanceArray, f"{output}instances", note, 100)
         node = start(stack, __file__, AS_NODE, ROS, "-p", f"image_topics:={json.dumps(topics)}")
-        sizes = {"width": WIDTH, "height": HEIGHT, "preload": PRELOADED, "rate": rate}
-        settings = [word for key, value in sizes.items() for word in ("-p", f"{key}:={value}")]
+        width, height = args.size
+        sent = {"width": width, "height": height, "preload": PRELOADED, "rate": args.rate}
+        settings = [word for key, value in sent.items() for word in ("-p", f"{key}:={value}")]
         for topic in topics:
             remap = ("-r", f"__ns:=/{topic.removesuffix('/image')}")
             start(stack, "-m", "sipmask_ros.camera.camera_source", ROS, *remap, *settings)
 
-        spin(listener, START_TIMEOUT, lambda: min(map(len, latencies)) >= WARM_UP)
+        spin(listener, START_TIMEOUT, lambda: min(map(len, latencies)) >= args.warm_up)
         for into in latencies:
             into.clear()
         began = time.monotonic()
-        spin(listener, seconds, lambda: False)
+        spin(listener, args.seconds, lambda: False)
         elapsed = time.monotonic() - began
         node.terminate()
-        batch = float(node.communicate()[0].splitlines()[-1])
+        batches = list(map(int, node.communicate()[0].split()))
+        batch = np.mean(batches[1:])  # the first is the warm-up
 
     counts = np.array([len(into) for into in latencies])
     rates, shares = counts / elapsed, counts / counts.sum()
@@ -115,24 +122,21 @@ def start(stack: ExitStack, *command: str) -> subprocess.Popen[str]:
     return process
 
 
-def be_node() -> int:
-    """Run the node; print the mean size of its batches when it ends."""
-    batches: list[int] = []
+def be_node() -> NoReturn:
+    """Run the node; print the size of each batch."""
 
-    def load(wanted: Parameters) -> Predictor:
-        predictor = load_predictor(wanted)
-        predict = predictor.predict_batch
+    def load(wanted: Parameters) -> Segmenter:
+        segmenter = load_predictor(wanted)
+        predict = segmenter.predict_batch
 
-        def counted(images):
-            batches.append(len(images))
+        def counted(images: Sequence[NDArray[np.uint8]], /) -> list[Instances]:
+            print(len(images))
             return predict(images)
 
-        predictor.predict_batch = counted
-        return predictor
+        segmenter.predict_batch = counted  # type: ignore[method-assign]
+        return segmenter
 
-    code = run_node(sys.argv, load)
-    print(np.mean(batches[1:]))  # the first is the warm-up
-    return code
+    run_node(sys.argv, load)
 
 
 if __name__ == "__main__":
