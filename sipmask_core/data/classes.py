@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sipmask_core.errors import InputError
 
@@ -57,9 +57,9 @@ def category_ids(class_names: Sequence[str]) -> list[int]:
     return list(range(1, len(class_names) + 1))
 
 
-def names_by_id(class_names: Sequence[str], ids: Sequence[int]) -> dict[int | None, str]:
+def names_by_id(class_names: Sequence[str], ids: Sequence[int]) -> dict[Any, str]:
     """Return class names by category id; if all of these are as in COCO, all 80 of COCO."""
-    given: dict[int | None, str] = dict(zip(ids, class_names, strict=True))
+    given = dict(zip(ids, class_names, strict=True))
     is_coco = all(_COCO_IDS.get(name) == category_id for category_id, name in given.items())
     return {number: name for name, number in _COCO_IDS.items()} if is_coco else given
 
