@@ -9,6 +9,7 @@ the mask, and the median under the eroded mask.
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -63,7 +64,7 @@ def main() -> None:
     seen = view(SCENES[2])
     for count in (0, 1, 20):
         instances = seen.instances[[0, 1] * 10][:count]
-        seconds = _shortest(lambda some=instances: locate(some, seen.depth, METRES, LENS), 1000)
+        seconds = _shortest(partial(locate, instances, seen.depth, METRES, LENS), 1000)
         print(f"{count} instances: {1e3 * seconds:.3f} ms at best.")
     if args.plot is not None:
         _draw(args.plot)

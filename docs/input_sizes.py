@@ -39,7 +39,8 @@ def predictor_at(checkpoint: Path, side: int, threads: int) -> sm.Predictor:
 
 def milliseconds(predictors: dict[int, sm.Predictor]) -> dict[int, float]:
     """Return the median time of an image for each of the predictors, by turns."""
-    photograph = cv2.resize(np.ascontiguousarray(data.astronaut()[..., ::-1]), (640, 480))
+    bgr = np.ascontiguousarray(data.astronaut()[..., ::-1])
+    photograph = np.asarray(cv2.resize(bgr, (640, 480)), np.uint8)
     seconds: dict[int, list[float]] = {side: [] for side in predictors}
     for _ in range(ROUNDS):
         for side, predictor in predictors.items():

@@ -56,7 +56,8 @@ def _bounces(rng: Generator) -> NDArray[np.float64]:
 
 def _walks(rng: Generator) -> NDArray[np.float64]:
     """Now and then each stops or starts for somewhere else, as people do."""
-    places, velocity, aim = rng.uniform(0, 1, (SHAPES, 2)) * EXTENT, 0.0, np.zeros((SHAPES, 2))
+    places = rng.uniform(0, 1, (SHAPES, 2)) * EXTENT
+    velocity, aim = np.zeros((SHAPES, 2)), np.zeros((SHAPES, 2))
     paths = []
     for _ in range(FRAMES):
         decides = rng.random((SHAPES, 1)) < 0.05

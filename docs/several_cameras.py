@@ -16,7 +16,7 @@ import sys
 import time
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 import rclpy
@@ -29,9 +29,13 @@ from sipmask_ros.node.segmentation_node import main as run_node
 from sipmask_ros.trials.processes import START_TIMEOUT, isolate, spin
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
     from rclpy.node import Node
 
-    from sipmask_core.inference.predictor import Predictor
+    from sipmask_core.instances import Instances
+    from sipmask_core.segmenter import Segmenter
     from sipmask_ros.node.parameters import Parameters
 
 WIDTH, HEIGHT = 1280, 720
@@ -42,9 +46,9 @@ ROS = "--ros-args"
 
 
 def main() -> int:
-    """Print the table; or, as a process of this program, be the node and print its mean batch."""
+    """Print the table; or, as a process of this program, be the node and print its batches."""
     if sys.argv[1:2] == [AS_NODE]:
-        return be_node()
+        be_node()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -90,7 +94,8 @@ def measure(cameras: int, rate: float, seconds: float) -> str:
         spin(listener, seconds, lambda: False)
         elapsed = time.monotonic() - began
         node.terminate()
-        batch = float(node.communicate()[0].splitlines()[-1])
+        batches = list(map(int, node.communicate()[0].split()))
+        batch = np.mean(batches[1:])  # the first is the warm-up
 
     counts = np.array([len(into) for into in latencies])
     rates, shares = counts / elapsed, counts / counts.sum()
@@ -115,24 +120,21 @@ def start(stack: ExitStack, *command: str) -> subprocess.Popen[str]:
     return process
 
 
-def be_node() -> int:
-    """Run the node; print the mean size of its batches when it ends."""
-    batches: list[int] = []
+def be_node() -> NoReturn:
+    """Run the node; print the size of each batch."""
 
-    def load(wanted: Parameters) -> Predictor:
-        predictor = load_predictor(wanted)
-        predict = predictor.predict_batch
+    def load(wanted: Parameters) -> Segmenter:
+        segmenter = load_predictor(wanted)
+        predict = segmenter.predict_batch
 
-        def counted(images):
-            batches.append(len(images))
+        def counted(images: Sequence[NDArray[np.uint8]], /) -> list[Instances]:
+            print(len(images))
             return predict(images)
 
-        predictor.predict_batch = counted
-        return predictor
+        segmenter.predict_batch = counted  # type: ignore[method-assign]
+        return segmenter
 
-    code = run_node(sys.argv, load)
-    print(np.mean(batches[1:]))  # the first is the warm-up
-    return code
+    run_node(sys.argv, load)
 
 
 if __name__ == "__main__":

@@ -223,7 +223,8 @@ class Run:
     """
 
     def __init__(self, truth: Sequence[Instances], frames: Frames) -> None:
-        shown = [(n, *pair) for n, pair in enumerate(zip(truth, frames, strict=True)) if pair[1]]
+        pairs = zip(truth, frames, strict=True)
+        shown = [(n, true, frame) for n, (true, frame) in enumerate(pairs) if frame]
         self._frames = [(n / FPS, frame, frame.to_rle()) for n, _, frame in shown]
         self._truth = [_tracked(true, true.to_rle()) for _, true, _ in shown]
 
@@ -280,7 +281,7 @@ def _with_embeddings(predictor: sm.Predictor, image: Any, people: Instances) -> 
     prepared = predictor.prepare(image)
     features = predictor.forward(prepared).track_features
     assert features is not None
-    boxes = torch.from_numpy(people.boxes * np.float32([*prepared.scale, *prepared.scale]))
+    boxes = torch.from_numpy(people.boxes * np.array([*prepared.scale] * 2, np.float32))
     return replace(people, embeddings=embeddings_at(features[0], boxes).numpy())
 
 
