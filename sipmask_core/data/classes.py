@@ -38,12 +38,6 @@ YOUTUBE_VIS_2019_CLASSES = _names(
     deer,owl,surfboard,airplane,truck,zebra,tiger,elephant,snowboard,boat,shark,
     mouse,frog,eagle,earless_seal,tennis_racket"""
 )
-YOUTUBE_VIS_2021_CLASSES = _names(
-    """airplane,bear,bird,boat,car,cat,cow,deer,dog,duck,earless_seal,elephant,
-    fish,flying_disc,fox,frog,giant_panda,giraffe,horse,leopard,lizard,monkey,
-    motorbike,mouse,parrot,person,rabbit,shark,skateboard,snake,snowboard,squirrel,
-    surfboard,tennis_racket,tiger,train,truck,turtle,whale,zebra"""
-)
 
 # COCO numbers its categories from 1 to 90 and leaves these out.
 _UNUSED_IDS = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
