@@ -85,8 +85,9 @@ overlap a true object of their class by three tenths of the smaller one, are lef
 counts as annotated for all classes that the teacher knows: where it finds nothing is background.
 
 --found is COCO's results format, as detectors write it (a list of objects with image_id,
-category_id, bbox and score); or one object with "categories" as in a COCO file and "boxes", which
-maps each file name without suffix to lists [category_id, x, y, width, height, score].
+category_id, bbox and score) or `sipmask predict --json`, which names images and classes; or one
+object with "categories" as in a COCO file and "boxes", which maps each file name without suffix to
+lists [category_id, x, y, width, height, score].
 
 examples:
   sipmask dataset pseudo --annotations people.json --found detections.json --output all.json

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from sipmask_core.errors import InputError
+from sipmask_core.imaging.left_out import LeftOut
 from sipmask_core.instances import Instances
 from sipmask_core.runtime.interruption import Interruption
 from sipmask_core.tracking.online import OnlineTracker
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from sipmask_core.data.annotation_writer import AnnotationWriter, Recorded
     from sipmask_core.segmenter import Segmenter
 
-NAMED_REFUSALS = 10  # images left out whose reason is given; others are counted
 _CELLS = 16  # along each side of an image, in which changes are looked for
 
 
@@ -85,14 +85,12 @@ def export(
     that are taken, at their times.
 
     Ctrl-C ends the work after an image. Return whether it came, and sentences about the images that
-    were left out because they are damaged or `writer` refuses their size: one for each of the first
-    NAMED_REFUSALS, and one with the number of the others.
+    were left out because they are damaged or `writer` refuses their size, as `LeftOut` has them.
     """
     selectors = {source: _Selector(selection) for source in sources}
     trackers = {source: OnlineTracker(TrackerSettings()) for source in selectors}
     names: set[str] = set()
-    failures: list[str] = []
-    refused = 0
+    left_out = LeftOut()
     with Interruption() as interruption:
         for recorded in images:
             if interruption.requested or all(s.is_full for s in selectors.values()):
@@ -105,9 +103,7 @@ def export(
                     image = recorded.decode()
                     writer.check(recorded.source, image)
                 except InputError as error:
-                    refused += 1
-                    if refused <= NAMED_REFUSALS:
-                        failures.append(f"Image {recorded.name} was left out. {error}")
+                    left_out.note(recorded.name, error)
                     continue
                 if selector.takes(image):
                     instances = Instances.empty((image.shape[0], image.shape[1]))
@@ -115,6 +111,4 @@ def export(
                         tracker = trackers[recorded.source]
                         instances = tracker.update(predictor(image), recorded.seconds)
                     writer.add(recorded, image, instances)
-    if refused > NAMED_REFUSALS:
-        failures.append(f"{refused - NAMED_REFUSALS} more images were left out.")
-    return interruption.requested, failures
+    return interruption.requested, left_out.sentences()

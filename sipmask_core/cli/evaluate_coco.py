@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import argparse
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sipmask_core.cli.annotation_options import add_reading_arguments, say_notes
+from sipmask_core.cli.annotation_options import say_notes
 from sipmask_core.cli.evaluation_run import (
+    add_data_arguments,
     add_run_arguments,
     check_run_arguments,
     load_evaluated,
     made_by,
-    rate,
     run_model,
-    telling_what_is_kept,
 )
 from sipmask_core.cli.options import add_model_arguments, model_files
 from sipmask_core.cli.training_data import count_or_share, split
 from sipmask_core.errors import InputError
 
 if TYPE_CHECKING:
-    from sipmask_core.cli.evaluation_run import Share
+    from collections.abc import Callable, Collection, Iterator
+
+    from sipmask_core.cli.evaluation_run import Finished
     from sipmask_core.data.coco import CocoAnnotations
     from sipmask_core.data.coco_results import Result
     from sipmask_core.evaluation.coco import Evaluation
-    from sipmask_core.evaluation.partial_results import PartialResults
     from sipmask_core.segmenter import Segmenter
 
 _DESCRIPTION = """\
@@ -63,19 +62,7 @@ def add_arguments(kinds: Any) -> None:
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    coco.add_argument(
-        "--annotations", required=True, type=Path, metavar="FILE", help="COCO instances JSON"
-    )
-    coco.add_argument("--images", type=Path, metavar="DIR", help="folder of its images")
-    coco.add_argument(
-        "--results", type=Path, metavar="FILE", help="score these COCO results; no model runs"
-    )
-    coco.add_argument(
-        "--subset",
-        action="store_true",
-        help="with --results: leave out those of images that the annotations do not list",
-    )
-    add_reading_arguments(coco)
+    add_data_arguments(coco, "COCO instances JSON", "its images", "COCO results", "images")
     coco.add_argument(
         "--hold-out",
         type=count_or_share,
@@ -106,7 +93,7 @@ def evaluated(args: argparse.Namespace) -> dict[str, Any]:
 
     Raise InputError if that cannot be done.
     """
-    from sipmask_core.data.coco import read_annotations, require_images
+    from sipmask_core.data.coco import read_annotations
     from sipmask_core.data.coco_results import read_results
     from sipmask_core.data.document import OtherFormatError
     from sipmask_core.data.orientation import as_annotated
@@ -129,7 +116,6 @@ def evaluated(args: argparse.Namespace) -> dict[str, Any]:
         raise InputError(f"{error} `sipmask evaluate youtube-vis` takes it.") from None
     annotations = _chosen(everything, args)
     if args.images is not None:
-        require_images(annotations, args.images)
         annotations = as_annotated(annotations, args.images, args.ignore_exif)
     say_notes(annotations.notes)
     for place in (*reports, *saved, *_submitted(args)):
@@ -172,8 +158,6 @@ def _check_usage(args: argparse.Namespace) -> None:
     if args.results is None and args.images is None:
         raise InputError("Give --images, to run a model, or --results, to score a file.")
     check_run_arguments(args)
-    if args.subset and args.results is None:
-        raise InputError("--subset belongs to --results.")
     if args.hold_out == 0:
         raise InputError("--hold-out is 0; it must be 1 or more, or a share of the images below 1.")
     if args.restart and not (args.output or args.save_results or args.submission):
@@ -209,50 +193,27 @@ def _run_model(
     predictor: Segmenter, annotations: CocoAnnotations, args: argparse.Namespace, saved: list[Path]
 ) -> tuple[list[Result], dict[str, Any]]:
     """Run the model, write what it finds, and return that and the run's part of the report."""
-    from sipmask_core.evaluation.run_images import own_share
+    from sipmask_core.evaluation.run_images import detect_in_required
+
+    def detect(left: Collection[int], after_frame: Callable[[], object]) -> Iterator[Finished]:
+        images = tuple(image for image in annotations.images if image.id in left)
+        unfinished = replace(annotations, images=images)
+        for image in detect_in_required(predictor, unfinished, args.images, args.workers):
+            after_frame()
+            yield image.image_id, image.results, [image.seconds]
 
     return run_model(
         predictor,
-        lambda partial: _detect(predictor, own_share(annotations), args, partial),
+        detect,
         lambda results: _write_results(results, saved, args.submission),
-        count=len(annotations.images),
+        frames={image.id: 1 for image in annotations.images},
+        items="images",
         unit="image",
         places=[*saved, *_submitted(args)],
         making=made_by(args, predictor, annotations.sha256)
         | {"hold_out": args.hold_out, "ignore_exif": args.ignore_exif or None},
         restart=args.restart,
     )
-
-
-def _detect(
-    predictor: Segmenter,
-    annotations: CocoAnnotations,
-    args: argparse.Namespace,
-    partial: PartialResults | None,
-) -> Share:
-    """Run the model over the images that are not finished yet, and return the results of all."""
-    from tqdm import tqdm
-
-    from sipmask_core.evaluation.run_images import detect_in_required
-    from sipmask_core.runtime.distributed import is_main
-
-    found: dict[int, Any] = {} if partial is None else dict(partial.done)
-    total = len(annotations.images)
-    left = replace(annotations, images=tuple(i for i in annotations.images if i.id not in found))
-    ends = []
-    with (
-        telling_what_is_kept(partial, total, "images"),
-        tqdm(
-            total=total, initial=len(found), unit="image", disable=None if is_main() else True
-        ) as bar,
-    ):
-        for image in detect_in_required(predictor, left, args.images, args.workers):
-            found[image.image_id] = [image.results, [image.seconds]]
-            if partial is not None:
-                partial.add(image.image_id, found[image.image_id])
-            ends.append(time.perf_counter())
-            bar.update()
-    return [found[image.id] for image in annotations.images], rate(ends)
 
 
 def _write_results(results: list[Result], saved: list[Path], submission: Path | None) -> None:

@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import argparse
-import time
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sipmask_core.cli.annotation_options import add_reading_arguments, say_notes
+from sipmask_core.cli.annotation_options import say_notes
 from sipmask_core.cli.evaluation_run import (
+    add_data_arguments,
     add_run_arguments,
     check_run_arguments,
     load_evaluated,
     made_by,
-    rate,
     run_model,
-    telling_what_is_kept,
 )
 from sipmask_core.cli.options import add_model_arguments, model_files
 from sipmask_core.errors import InputError
 
 if TYPE_CHECKING:
-    from sipmask_core.cli.evaluation_run import Share
+    from collections.abc import Callable, Collection, Iterator
+
+    from sipmask_core.cli.evaluation_run import Finished
     from sipmask_core.data.coco_results import Result
     from sipmask_core.data.youtube_vis import VideoAnnotations
-    from sipmask_core.evaluation.partial_results import PartialResults
     from sipmask_core.segmenter import Segmenter
     from sipmask_core.tracking.tracker import Mode
 
@@ -62,21 +60,9 @@ def add_arguments(kinds: Any) -> None:
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    results = "YouTube-VIS results (.json or .zip)"
+    add_data_arguments(parser, "YouTube-VIS JSON", "its frames", results, "videos")
     add = parser.add_argument
-    add("--annotations", required=True, type=Path, metavar="FILE", help="YouTube-VIS JSON")
-    add("--images", type=Path, metavar="DIR", help="folder of its frames")
-    add(
-        "--results",
-        type=Path,
-        metavar="FILE",
-        help="score these YouTube-VIS results (.json or .zip); no model runs",
-    )
-    add(
-        "--subset",
-        action="store_true",
-        help="with --results: leave out those of videos that the annotations do not list",
-    )
-    add_reading_arguments(parser)
     add(
         "--mode",
         choices=("online", "youtube-vis"),
@@ -105,7 +91,6 @@ def evaluated(args: argparse.Namespace) -> dict[str, Any]:
 
     Raise InputError if that cannot be done.
     """
-    from sipmask_core.data.coco import require_images
     from sipmask_core.data.document import OtherFormatError
     from sipmask_core.data.orientation import as_annotated
     from sipmask_core.data.youtube_vis import read_videos
@@ -128,7 +113,6 @@ def evaluated(args: argparse.Namespace) -> dict[str, Any]:
         )
     annotations = replace(everything, videos=everything.videos[: args.limit])
     if args.images is not None:
-        require_images(annotations.frames(), args.images)
         annotations = as_annotated(annotations, args.images, args.ignore_exif)
     say_notes(annotations.notes)
     written = [place for place in (args.save_results, args.json) if place]
@@ -138,7 +122,7 @@ def evaluated(args: argparse.Namespace) -> dict[str, Any]:
     report: dict[str, Any] = {
         "protocol": "youtube-vis",
         "videos": len(annotations.videos),
-        "frames": _frame_count(annotations),
+        "frames": sum(len(video.file_names) for video in annotations.videos),
     }
     inputs = [args.annotations]
     device = None
@@ -174,8 +158,6 @@ def _check_usage(args: argparse.Namespace) -> None:
     if (args.results is None) == (args.images is None):
         raise InputError("Give either --images, to run a model, or --results, to score a file.")
     check_run_arguments(args, ("mode", "fps"))
-    if args.subset and args.results is None:
-        raise InputError("--subset belongs to --results.")
     if args.restart and args.save_results is None:
         raise InputError("--restart is of use with --save-results only: nothing else is kept.")
 
@@ -185,12 +167,24 @@ def _run_model(
 ) -> tuple[list[Result], dict[str, Any]]:
     """Run the model, write what it finds, and return that and the run's part of the report."""
     from sipmask_core.data.youtube_vis_results import write_results
-    from sipmask_core.runtime.distributed import rank, world_size
+    from sipmask_core.evaluation.run_videos import detect_tracks
 
-    how = {"mode": _mode(predictor, args), "fps": args.fps}
-    decides = how | {"ignore_exif": args.ignore_exif or None}
-    own = replace(annotations, videos=annotations.videos[rank() :: world_size()])
+    mode = _mode(predictor, args)
+    how = {"mode": mode, "fps": args.fps}
     places = [args.save_results] if args.save_results else []
+
+    def detect(left: Collection[int], after_frame: Callable[[], object]) -> Iterator[Finished]:
+        videos = tuple(video for video in annotations.videos if video.id in left)
+        for video in detect_tracks(
+            predictor,
+            replace(annotations, videos=videos),
+            args.images,
+            mode,
+            fps=args.fps,
+            workers=args.workers,
+            after_frame=after_frame,
+        ):
+            yield video.video_id, video.results, video.seconds
 
     def write(results: list[Result]) -> None:
         for place in places:
@@ -198,60 +192,18 @@ def _run_model(
 
     results, report = run_model(
         predictor,
-        lambda partial: _detect(predictor, own, args, partial),
+        detect,
         write,
-        count=len(annotations.videos),
+        frames={video.id: len(video.file_names) for video in annotations.videos},
+        items="videos",
         unit="frame",
         places=places,
-        making=made_by(args, predictor, annotations.sha256) | decides,
+        making=made_by(args, predictor, annotations.sha256)
+        | how
+        | {"ignore_exif": args.ignore_exif or None},
         restart=args.restart,
     )
     return results, report | how
-
-
-def _detect(
-    predictor: Segmenter,
-    annotations: VideoAnnotations,
-    args: argparse.Namespace,
-    partial: PartialResults | None,
-) -> Share:
-    """Run the model over the videos that are not finished yet, and return the results of all."""
-    from tqdm import tqdm
-
-    from sipmask_core.evaluation.run_videos import detect_tracks
-    from sipmask_core.runtime.distributed import is_main
-
-    found: dict[int, Any] = {} if partial is None else dict(partial.done)
-    left = replace(annotations, videos=tuple(v for v in annotations.videos if v.id not in found))
-    total = _frame_count(annotations)
-    ends: list[float] = []
-    with (
-        telling_what_is_kept(partial, len(annotations.videos), "videos"),
-        tqdm(
-            total=total,
-            initial=total - _frame_count(left),
-            unit="frame",
-            disable=None if is_main() else True,
-        ) as bar,
-    ):
-
-        def after_frame() -> None:
-            ends.append(time.perf_counter())
-            bar.update()
-
-        for video in detect_tracks(
-            predictor,
-            left,
-            args.images,
-            _mode(predictor, args),
-            fps=args.fps,
-            workers=args.workers,
-            after_frame=after_frame,
-        ):
-            found[video.video_id] = [video.results, video.seconds]
-            if partial is not None:
-                partial.add(video.video_id, found[video.video_id])
-    return [found[video.id] for video in annotations.videos], rate(ends)
 
 
 def _mode(predictor: Segmenter, args: argparse.Namespace) -> Mode:
@@ -259,10 +211,6 @@ def _mode(predictor: Segmenter, args: argparse.Namespace) -> Mode:
 
     mode: Mode | None = args.mode
     return mode or (predictor.tracking_mode if isinstance(predictor, Predictor) else "online")
-
-
-def _frame_count(annotations: VideoAnnotations) -> int:
-    return sum(len(video.file_names) for video in annotations.videos)
 
 
 def _score(annotations: VideoAnnotations, results: list[Result], report: dict[str, Any]) -> None:

@@ -3,29 +3,58 @@
 from __future__ import annotations
 
 import sys
+import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sipmask_core.cli.annotation_options import add_reading_arguments
 from sipmask_core.cli.options import load_predictor, model_files, ran_with
 from sipmask_core.errors import InputError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from sipmask_core.data.coco_results import Result
     from sipmask_core.evaluation.partial_results import PartialResults
     from sipmask_core.segmenter import Segmenter
 
-    # [results, seconds of each image or frame] of each item, those finished by an earlier run
-    # included, as JSON has them; and how many images or frames per second this run has finished.
-    Share = tuple[list[Any], float | None]
+    # The id of an image or a video, what was found there, and what each stage took of each frame.
+    Finished = tuple[int, list[Result], list[dict[str, float]]]
+    # Runs a model over the items with these ids, in order, and calls its second argument after each
+    # frame.
+    Detect = Callable[[Collection[int], Callable[[], object]], Iterable[Finished]]
 
 _THRESHOLD = 0.05  # lowest score that counts, of models that have no preset to say it
 # With --results no model runs, so that these would do nothing.
 _OF_A_RUN = ("score_threshold", "save_results", "restart", "checkpoint", "preset")
+
+
+def add_data_arguments(
+    parser: argparse.ArgumentParser, annotations: str, images: str, results: str, items: str
+) -> None:
+    """Add --annotations, --images, --results, --subset, --skip-invalid and --ignore-exif.
+
+    The strings say what the options take, for their help: "COCO instances JSON", "its images",
+    "COCO results" and, for what results are about, "images".
+    """
+    add = parser.add_argument
+    add("--annotations", required=True, type=Path, metavar="FILE", help=annotations)
+    add("--images", type=Path, metavar="DIR", help=f"folder of {images}")
+    add(
+        "--results",
+        type=Path,
+        metavar="FILE",
+        help=f"score these {results}; no model runs",
+    )
+    add(
+        "--subset",
+        action="store_true",
+        help=f"with --results: leave out those of {items} that the annotations do not list",
+    )
+    add_reading_arguments(parser)
 
 
 def add_run_arguments(parser: argparse.ArgumentParser, items: str, formats: str = "") -> None:
@@ -60,11 +89,16 @@ def add_run_arguments(parser: argparse.ArgumentParser, items: str, formats: str 
 
 
 def check_run_arguments(args: argparse.Namespace, more_of_a_run: Sequence[str] = ()) -> None:
-    """Raise InputError for numbers below 1 and, with --results, for options of a model's run."""
+    """Raise InputError for numbers below 1 and for options that belong to the other way.
+
+    Those are options of a model's run with --results, and --subset without.
+    """
     refuse_beside_results(args, (*_OF_A_RUN, *more_of_a_run))
     for option, number in (("--limit", args.limit), ("--workers", args.workers)):
         if number is not None and number < 1:
             raise InputError(f"{option} is {number}; it must be 1 or more.")
+    if args.subset and args.results is None:
+        raise InputError("--subset belongs to --results.")
 
 
 def refuse_beside_results(args: argparse.Namespace, options: Sequence[str]) -> None:
@@ -129,10 +163,11 @@ def made_by(
 
 def run_model(
     predictor: Segmenter,
-    work: Callable[[PartialResults | None], Share],
+    detect: Detect,
     write: Callable[[list[Result]], None],
     *,
-    count: int,
+    frames: Mapping[int, int],
+    items: str,
     unit: str,
     places: Sequence[Path],
     making: dict[str, Any],
@@ -140,30 +175,34 @@ def run_model(
 ) -> tuple[list[Result], dict[str, Any]]:
     """Run the model, write what it finds, and return that and the run's part of the report.
 
-    work: goes through this process's share of the items, of which there are `count` in all. With
-        several processes the first one gets all results and writes them.
-    unit: what is timed, image or frame. places: where results go; what an interrupted run has
-        finished lies beside the first one, see `PartialResults` for `making` and `restart`.
+    write: gets the results of all items.
+    frames: how many frames each item has, by the item's id; with several processes, each one looks
+        at its share of the items, and the first one gets all results and writes them.
+    items, unit: what items and frames are called: "videos" and "frame". places: where results go;
+        what an interrupted run has finished lies beside the first one, see `PartialResults` for
+        `making` and `restart`.
     """
     from sipmask_core.evaluation.partial_results import PartialResults
     from sipmask_core.evaluation.run_images import format_latencies
-    from sipmask_core.runtime.distributed import gathered, is_main, world_size
+    from sipmask_core.runtime.distributed import gathered, is_main, own_share, world_size
     from sipmask_core.runtime.stopwatch import latencies
 
+    share = {number: frames[number] for number in own_share(list(frames))}
     with ExitStack() as stack:
         partial = None
         if places and world_size() == 1:
             partial = stack.enter_context(PartialResults(places[0], making, restart=restart))
-        share, per_second = work(partial)
-        items = gathered(share, count)
-        results = [result for of_item, _ in items for result in of_item]
+        with _telling_what_is_kept(partial, len(share), items):
+            own, per_second = _work_off(share, unit, detect, partial)
+        found = gathered(own, len(frames))
+        results = [result for of_item, _ in found for result in of_item]
         if is_main():
             write(results)
         if partial is not None:
             partial.remove()
     report = ran_with(predictor)
     if is_main():
-        report["latency_ms"] = latencies([timed for _, seconds in items for timed in seconds])
+        report["latency_ms"] = latencies([timed for _, seconds in found for timed in seconds])
         print(format_latencies(report["latency_ms"]))
         if per_second is not None:
             report[f"{unit}s_per_second"] = per_second * world_size()
@@ -171,8 +210,44 @@ def run_model(
     return results, report
 
 
+def _work_off(
+    frames: Mapping[int, int],
+    unit: str,
+    detect: Detect,
+    partial: PartialResults | None,
+) -> tuple[list[Any], float | None]:
+    """Detect in the items that are not finished yet; see `run_model` for the arguments.
+
+    Return [results, seconds] of each item, those finished by an earlier run included, and how many
+    frames per second this run has finished.
+    """
+    from tqdm import tqdm
+
+    from sipmask_core.runtime.distributed import is_main
+
+    found: dict[int, Any] = {} if partial is None else dict(partial.done)
+    left = [number for number in frames if number not in found]
+    total, to_do = sum(frames.values()), sum(frames[number] for number in left)
+    ends: list[float] = []
+    with tqdm(
+        total=total, initial=total - to_do, unit=unit, disable=None if is_main() else True
+    ) as bar:
+
+        def after_frame() -> None:
+            ends.append(time.perf_counter())
+            bar.update()
+
+        for number, results, seconds in detect(frozenset(left), after_frame):
+            found[number] = [results, seconds]
+            if partial is not None:
+                partial.add(number, found[number])
+    # The first frame does not count: its time includes the start of the threads and the warm-up.
+    per_second = (len(ends) - 1) / (ends[-1] - ends[0]) if len(ends) > 1 else None
+    return [found[number] for number in frames], per_second
+
+
 @contextmanager
-def telling_what_is_kept(partial: PartialResults | None, total: int, items: str) -> Iterator[None]:
+def _telling_what_is_kept(partial: PartialResults | None, total: int, items: str) -> Iterator[None]:
     """If the block raises, print how many of the items are finished and where they are kept."""
     try:
         yield
@@ -184,11 +259,3 @@ def telling_what_is_kept(partial: PartialResults | None, total: int, items: str)
                 file=sys.stderr,
             )
         raise
-
-
-def rate(ends: Sequence[float]) -> float | None:
-    """Return items per second from the times (s) at which they ended; None for fewer than two.
-
-    The first item does not count: its time includes the start of the threads and the warm-up.
-    """
-    return (len(ends) - 1) / (ends[-1] - ends[0]) if len(ends) > 1 else None

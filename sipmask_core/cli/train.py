@@ -137,7 +137,8 @@ def _train(args: argparse.Namespace, device: torch.device) -> int:
     from sipmask_core.training.validation import Validation
 
     preset = named_preset(args)
-    recipe = recipe_for(preset).changed(chosen_values(vars(args)))
+    recipe = recipe_for(preset)
+    recipe = recipe.changed(chosen_values(vars(args), recipe.turns))
     preset = override(preset, args.set)
     if args.input_size is not None:
         preset = with_longest_side(preset, args.input_size)

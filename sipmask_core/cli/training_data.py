@@ -105,7 +105,6 @@ def training_data(args: argparse.Namespace, preset: Preset, recipe: Recipe) -> T
 
     Raise InputError if a file cannot be read, an image is missing, or options do not go together.
     """
-    from sipmask_core.data.coco import require_images
     from sipmask_core.data.merge import with_classes
     from sipmask_core.data.orientation import as_annotated
     from sipmask_core.data.youtube_vis import has_videos, read_videos
@@ -137,7 +136,6 @@ def training_data(args: argparse.Namespace, preset: Preset, recipe: Recipe) -> T
         images = args.validation_images or args.images
         held_out, folder = _read(args, args.validation, images, "--validation-images")
         held_out = with_classes(held_out, dataset.annotations.class_names)
-    require_images(held_out, folder)
     return TrainingData(dataset, held_out, folder)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sipmask_core.errors import InputError
 
@@ -38,12 +38,6 @@ YOUTUBE_VIS_2019_CLASSES = _names(
     deer,owl,surfboard,airplane,truck,zebra,tiger,elephant,snowboard,boat,shark,
     mouse,frog,eagle,earless_seal,tennis_racket"""
 )
-YOUTUBE_VIS_2021_CLASSES = _names(
-    """airplane,bear,bird,boat,car,cat,cow,deer,dog,duck,earless_seal,elephant,
-    fish,flying_disc,fox,frog,giant_panda,giraffe,horse,leopard,lizard,monkey,
-    motorbike,mouse,parrot,person,rabbit,shark,skateboard,snake,snowboard,squirrel,
-    surfboard,tennis_racket,tiger,train,truck,turtle,whale,zebra"""
-)
 
 # COCO numbers its categories from 1 to 90 and leaves these out.
 _UNUSED_IDS = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
@@ -57,9 +51,9 @@ def category_ids(class_names: Sequence[str]) -> list[int]:
     return list(range(1, len(class_names) + 1))
 
 
-def names_by_id(class_names: Sequence[str], ids: Sequence[int]) -> dict[int | None, str]:
+def names_by_id(class_names: Sequence[str], ids: Sequence[int]) -> dict[Any, str]:
     """Return class names by category id; if all of these are as in COCO, all 80 of COCO."""
-    given: dict[int | None, str] = dict(zip(ids, class_names, strict=True))
+    given = dict(zip(ids, class_names, strict=True))
     is_coco = all(_COCO_IDS.get(name) == category_id for category_id, name in given.items())
     return {number: name for name, number in _COCO_IDS.items()} if is_coco else given
 

@@ -16,7 +16,8 @@ from sipmask_core.data.file_names import image_path
 from sipmask_core.data.hold_out import hold_out
 from sipmask_core.data.problems import Invalid
 from sipmask_core.errors import InputError
-from sipmask_core.imaging.image_files import read_image, unreadable
+from sipmask_core.imaging.first_look import look_at
+from sipmask_core.imaging.image_files import read_image
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from sipmask_core.data.fields import Entry
     from sipmask_core.data.shapes import Polygons
+    from sipmask_core.imaging.first_look import FirstLook
 
 NAMED_IMAGES = 50  # damaged ones whose names a refusal gives
 
@@ -256,11 +258,12 @@ def read_annotated_image(image_dir: Path, record: CocoImage) -> NDArray[np.uint8
     return image
 
 
-def require_images(annotations: CocoAnnotations, image_dir: Path) -> None:
-    """Raise InputError if image files are missing or damaged, before hours of work have gone by.
+def require_images(annotations: CocoAnnotations, image_dir: Path) -> list[FirstLook]:
+    """Look at all image files, in order, before hours of work go by.
 
-    Damaged ones are all named, up to NAMED_IMAGES. Damage amid a file shows only when it is read.
-    It is also raised if two images are the same file, which their names only seem to tell apart.
+    Raise InputError if some are missing or damaged. Damaged ones are all named, up to NAMED_IMAGES;
+    damage amid a file shows only when it is read. It is also raised if two images are the same
+    file, which their names only seem to tell apart.
     """
     files: dict[Path, CocoImage] = {}
     missing = []
@@ -278,7 +281,8 @@ def require_images(annotations: CocoAnnotations, image_dir: Path) -> None:
             f"{len(missing)} of {len(annotations.images)} images that {annotations.path} lists"
             f" are not in {image_dir}, {missing[0].file_name} for one."
         )
-    damaged = unreadable(files)
+    looks = look_at(files)
+    damaged = [look.defect for look in looks if look.defect]
     if damaged:
         more = len(damaged) - NAMED_IMAGES
         raise InputError(
@@ -286,3 +290,4 @@ def require_images(annotations: CocoAnnotations, image_dir: Path) -> None:
             + " ".join(damaged[:NAMED_IMAGES])
             + (f" And {more} more." if more > 0 else "")
         )
+    return looks

@@ -11,7 +11,7 @@ from sipmask_core.data.fields import is_finite_number
 from sipmask_core.data.json_files import read_json
 from sipmask_core.data.problems import brief
 from sipmask_core.data.result_ids import category_ids as result_category_ids
-from sipmask_core.data.result_ids import image_ids
+from sipmask_core.data.result_ids import id_of, image_ids, result_entries
 from sipmask_core.data.rle import checked_rles
 from sipmask_core.errors import AvoidableError, InputError
 from sipmask_core.instances import UNTRACKED
@@ -47,12 +47,12 @@ def read_results(path: Path, annotations: CocoAnnotations, *, subset: bool = Fal
     entry and field, without `subset` also for such results, and if no result remains.
     """
     content, _ = read_json(path, "results")
-    entries = content.get("annotations") if isinstance(content, dict) else content
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+    entries = result_entries(content)
+    if entries is None:
         raise InputError(f"{path} is neither a list of results nor has a list 'annotations'.")
     images = image_ids(path, content, entries, annotations)
     categories = result_category_ids(path, content, entries, annotations)
-    strangers = [i for i, entry in enumerate(entries) if _key(entry.get("image_id")) not in images]
+    strangers = [i for i, entry in enumerate(entries) if id_of(entry.get("image_id")) not in images]
     if strangers:
         refuse_strangers(path, entries, strangers, "image_id", subset)
     results = {
@@ -119,11 +119,6 @@ def write_submission(path: Path, results: list[Result]) -> Path:
     return archive
 
 
-def _key(value: Any) -> int | str | None:
-    """Return an id from a file, or None for anything but a number or text, such as a list."""
-    return value if type(value) in (int, str) else None
-
-
 def _checked_result(
     entry: dict[str, Any],
     where: str,
@@ -134,7 +129,7 @@ def _checked_result(
 
     Return None for one of an image or a class that the annotations lack.
     """
-    image, category = _key(entry.get("image_id")), _key(entry.get("category_id"))
+    image, category = id_of(entry.get("image_id")), id_of(entry.get("category_id"))
     if image not in images:
         return None
     if category not in categories:

@@ -36,8 +36,13 @@ def read_json(path: Path | str, what: str) -> tuple[Any, str]:
     except OSError as error:
         raise InputError(f"Cannot read {what} {path}: {error.strerror}.") from error
     content = _unpacked(stored, path) if stored.startswith(_GZIP) else stored
+    return parse_json(content, path, what), hashlib.sha256(stored).hexdigest()
+
+
+def parse_json(content: bytes, path: Path | str, what: str) -> Any:
+    """Return what JSON says; raise InputError, for which see `read_json`, if it is none."""
     try:
-        return json.loads(content), hashlib.sha256(stored).hexdigest()
+        return json.loads(content)
     except (ValueError, RecursionError) as error:
         begins = content[:64].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
         for magic, complaint in _OTHER_FILES:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from sipmask_core.data.classes import category_ids
 from sipmask_core.data.coco import CocoAnnotations, CocoImage
+from sipmask_core.data.file_names import image_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,13 +22,14 @@ def merged(parts: Sequence[tuple[CocoAnnotations, Path]]) -> CocoAnnotations:
     Classes correspond by name, in the order in which the files first name them. A file is taken to
     annotate all objects of the classes that it has and to know nothing of others: see
     `CocoImage.known_labels`. If several files list an image, each class comes from the first of
-    them that has it. File names of images begin with their folders, and ids are given anew.
+    them that has it. File names of images are the paths at which they are found, see `image_path`;
+    ids are given anew.
     """
     names = tuple(dict.fromkeys(name for part, _ in parts for name in part.class_names))
     images: dict[Path, CocoImage] = {}
     for part, folder in parts:
         for image in with_classes(part, names).images:
-            path = folder / image.file_name
+            path = image_path(folder, image.file_name)
             image = replace(image, file_name=str(path))
             key = path.resolve()
             images[key] = _united(images[key], image, len(names)) if key in images else image

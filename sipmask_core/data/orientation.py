@@ -2,54 +2,41 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from PIL import ExifTags, Image
-
-from sipmask_core.data.coco import CocoAnnotations
-from sipmask_core.data.file_names import image_path
+from sipmask_core.data.coco import CocoAnnotations, require_images
 from sipmask_core.data.youtube_vis import VideoAnnotations
 from sipmask_core.errors import AvoidableError
+from sipmask_core.imaging.first_look import UPRIGHT
 
 if TYPE_CHECKING:
     from pathlib import Path
     from typing import TypeVar
 
-    from sipmask_core.data.fields import Size
-
     Annotations = TypeVar("Annotations", CocoAnnotations, VideoAnnotations)
-
-_TURNED_FORMATS = ("JPEG", "PNG", "WEBP")  # of which OpenCV applies the orientation
-_UPRIGHT = 1
-_FIRST_ON_ITS_SIDE = 5  # from here to 8, width and height change places
 
 
 def as_annotated(
     annotations: Annotations, image_dir: Path, ignore_exif: bool = False
 ) -> Annotations:
-    """Return annotations whose images are read the way round that they are annotated.
+    """Look at all images, and return annotations by which they are read the way round they should.
 
     Images are turned as their EXIF orientation says; the annotations' notes then have a sentence
-    with their number. ignore_exif: read all as they are stored. Raises InputError if the size of an
-    image in the annotations is that of the stored pixels, and not of the turned ones.
+    with their number. ignore_exif: read all as they are stored. Raises InputError as
+    `require_images` does, and if the size of an image in the annotations is that of the stored
+    pixels, and not of the turned ones.
     """
+    frames = annotations.frames() if isinstance(annotations, VideoAnnotations) else annotations
+    looks = require_images(frames, image_dir)
     if ignore_exif:
         return _stored(annotations)
-    if isinstance(annotations, VideoAnnotations):
-        images = annotations.frames().images
-    else:
-        images = annotations.images
-    turned = 0
-    unaware = []
-    for image in images:
-        path = image_path(image_dir, image.file_name)
-        orientation, size = _orientation(path)
-        turned += orientation != _UPRIGHT
-        on_its_side = orientation >= _FIRST_ON_ITS_SIDE and size[0] != size[1]
-        if on_its_side and size == (image.height, image.width):
-            unaware.append(path)
+    turned = sum(look.orientation != UPRIGHT for look in looks)
+    unaware = [
+        look.path
+        for image, look in zip(frames.images, looks, strict=True)
+        if look.is_on_its_side and look.size == (image.height, image.width)
+    ]
     if unaware:
         raise AvoidableError(
             f"{len(unaware)} of the {turned} images in {image_dir} that an EXIF orientation turns"
@@ -59,7 +46,7 @@ def as_annotated(
         )
     if not turned:
         return annotations
-    note = f"Images that are turned as their EXIF orientation says: {turned} of {len(images)}."
+    note = f"Images that are turned as their EXIF orientation says: {turned} of {len(looks)}."
     return replace(annotations, notes=(*annotations.notes, note))
 
 
@@ -71,21 +58,3 @@ def _stored(annotations: Annotations) -> Annotations:
     return replace(
         annotations, images=tuple(replace(i, as_stored=True) for i in annotations.images)
     )
-
-
-def _orientation(path: Path) -> tuple[int, Size]:
-    """Return an image's EXIF orientation, 1 to 8, and the stored (H, W), from its first bytes.
-
-    1, upright, if it cannot be told; what is wrong with an image shows when it is decoded.
-    """
-    try:
-        with warnings.catch_warnings(), Image.open(path) as image:
-            warnings.simplefilter("ignore")
-            exif = Image.Exif()
-            if image.format in _TURNED_FORMATS:
-                # Not image.getexif(): it also looks at XMP, and OpenCV does not.
-                exif.load(image.info.get("exif") or b"")
-            value = exif.get(ExifTags.Base.Orientation, _UPRIGHT)
-            return (value if value in range(2, 9) else _UPRIGHT), (image.height, image.width)
-    except Exception:  # damaged files fail in many ways
-        return _UPRIGHT, (0, 0)

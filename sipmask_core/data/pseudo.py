@@ -6,18 +6,19 @@ from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sipmask_core.data.classes import names_by_id
+from sipmask_core.data import classes, result_ids
 from sipmask_core.data.coco import CocoAnnotations, read_annotations
 from sipmask_core.data.fields import as_whole_number, is_finite_number
 from sipmask_core.data.json_files import read_json
+from sipmask_core.data.result_ids import id_of
 from sipmask_core.data.shapes import bbox_area
 from sipmask_core.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 Box = tuple[float, float, float, float]
-_Entry = tuple[str, Any, Any, Any, Any]  # where it is, image id, category id, box, score
+_Entry = tuple[str, int | None, Any, Any, Any]  # where it is, image id, category id, box, score
 # Part of the smaller box; two boxes of one class that overlap this much count as one object.
 MOST_OVERLAP = 0.3
 
@@ -40,11 +41,11 @@ class Teacher(NamedTuple):
 def read_teacher(path: Path, annotations: CocoAnnotations) -> Teacher:
     """Read what another model found in the images of `annotations`.
 
-    path: COCO results, a list of objects with image_id, category_id, bbox and score; or one object
-    with "categories" and "boxes", in which the boxes are by file name without suffix and each is
-    [category_id, x, y, width, height, score]. Category ids of results are those of the annotations
-    or, if these are COCO's own, any of COCO's; the model is taken to have looked for the classes
-    that occur. Results of other images are left out.
+    path: COCO results as `coco_results.read_results` takes them, whose masks are not looked at; or
+    one object with "categories" and "boxes", in which the boxes are by file name without suffix and
+    each is [category_id, x, y, width, height, score]. Results that do not name their categories
+    have the category ids of the annotations or, if these are COCO's own, any of COCO's; the model
+    is then taken to have looked for the classes that occur. Results of other images are left out.
 
     Raises InputError naming file, entry and field.
     """
@@ -52,16 +53,21 @@ def read_teacher(path: Path, annotations: CocoAnnotations) -> Teacher:
     if isinstance(content, dict) and isinstance(content.get("boxes"), dict):
         names = _category_names(path, content.get("categories"))
         entries = _boxes_by_stem(path, content["boxes"], annotations)
-        classes = set(names.values())
-    elif isinstance(content, list) and all(isinstance(entry, dict) for entry in content):
-        names = names_by_id(annotations.class_names, annotations.category_ids)
-        entries = _results(path, content)
-        classes = {names[i] for e in content if (i := _key(e.get("category_id"))) in names}
+        looked_for = set(names.values())
+    elif (results := result_ids.result_entries(content)) is not None:
+        images = result_ids.image_ids(path, content, results, annotations)
+        entries = _results(path, results, images)
+        names = result_ids.names_by_id(content, "categories", "name")
+        looked_for = set(names.values())
+        if not names:
+            names = classes.names_by_id(annotations.class_names, annotations.category_ids)
+            used = {id_of(entry.get("category_id")) for entry in results}
+            looked_for = {name for number, name in names.items() if number in used}
     else:
-        raise InputError(f"{path} is neither a list of COCO results nor has it 'boxes' by image.")
+        raise InputError(f"{path} has neither COCO results nor 'boxes' by image.")
     found: dict[int | None, list[Found]] = {image.id: [] for image in annotations.images}
     for where, image_id, category, bbox, score in entries:
-        if _key(category) not in names:
+        if id_of(category) not in names:
             raise InputError(f"{where} has category {category!r}, which is not among the classes.")
         numbers = [*bbox, score] if isinstance(bbox, list) else []
         if len(numbers) != 5 or not all(map(is_finite_number, numbers)) or min(bbox[2:]) < 0:
@@ -69,16 +75,11 @@ def read_teacher(path: Path, annotations: CocoAnnotations) -> Teacher:
                 f"{where} has the box {bbox!r} and the score {score!r}; expected are four numbers,"
                 " x, y, width and height, and one."
             )
-        of_image = found.get(_key(image_id))
+        of_image = found.get(image_id)
         if of_image is not None:
             x, y, width, height = map(float, bbox)
             of_image.append(Found(names[category], (x, y, width, height), float(score)))
-    return Teacher(found, tuple(sorted(classes)))
-
-
-def _key(value: Any) -> int | None:
-    """Return an id from a file, or None for anything but an integer, such as a list."""
-    return value if type(value) is int else None
+    return Teacher(found, tuple(sorted(looked_for)))
 
 
 def _boxes_by_stem(
@@ -93,13 +94,16 @@ def _boxes_by_stem(
             yield where, ids.get(stem), box[0], box[1:5], box[5]
 
 
-def _results(path: Path, entries: list[dict[str, Any]]) -> Iterator[_Entry]:
+def _results(
+    path: Path, entries: list[dict[str, Any]], images: Mapping[Any, int]
+) -> Iterator[_Entry]:
     for number, e in enumerate(entries):
+        image_id = images.get(id_of(e.get("image_id")))
         where = f"{path}: result {number}"
-        yield where, e.get("image_id"), e.get("category_id"), e.get("bbox"), e.get("score")
+        yield where, image_id, e.get("category_id"), e.get("bbox"), e.get("score")
 
 
-def _category_names(path: Path, categories: Any) -> dict[int | None, str]:
+def _category_names(path: Path, categories: Any) -> dict[Any, str]:
     entries: list[Any] = categories if isinstance(categories, list) else [None]
     if not all(
         isinstance(e, dict) and type(e.get("id")) is int and isinstance(e.get("name"), str)

@@ -17,6 +17,18 @@ if TYPE_CHECKING:
     from sipmask_core.data.fields import Entry
 
 
+def result_entries(content: Any) -> list[Entry] | None:
+    """Return the results in a file, a list or an object's "annotations"; None if it has none."""
+    entries = content.get("annotations") if isinstance(content, dict) else content
+    is_list = isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries)
+    return entries if is_list else None
+
+
+def id_of(value: Any) -> int | str | None:
+    """Return an id in a results file, or None for anything but a number or text, such as a list."""
+    return value if type(value) in (int, str) else None
+
+
 def names_by_id(content: Any, section: str, field: str) -> dict[Any, str]:
     """Return the names that a results file gives to numbers, such as `file_name` of "images"."""
     entries = content.get(section) if isinstance(content, dict) else None

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    Entry = tuple[Any, tuple[int, int], str]  # what `checked_rle` takes
+    Unchecked = tuple[Any, tuple[int, int], str]  # what `checked_rle` takes
 
 # Most characters of one run length: 30 bits. pycocotools shifts 32-bit numbers and would misread
 # longer ones.
@@ -21,7 +21,7 @@ LONGEST = 6
 BATCH = 256  # RLEs that are looked at together
 
 
-def checked_rles(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+def checked_rles(entries: Sequence[Unchecked]) -> list[dict[str, Any]]:
     """Do as `checked_rle` for each (value, size, where), many times as fast if there are many.
 
     Raises InputError for the first one that it refuses.

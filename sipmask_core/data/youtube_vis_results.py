@@ -12,7 +12,7 @@ import numpy as np
 
 from sipmask_core.data.coco_results import Result, refuse_strangers
 from sipmask_core.data.fields import is_finite_number
-from sipmask_core.data.json_files import MAX_UNPACKED, read_json
+from sipmask_core.data.json_files import MAX_UNPACKED, parse_json, read_json
 from sipmask_core.data.rle import checked_rles
 from sipmask_core.errors import InputError
 from sipmask_core.instances import UNTRACKED
@@ -69,13 +69,9 @@ def write_results(path: Path, results: list[Result]) -> None:
 
 
 def _read_json(path: Path) -> Any:
-    if not zipfile.is_zipfile(path):
-        return read_json(path, "results")[0]
-    content = _from_zip(path)
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"Results {path} are not valid JSON: {error}.") from error
+    if zipfile.is_zipfile(path):
+        return parse_json(_from_zip(path), path, "results")
+    return read_json(path, "results")[0]
 
 
 def _from_zip(path: Path) -> bytes:

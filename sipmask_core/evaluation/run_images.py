@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -11,7 +10,6 @@ from sipmask_core.data.classes import corresponding_ids
 from sipmask_core.data.coco import read_annotated_image, require_images
 from sipmask_core.data.coco_results import coco_results
 from sipmask_core.inference.predictor import Predictor
-from sipmask_core.runtime.distributed import rank, world_size
 from sipmask_core.runtime.stopwatch import Stopwatch, stage
 
 if TYPE_CHECKING:
@@ -47,11 +45,6 @@ class Detected(NamedTuple):
     image_id: int
     results: list[Result]
     seconds: dict[str, float]
-
-
-def own_share(annotations: CocoAnnotations) -> CocoAnnotations:
-    """Keep the images that this process is to look at: every n-th, with n processes."""
-    return dataclasses.replace(annotations, images=annotations.images[rank() :: world_size()])
 
 
 def detect(

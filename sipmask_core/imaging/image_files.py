@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,18 +11,9 @@ import cv2
 import numpy as np
 
 from sipmask_core.errors import InputError
-from sipmask_core.imaging.image_header import (
-    JPEG_END,
-    JPEG_START,
-    PNG_END,
-    PNG_START,
-    declared_size,
-    is_cut_off,
-)
+from sipmask_core.imaging.image_header import declared_size, is_cut_off
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from numpy.typing import NDArray
 
 # Not every OpenCV is built with these.
@@ -35,9 +24,6 @@ IMAGE_SUFFIXES = frozenset(
     | {".pic", ".png", ".pnm", ".ppm", ".pxm", ".ras", ".sr"}
     | {suffix for suffix in _BY_BUILD if cv2.haveImageWriter(f"x{suffix}")}
 )
-_HEAD_BYTES = 1 << 16  # in which nearly every image declares its size
-_USUAL_PIXELS = 1 << 30  # OpenCV's limit, unless the environment sets another
-_THREADS = 8
 
 
 class ImageFolder(NamedTuple):
@@ -118,40 +104,3 @@ def _refusal(content: bytes, error: cv2.error) -> str:
         return f"has {pixels} pixels, more than OpenCV reads, or its header is damaged"
     reason = str(getattr(error, "err", "")) or str(error).strip()
     return f"cannot be decoded as an image: {reason.splitlines()[0]}"
-
-
-def unreadable(paths: Iterable[Path]) -> list[str]:
-    """Return a sentence for each file that is no whole image, as far as can be told at a glance.
-
-    Only the ends of a JPEG or PNG and the first bytes of others are looked at, which takes a small
-    part of the time of decoding; a file that looks wrong is then read to be sure.
-    """
-    with ThreadPoolExecutor(_THREADS) as pool:
-        return [sentence for sentence in pool.map(_defect, paths) if sentence]
-
-
-def _defect(path: Path) -> str:
-    if not _looks_whole(path):
-        try:
-            read_image(path)
-        except InputError as error:
-            return str(error)
-    return ""
-
-
-def _looks_whole(path: Path) -> bool:
-    try:
-        with path.open("rb") as stream:
-            head = stream.read(_HEAD_BYTES)
-            stream.seek(max(0, stream.seek(0, os.SEEK_END) - len(PNG_END)))
-            tail = stream.read()
-    except OSError:
-        return False
-    if head.startswith(JPEG_START):
-        has_end = tail.endswith(JPEG_END)
-    elif head.startswith(PNG_START):
-        has_end = tail == PNG_END
-    else:
-        return cv2.haveImageReader(str(path))
-    width, height = declared_size(head) or (1, 1)
-    return has_end and width * height <= _USUAL_PIXELS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ from sipmask_core.runtime.devices import use_threads
 from sipmask_core.weights.home import weights_file
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sipmask_core.segmenter import Segmenter
 
 
@@ -32,15 +35,15 @@ def load_segmenter(
     cannot be used, and for a preset given with a factory.
     """
     if not names_factory(model):
-        options = (device, precision, score_threshold, num_threads)
-        if not model:
-            return predictor.Predictor.from_pretrained(
-                device=device,
-                precision=precision,
-                score_threshold=score_threshold,
-                num_threads=num_threads,
-            )
-        return predictor.Predictor.from_file(weights_file(model), *options, preset=preset)
+        load: Callable[..., Segmenter] = predictor.Predictor.from_pretrained
+        if model:
+            load = partial(predictor.Predictor.from_file, weights_file(model), preset=preset)
+        return load(
+            device=device,
+            precision=precision,
+            score_threshold=score_threshold,
+            num_threads=num_threads,
+        )
     if preset is not None:
         raise InputError(f"{model!r} makes a model of its own; the preset {preset} is of no use.")
     use_threads(num_threads)

@@ -70,8 +70,8 @@ def export_onnx(
     are fixed if the preset resizes all images to one size, and otherwise any multiples of 32. Its
     outputs are those of `HeadOutputs`, see `output_channels`. The preset and the class names are
     added to the given metadata.
-    Raises InputError if onnxscript is not installed, for another file ending, and if the file
-    cannot be written.
+    Raises InputError if onnxscript is not installed or does not go with this PyTorch, for another
+    file ending, and if the file cannot be written.
 
     >>> import sipmask_core as sm
     >>> model = sm.build_model("sipmask_r18_lite", class_names=["cup", "plate"])
@@ -83,7 +83,7 @@ def export_onnx(
     if path.suffix != ONNX_SUFFIX:
         raise InputError(f"{str(path)!r} must end in {ONNX_SUFFIX}.")
     try:
-        import onnxscript  # noqa: F401  torch's exporter needs it but does not install it
+        import onnxscript  # torch's exporter needs it but does not install it
     except ImportError:
         raise InputError(
             "Exporting needs the packages onnx, onnxscript and onnxruntime: "
@@ -95,23 +95,30 @@ def export_onnx(
     if size is None:
         shape[2] = PAD_MULTIPLE * torch.export.Dim("h")
         shape[3] = PAD_MULTIPLE * torch.export.Dim("w")
-    program = torch.onnx.export(
-        network,
-        (torch.zeros(2, 3, *(size or _TRACED_SIZE)),),
-        input_names=[INPUT_NAME],
-        output_names=list(output_channels(model.preset, len(model.class_names))),
-        dynamic_shapes=(shape,),
-        dynamo=True,
-        verbose=False,
-    )
-    assert program is not None
     described = {**(metadata or {}), **describe_model(model)}
     if model.preset.mask_rescoring:
         weights = safetensors.torch.save(rescoring_weights(network.model.bbox_head))
         described[RESCORING_KEY] = base64.b64encode(weights).decode()
-    program.model.metadata_props.update(described)
-    with atomic_path(path) as temporary:
-        program.save(temporary, external_data=False)
+    try:
+        program = torch.onnx.export(
+            network,
+            (torch.zeros(2, 3, *(size or _TRACED_SIZE)),),
+            input_names=[INPUT_NAME],
+            output_names=list(output_channels(model.preset, len(model.class_names))),
+            dynamic_shapes=(shape,),
+            dynamo=True,
+            verbose=False,
+        )
+        assert program is not None
+        program.model.metadata_props.update(described)
+        with atomic_path(path) as temporary:
+            program.save(temporary, external_data=False)
+    except RuntimeError as error:  # of torch's exporter and of onnxscript
+        raise InputError(
+            f"PyTorch {torch.__version__} cannot export with onnxscript {onnxscript.__version__}"
+            f" ({type(error).__name__}); take an onnxscript, and a protobuf, of its time: for"
+            " PyTorch 2.6 'onnxscript<0.3' 'protobuf<7'."
+        ) from error
 
 
 class _FlatNetwork(nn.Module):

@@ -175,8 +175,8 @@ class Predictor:
         except MemoryError:
             raise PredictionError(
                 f"There is too little memory for {what} {where}; choose a preset with a smaller "
-                "network or input, fewer bits (precision) or images at a time (max_batch), or end "
-                "what else uses the memory."
+                "network or input, fewer bits (precision) or fewer images at a time, or end what "
+                "else uses the memory."
             ) from None
         except FloatingPointError:
             cause = (

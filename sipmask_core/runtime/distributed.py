@@ -14,7 +14,7 @@ from sipmask_core.errors import InputError
 from sipmask_core.runtime.devices import choose_device
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from torch import Tensor
 
@@ -91,11 +91,15 @@ def from_main(value: T) -> T:
     return box[0]
 
 
-def gathered(share: list[T], count: int) -> list[T]:
-    """Gather in order the `count` items of which each process has every `world_size()`-th.
+def own_share(items: Sequence[T]) -> Sequence[T]:
+    """Return the items that this process is to work on: of process r, r, r + world_size(), ..."""
+    return items[rank() :: world_size()]
 
-    Process r passes items r, r + world_size(), ... The main process gets them all, the others
-    an empty list.
+
+def gathered(share: list[T], count: int) -> list[T]:
+    """Gather in order what each process has made of its `own_share` of `count` items.
+
+    The main process gets everything, the others an empty list.
     """
     if world_size() == 1:
         return share

@@ -11,13 +11,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
-from sipmask_core.data.coco import (
-    CocoAnnotations,
-    CocoImage,
-    CocoObject,
-    read_annotated_image,
-    require_images,
-)
+from sipmask_core.data.coco import CocoAnnotations, CocoImage, CocoObject, read_annotated_image
 from sipmask_core.data.shapes import region
 from sipmask_core.training.augmentation.target import Target
 
@@ -38,8 +32,9 @@ class CocoDataset:
     or, with `max_side`, scaled down so that the long side is at most that many pixels. A crowd with
     a mask is a region to ignore, one without a mask an uncertain object; objects whose annotated
     area is 0 or whose box is less than a pixel wide or high are left out. With `max_side`, images
-    are decoded once and stay in memory up to `cache_bytes`. Raise InputError on construction if an
-    image file is missing, on reading if it is damaged or not of the annotated size.
+    are decoded once and stay in memory up to `cache_bytes`. Raise InputError on reading if an image
+    is missing, damaged or not of the annotated size; `require_images` tells most of that for all
+    images at once.
     """
 
     def __init__(
@@ -54,7 +49,6 @@ class CocoDataset:
         self.max_side = max_side
         self._cache: dict[int, tuple[NDArray[np.uint8], NDArray[np.uint8]]] = {}
         self._cache_room = cache_bytes if max_side is not None else 0
-        require_images(annotations, self.image_dir)
 
     def __len__(self) -> int:
         return len(self.annotations.images)

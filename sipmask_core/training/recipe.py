@@ -10,7 +10,7 @@ from sipmask_core.errors import InputError
 from sipmask_core.training.augmentation.affine import Augmentation
 from sipmask_core.training.augmentation.resize import ResizeAugmentation
 from sipmask_core.training.augmentation.ssd import SsdAugmentation
-from sipmask_core.training.recipe_options import MIN_SIDE, OPTIONS
+from sipmask_core.training.recipe_options import OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -106,10 +106,7 @@ class Recipe:
         if a value is out of range.
         """
         size = values.get("batch_size", self.batch_size)
-        changed = replace(self.scaled_to(size), **values)
-        if self.turns and "input_size" in values:
-            return replace(changed, input_size=_landscape(max(values["input_size"])))
-        return changed
+        return replace(self.scaled_to(size), **values)
 
     @property
     def source_side(self) -> int | None:
@@ -121,11 +118,6 @@ class Recipe:
     def to_json(self) -> str:
         """Return the recipe as one line of JSON, keys sorted."""
         return json.dumps(asdict(self), sort_keys=True)
-
-
-def _landscape(width: int) -> tuple[int, int]:
-    """Return the (H, W) of this width that is nearest to 4 : 3, as most photographs are."""
-    return max(MIN_SIDE, round(0.75 * width / 32) * 32), width
 
 
 def _require(ok: bool, name: str, value: object, accepted: str) -> None:

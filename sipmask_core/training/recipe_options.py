@@ -19,7 +19,7 @@ class Option(NamedTuple):
     flag: its name on the command line. kind, symbol: what its text is read as and called there.
     help: for the reader of `--help`. accepted, accepts: which values are valid, in words and as a
     test of the field's value. choices: the only values, if they can be listed. made: the field's
-    value of what was read.
+    value of what was read and of whether the recipe `turns` its images.
     """
 
     field: str
@@ -30,7 +30,7 @@ class Option(NamedTuple):
     accepted: str
     accepts: Callable[[Any], bool]
     choices: tuple[str, ...] | None = None
-    made: Callable[[Any], Any] = lambda value: value
+    made: Callable[[Any, bool], Any] = lambda value, turns: value
 
 
 def _count(value: int) -> bool:
@@ -39,6 +39,14 @@ def _count(value: int) -> bool:
 
 def _sides(value: tuple[int, int] | None) -> bool:
     return all(side >= MIN_SIDE and side % 32 == 0 for side in value or ())
+
+
+def _canvas(side: int, turns: bool) -> tuple[int, int]:
+    """Return (H, W): a square or, if images are turned, what is nearest to 4 : 3.
+
+    That is what most photographs have.
+    """
+    return (max(MIN_SIDE, round(0.75 * side / 32) * 32) if turns else side), side
 
 
 def _choice(field: str, help_text: str, *choices: str) -> Option:
@@ -86,7 +94,7 @@ OPTIONS = (
         "side of the square input or, of a preset that keeps the aspect ratio, its longer side",
         f"a multiple of 32 from {MIN_SIDE}",
         _sides,
-        made=lambda side: (side, side),
+        made=_canvas,
     ),
     Option(
         "seed",
@@ -155,7 +163,10 @@ OPTIONS = (
 )
 
 
-def chosen_values(read: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields' values of what was read by field; None means that nothing was chosen."""
+def chosen_values(read: Mapping[str, Any], turns: bool) -> dict[str, Any]:
+    """Return the fields' values of what was read by field; None means that nothing was chosen.
+
+    turns: whether the recipe that they are for turns its images.
+    """
     given = ((option, read.get(option.field)) for option in OPTIONS)
-    return {option.field: option.made(value) for option, value in given if value is not None}
+    return {option.field: option.made(value, turns) for option, value in given if value is not None}

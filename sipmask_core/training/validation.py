@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -13,11 +14,11 @@ from sipmask_core.data.coco import read_annotated_image
 from sipmask_core.data.shapes import region
 from sipmask_core.drawing import contact_sheet, draw_instances
 from sipmask_core.evaluation.coco import score
-from sipmask_core.evaluation.run_images import detect_in_required, own_share
+from sipmask_core.evaluation.run_images import detect_in_required
 from sipmask_core.inference.predictor import Predictor
 from sipmask_core.instances import Instances
 from sipmask_core.mask_crop import MaskCrop
-from sipmask_core.runtime.distributed import from_main, gathered, is_main
+from sipmask_core.runtime.distributed import from_main, gathered, is_main, own_share
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,10 +50,11 @@ class Validation:
         """
         predictor = Predictor(model, self.device)
         predictor.score_threshold = model.preset.evaluation_threshold
-        share = own_share(self.annotations)
+        images = tuple(own_share(self.annotations.images))
+        share = replace(self.annotations, images=images)
         bar = tqdm(
             detect_in_required(predictor, share, self.image_dir),
-            total=len(share.images),
+            total=len(images),
             unit="image",
             disable=not is_main(),
             leave=False,

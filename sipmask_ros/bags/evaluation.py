@@ -183,7 +183,7 @@ class _Run:
             raise  # the next image would have no room either
         except (InputError, PredictionError) as error:
             account.receive(recorded.time, stamp)
-            account.refuse(f"Image {number} of {topic} was left out. {error}")
+            account.left_out.note(number, error)
             return
         account.receive(recorded.time, stamp)
         if seen is not None:
@@ -217,9 +217,7 @@ class _Run:
             for topic, count in self.lost_messages().items()
         ]
         for topic, account in self.accounts.items():
-            sentences += account.refusals
-            if (unnamed := account.refused - len(account.refusals)) > 0:
-                sentences.append(f"{unnamed} more images of {topic} were left out.")
+            sentences += account.left_out.sentences()
             if not account.received:
                 sentences.append(f"No image of {topic} was found.")
         return sentences

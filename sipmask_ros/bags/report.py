@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sipmask_core.drawing import colour
+from sipmask_core.imaging.left_out import LeftOut
 from sipmask_core.instances import UNTRACKED, TrackState
 from sipmask_core.runtime.files import write_figure
 from sipmask_core.runtime.stopwatch import by_stage, distribution, latencies
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 GAP = 1.5  # more than this many median periods between two images are a gap
 LISTED_GAPS = 20  # this many of the longest gaps are listed in a report
-NAMED_REFUSALS = 10  # for this many of the images left out the report says why
 DRAWN_TRACKS = 60  # this many of the tracks seen most are in the time line
 
 
@@ -31,8 +31,7 @@ class TopicAccount:
     def __init__(self, topic: str, kind: str, class_names: Sequence[str]) -> None:
         self.topic = topic
         self.kind = kind
-        self.refused = 0
-        self.refusals: list[str] = []  # a sentence for each of the first images left out
+        self.left_out = LeftOut(topic)
         self.received = 0  # images, readable or not
         self.missing_results = 0
         self._class_names = class_names
@@ -60,12 +59,6 @@ class TopicAccount:
         if stamp is not None:
             self._recorded.append(recorded)
             self._stamps.append(stamp or recorded)
-
-    def refuse(self, sentence: str) -> None:
-        """Note that the image that came last could not be looked at."""
-        self.refused += 1
-        if len(self.refusals) < NAMED_REFUSALS:
-            self.refusals.append(sentence)
 
     def add(self, instances: Instances, seconds: Mapping[str, float]) -> None:
         """Note what was seen in the image that came last, and how long each stage took."""
@@ -108,7 +101,7 @@ class TopicAccount:
         return {
             "type": self.kind,
             "images": self.received,
-            "refused_images": self.refused,
+            "refused_images": self.left_out.count,
             "segmented_images": self.segmented,
             "images_without_results": self.missing_results,
             "duration_s": duration,

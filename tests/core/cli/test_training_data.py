@@ -77,6 +77,20 @@ def test_several_files_are_read_as_freely_as_one(tmp_path, capsys):
     assert np.array_equal(data.dataset[place][0], pixels[::-1, ::-1, ::-1])
 
 
+@pytest.mark.parametrize("with_validation", [False, True])
+def test_a_missing_image_is_named_before_the_work(tmp_path, with_validation):
+    squares, images = write_squares(tmp_path / "squares", size=16)
+    more, more_images = write_squares(tmp_path / "more", size=16)
+    (more_images / "002.png").unlink()
+    arguments = ["--annotations", squares, "--images", images]
+    if with_validation:
+        arguments += ["--validation", more, "--validation-images", more_images]
+    else:
+        arguments[1:] = [squares, more, "--images", images, more_images]
+    with pytest.raises(InputError, match=r"1 of 6 images that .*more.* 002\.png for one"):
+        data_of(*arguments)
+
+
 def test_an_image_preset_says_what_a_file_of_videos_is_for(tmp_path):
     annotations, images = write_videos(tmp_path)
     with pytest.raises(InputError, match=r"is a YouTube-VIS file.* Only a preset for videos"):

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 from coco_documents import write_boxes
 from coco_squares import write_squares
 
@@ -35,6 +37,16 @@ def test_of_an_image_in_two_files_each_class_comes_from_the_first_that_has_it(tm
     assert seen(both) == {f"{tmp_path}/a.png": ["dog", "person"], f"{tmp_path}/b.png": []}
     assert all(image.known_labels is None for image in both.images)
     assert both.masks == (0, 2)
+
+
+def test_images_are_found_under_other_names_as_in_one_file(tmp_path):
+    for folder in ("x", "y"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.png").touch()
+    first = write_boxes(tmp_path, "first", ["cat"], {1: "train2017/a.png"}, [])
+    second = write_boxes(tmp_path, "second", ["cat"], {1: r"C:\photos\a.png"}, [])
+    both = merged([(first, tmp_path / "x"), (second, tmp_path / "y")])
+    assert both.files(Path()) == [tmp_path / "x" / "a.png", tmp_path / "y" / "a.png"]
 
 
 def test_coco_classes_keep_cocos_ids(tmp_path):

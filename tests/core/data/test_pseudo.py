@@ -64,10 +64,22 @@ def test_coco_results_are_taken_with_cocos_ids(tmp_path):
     assert annotations.class_names[chair.label] == "chair"
 
 
+def test_results_that_name_images_and_classes_are_taken_by_name(tmp_path):
+    found = {
+        "images": [{"id": 7, "file_name": "photos/b.png"}],
+        "categories": [{"id": 1, "name": "chair"}, {"id": 2, "name": "sofa"}],
+        "annotations": [{"image_id": 7, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.9}],
+    }
+    annotations, counts = made(tmp_path, found)
+    assert counts["used"] == 1 and annotations.class_names == ("person", "chair", "sofa")
+    (chair,) = annotations.images[1].objects
+    assert annotations.class_names[chair.label] == "chair"
+
+
 @pytest.mark.parametrize(
     ("found", "complaint"),
     [
-        ({"boxes": 1}, "neither a list of COCO results nor"),
+        ({"boxes": 1}, "neither COCO results nor"),
         ({**teacher(), "categories": None}, "'categories' is no list"),
         (teacher([1, 2, 3]), r"boxes\['a'\]\[0\] is \[1, 2, 3\]"),
         (teacher([7, 1, 2, 3, 4, 0.5]), "has category 7"),

@@ -231,6 +231,18 @@ def test_wrong_usage_is_one_sentence_and_writes_nothing(
     assert not list(tmp_path.iterdir())
 
 
+def test_versions_that_do_not_go_together_are_a_sentence(
+    fixed: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown_operator(*_: object, **__: object) -> None:
+        raise torch.onnx.OnnxExporterError("Error when translating node")
+
+    monkeypatch.setattr(torch.onnx, "export", unknown_operator)
+    with pytest.raises(sm.InputError, match=r"PyTorch .* cannot export with onnxscript \d"):
+        sm.export_onnx(fixed.model, tmp_path / "m.onnx")
+    assert not list(tmp_path.iterdir())
+
+
 def test_without_the_exporters_packages_the_sentence_names_them(
     fixed: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ from two_processes import PRESET, make_trainer, make_validation
 import sipmask_core as sm
 from sipmask_core.cli.main import main
 from sipmask_core.errors import InputError
-from sipmask_core.runtime.distributed import gathered, process_group
+from sipmask_core.runtime.distributed import gathered, own_share, process_group
 
 pytestmark = pytest.mark.slow
 
@@ -135,5 +135,5 @@ def test_without_torchrun_there_is_one_process(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     with process_group("cpu") as device:
         assert device == torch.device("cpu")
-        assert gathered(["a", "b"], 2) == ["a", "b"]
+        assert own_share("ab") == "ab" and gathered(["a", "b"], 2) == ["a", "b"]
         assert not torch.distributed.is_initialized()

@@ -8,7 +8,7 @@ import sipmask_core as sm
 from sipmask_core.errors import InputError
 from sipmask_core.training.augmentation.ssd import SsdAugmentation
 from sipmask_core.training.recipe import RECIPES, recipe_for
-from sipmask_core.training.recipe_options import OPTIONS
+from sipmask_core.training.recipe_options import OPTIONS, chosen_values
 
 
 @pytest.mark.parametrize("name", sorted({*sm.preset_names(), *RECIPES}))
@@ -82,13 +82,22 @@ def test_only_our_own_augmentation_may_start_from_smaller_images():
     assert all(RECIPES[name].source_side is None for name in AUTHORS)
 
 
+def chosen_size(recipe, side):
+    return chosen_values({"input_size": side}, recipe.turns)
+
+
 def test_the_longer_side_chooses_the_canvas_of_a_recipe_that_turns_it():
     recipe = recipe_for(sm.get_preset("sipmask_efficientnet_lite0"))
     assert recipe.turns and recipe.input_size == (288, 384)
-    sides = {side: recipe.changed({"input_size": (side, side)}).input_size for side in (96, 256)}
-    assert sides == {96: (96, 96), 256: (192, 256)}
+    assert [recipe.changed(chosen_size(recipe, side)).input_size for side in (96, 256)] == [
+        (96, 96),
+        (192, 256),
+    ]
     square = recipe_for(sm.get_preset("sipmask_r18_lite"))
-    assert square.changed({"input_size": (256, 256)}).input_size == (256, 256)
+    assert square.changed(chosen_size(square, 256)).input_size == (256, 256)
+    for wrong in (100, 64, 0, -256):
+        with pytest.raises(InputError, match="accepted is a multiple of 32 from 96"):
+            recipe.changed(chosen_size(recipe, wrong))
 
 
 def test_an_input_size_is_given_exactly_where_images_do_not_keep_their_ratio():
