@@ -100,7 +100,9 @@ class Channel:
 
         def publish(scene: Scene) -> None:
             if publisher.get_subscription_count():
-                publisher.publish(output.make(scene))
+                message = output.make(scene)
+                if message is not None:
+                    publisher.publish(message)
 
         return publish
 

@@ -136,6 +136,33 @@ class Parameters(ParameterTable):
         "Depth and image share their pixels even if their frame_ids differ.",
         effect=Effect.LIVE,
     )
+    points_stride: int = parameter(
+        2,
+        "`~/points` has a point for every so many rows and columns of the image.",
+        minimum=1,
+        maximum=64,
+        effect=Effect.LIVE,
+    )
+    ignore_classes: tuple[str, ...] = parameter(
+        (),
+        "Names of the classes that `~/ignore_mask` covers and `~/depth_without` lacks, among those"
+        " reported; empty: all.",
+        effect=Effect.LIVE,
+    )
+    ignore_margin: int = parameter(
+        10,
+        "Pixels by which these masks are grown on all sides.",
+        minimum=0,
+        maximum=200,
+        effect=Effect.LIVE,
+    )
+    overlay_quality: int = parameter(
+        80,
+        "JPEG quality of `~/overlay/compressed`.",
+        minimum=1,
+        maximum=100,
+        effect=Effect.LIVE,
+    )
     tracking: bool = parameter(
         True,
         "Give objects ids that stay with them from image to image.",
