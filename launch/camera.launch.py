@@ -25,6 +25,10 @@ ARGUMENTS = {
         "Depth images registered to those of image_topic, as many topics; then the node publishes"
         " positions.",
     ),
+    "depth_transport": (
+        "",
+        "raw, or compressedDepth for CompressedImages, on depth_topic + /compressedDepth.",
+    ),
     "rviz": ("false", "Whether RViz opens, with this package's configuration."),
     "model": (
         "",
@@ -93,7 +97,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             "segmentation_node",
             given["params_file"],
             topics,
-            texts=("model", "device", "transport"),
+            texts=("model", "device", "transport", "depth_transport"),
         )
     ]
     has_camera = "image_topics" in topics or names_topics(given["params_file"])

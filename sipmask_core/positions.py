@@ -87,6 +87,12 @@ class Positions:
         )
 
 
+def depth_limit(depth: NDArray[Any], unit: float) -> float:
+    """Return the value from which on those of a depth image mean no depth; 0 and below do, too."""
+    limit = FARTHEST / unit
+    return min(limit, np.iinfo(depth.dtype).max) if depth.dtype.kind == "u" else limit
+
+
 def locate(instances: Instances, depth: NDArray[Any], unit: float, lens: Lens) -> Positions:
     """Find where the objects of the instances are.
 
@@ -94,9 +100,7 @@ def locate(instances: Instances, depth: NDArray[Any], unit: float, lens: Lens) -
     size of its own. Values that mean no depth: 0 and below, NaN, `FARTHEST` and above, and the
     largest uint16. lens: for the size of the masks' image.
     """
-    limit = FARTHEST / unit
-    if depth.dtype.kind == "u":
-        limit = min(limit, np.iinfo(depth.dtype).max)
+    limit = depth_limit(depth, unit)
     down, across = (
         there / size for size, there in zip(instances.image_size, depth.shape, strict=True)
     )

@@ -38,6 +38,20 @@ class Percept(NamedTuple):
     tracked: bool
 
 
+def labels_of(names: Sequence[str], predictor: Segmenter, parameter: str) -> list[int]:
+    """Return the labels that a model has for these classes.
+
+    Raise InputError, naming the parameter that they are from, for one that it does not know.
+    """
+    known = predictor.class_names
+    for name in names:
+        if name not in known:
+            raise InputError(
+                f"{parameter} has {name!r}; {predictor.model_name} knows {', '.join(known)}."
+            )
+    return [known.index(name) for name in names]
+
+
 @dataclass(frozen=True)
 class Perception:
     """Segments images and follows the objects in them.
@@ -54,12 +68,7 @@ class Perception:
     classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        known = self.predictor.class_names
-        for name in self.classes:
-            if name not in known:
-                raise InputError(
-                    f"classes has {name!r}; {self.predictor.model_name} knows {', '.join(known)}."
-                )
+        labels_of(self.classes, self.predictor, "classes")
 
     def __call__(
         self,
@@ -93,7 +102,7 @@ class Perception:
     def _selected(self, instances: Instances) -> Instances:
         if not self.classes:
             return instances
-        labels = [self.predictor.class_names.index(name) for name in self.classes]
+        labels = labels_of(self.classes, self.predictor, "classes")
         return instances[np.isin(instances.labels, labels)]
 
     def to_message(self, percept: Percept) -> InstanceArray:
@@ -107,12 +116,15 @@ class Perception:
                 self.mask_encoding,
             )
 
-    def to_overlay(self, percept: Percept) -> Image:
-        """Return the image with the instances drawn in, as it is published."""
-        picture = draw_instances(
+    def draw(self, percept: Percept) -> NDArray[np.uint8]:
+        """Return the image with the instances drawn in: (H, W, 3) uint8 BGR."""
+        return draw_instances(
             percept.image,
             percept.instances,
             self.predictor.class_names,
             untracked=GREY if percept.tracked else None,
         )
-        return array_to_image(picture, "bgr8", percept.header)
+
+    def to_overlay(self, percept: Percept) -> Image:
+        """Return the picture that `draw` makes as it is published."""
+        return array_to_image(self.draw(percept), "bgr8", percept.header)

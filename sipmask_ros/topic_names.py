@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+COMPRESSED_DEPTH = "/compressedDepth"  # what image_transport adds to the name of a depth topic
+
 _RECTIFIED = re.compile(r"(?<![^\W\d_])rect(ified)?(?![^\W\d_])", re.IGNORECASE)
 
 

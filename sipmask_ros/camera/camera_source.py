@@ -7,7 +7,6 @@ import os
 import sys
 import threading
 import time
-from array import array
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from itertools import count, cycle, islice
@@ -26,7 +25,7 @@ from sipmask_core.errors import InputError
 from sipmask_core.runtime.interruption import Interruption
 from sipmask_core.video import FPS_WHERE_UNKNOWN, Frames
 from sipmask_ros.camera.demo_scene import DemoScene
-from sipmask_ros.conversions.images import array_to_image
+from sipmask_ros.conversions.images import array_to_image, array_to_jpeg
 from sipmask_ros.parameter_table import Effect, ParameterTable, declare, parameter, read
 from sipmask_ros.topic_names import compressed_topic
 from sipmask_ros.transport import prepare_for_images
@@ -202,10 +201,7 @@ def _raw_message(image: NDArray[np.uint8], header: Header) -> Image:
 
 
 def _jpeg_message(image: NDArray[np.uint8], header: Header) -> CompressedImage:
-    _, encoded = cv2.imencode(".jpg", image, (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY))
-    data = array("B")
-    data.frombytes(encoded.data)
-    return CompressedImage(header=header, format="bgr8; jpeg compressed bgr8", data=data)
+    return array_to_jpeg(image, _JPEG_QUALITY, header)
 
 
 def send_all(node: CameraSource, interruption: Interruption) -> None:

@@ -10,9 +10,9 @@ from sipmask_ros.conversions.images import (
 from sipmask_ros.conversions.instances import (
     MASK_ENCODINGS,
     instances_to_message,
-    label_image,
     message_to_instances,
 )
+from sipmask_ros.conversions.masks import label_image
 
 __all__ = [
     "MASK_ENCODINGS",

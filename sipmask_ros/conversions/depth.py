@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 from geometry_msgs.msg import Point
 
@@ -49,6 +50,22 @@ def read_depth(message: Image) -> tuple[NDArray[Any], float]:
         )
     encoding, unit = DEPTH_ENCODINGS[message.encoding]
     return pixel_values(message, encoding), unit
+
+
+def depth_without(depth: NDArray[Any], ignored: NDArray[np.uint8]) -> NDArray[Any]:
+    """Return a depth image (H, W) uint16 or float32 without what is under a mask: 0, or NaN.
+
+    ignored: all but zero is left out; it shows what the depth image shows, in a size of its own. A
+    pixel of the depth image of which the mask covers but a part is left out, too.
+    """
+    height, width = depth.shape
+    if ignored.shape != depth.shape:
+        shrinks = height < ignored.shape[0] or width < ignored.shape[1]
+        way = cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST
+        ignored = np.asarray(cv2.resize(ignored, (width, height), interpolation=way), np.uint8)
+    left = depth.copy()
+    np.copyto(left, np.nan if depth.dtype.kind == "f" else 0, where=ignored != 0)
+    return left
 
 
 def same_view(size: tuple[float, float], image_size: tuple[int, int]) -> bool:

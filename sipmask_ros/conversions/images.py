@@ -139,6 +139,17 @@ def array_to_image(pixels: NDArray[Any], encoding: str, header: Header) -> Image
     return message
 
 
+def array_to_jpeg(pixels: NDArray[np.uint8], quality: int, header: Header) -> CompressedImage:
+    """Return (H, W, 3) uint8 BGR as a sensor_msgs/CompressedImage as image_transport makes it.
+
+    quality: of the JPEG, 1 to 100.
+    """
+    _, encoded = cv2.imencode(".jpg", pixels, (cv2.IMWRITE_JPEG_QUALITY, quality))
+    message = CompressedImage(header=header, format="bgr8; jpeg compressed bgr8")
+    message.data = message_bytes(encoded)
+    return message
+
+
 def type_name(message_class: Any) -> str:
     """Return the full name of a message class, such as sensor_msgs/msg/Image."""
     package, kind, _ = message_class.__module__.split(".")

@@ -17,21 +17,10 @@ from sipmask_ros.msg import Instance, InstanceArray
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
     from std_msgs.msg import Header
 
 MASK_ENCODINGS = ("mono8", "rle")
 MOST_MASK_PIXELS = 1 << 30  # of all rectangles of an array whose masks are run lengths
-
-
-def label_image(instances: Instances) -> NDArray[np.uint16]:
-    """Return (H, W) uint16: 0 is background, i + 1 is instance i; higher scores lie on top."""
-    canvas = np.zeros(instances.image_size, np.uint16)
-    for index in reversed(range(len(instances))):
-        x, y, bitmap = instances.mask_crops[index]
-        h, w = bitmap.shape
-        canvas[y : y + h, x : x + w][bitmap] = index + 1
-    return canvas
 
 
 def instances_to_message(

@@ -100,7 +100,9 @@ class Channel:
 
         def publish(scene: Scene) -> None:
             if publisher.get_subscription_count():
-                publisher.publish(output.make(scene))
+                message = output.make(scene)
+                if message is not None:
+                    publisher.publish(message)
 
         return publish
 
@@ -132,7 +134,11 @@ class Channel:
         )
         if (depth := wanted.depth_of(self._topic)) is not None:
             self._depth = DepthCamera(
-                self._node, *depth, wanted.depth_tolerance, wanted.depth_registered
+                self._node,
+                *depth,
+                wanted.depth_tolerance,
+                wanted.depth_registered,
+                wanted.depth_transport,
             )
 
     def unsubscribe(self) -> None:

@@ -8,12 +8,13 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from sipmask_core.errors import InputError
+from sipmask_ros.conversions.compressed_depth import read_compressed_depth
 from sipmask_ros.conversions.depth import read_depth, read_lens, same_view
 from sipmask_ros.conversions.headers import stamp_nanoseconds
-from sipmask_ros.topic_names import is_rectified
+from sipmask_ros.topic_names import COMPRESSED_DEPTH, is_rectified
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,11 +32,12 @@ WARNING_PERIOD = 30.0
 class DepthView(NamedTuple):
     """The depth image that belongs to an image.
 
-    values: (H, W) uint16 or float32, in `unit` metres, see `read_depth`. lens: for the size of the
-    image, not of the depth image. delay: seconds from the image's stamp to that of the depth.
+    values: (H, W) uint16 or float32, in `unit` metres, see `read_depth`; often a view of the
+    message's data. lens: for the size of the image, not of the depth image. delay: seconds from the
+    image's stamp to that of the depth.
     """
 
-    message: Image
+    message: Image | CompressedImage
     values: NDArray[Any]
     unit: float
     lens: Lens
@@ -49,6 +51,8 @@ class DepthCamera:
     image belongs the depth image of the same stamp, or else the one whose stamp is nearest, at most
     `tolerance` seconds off. `registered` says that depth and image share their pixels whatever
     their frames are called. Both may change at any time.
+
+    transport: "raw", or "compressedDepth" for CompressedImages on `<depth_topic>/compressedDepth`.
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class DepthCamera:
         camera_info_topic: str,
         tolerance: float,
         registered: bool = False,
+        transport: str = "raw",
     ) -> None:
         self._node = node
         self._topic = depth_topic
@@ -66,17 +71,21 @@ class DepthCamera:
         self.registered = registered
         self._rectified = is_rectified(depth_topic)
         self._lock = threading.Lock()
-        self._images: deque[Image] = deque(maxlen=KEPT_IMAGES)
+        self._images: deque[Image | CompressedImage] = deque(maxlen=KEPT_IMAGES)
         self._camera_info: CameraInfo | None = None
         self._counts = {"depth_matched": 0, "depth_unmatched": 0, "depth_unusable": 0}
         self._next_warning = float("-inf")
         latest = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+        kind, self._read_depth = Image, read_depth
+        if transport == "compressedDepth":
+            kind, self._read_depth = CompressedImage, read_compressed_depth
+            self._topic += COMPRESSED_DEPTH
         self._subscriptions: list[Any] = [
-            node.create_subscription(Image, depth_topic, self.on_depth, qos_profile_sensor_data),
+            node.create_subscription(kind, self._topic, self.on_depth, qos_profile_sensor_data),
             node.create_subscription(CameraInfo, camera_info_topic, self.on_camera_info, latest),
         ]
 
-    def on_depth(self, message: Image) -> None:
+    def on_depth(self, message: Image | CompressedImage) -> None:
         """Keep a depth image; of more than KEPT_IMAGES let the oldest go."""
         with self._lock:
             self._images.append(message)
@@ -119,7 +128,7 @@ class DepthCamera:
         while self._subscriptions:
             self._node.destroy_subscription(self._subscriptions.pop())
 
-    def _nearest(self, stamp: int) -> Image | None:
+    def _nearest(self, stamp: int) -> Image | CompressedImage | None:
         """Return the depth image of that time in nanoseconds; of equally near ones the newest.
 
         Return None if none is near enough, or if the camera leaves its stamps empty.
@@ -131,7 +140,7 @@ class DepthCamera:
         ]
         return min(near, key=lambda pair: pair[0])[1] if near else None
 
-    def _stamped(self) -> list[tuple[int, Image]]:
+    def _stamped(self) -> list[tuple[int, Image | CompressedImage]]:
         with self._lock:
             return [(stamp_nanoseconds(image.header), image) for image in self._images]
 
@@ -147,7 +156,9 @@ class DepthCamera:
             f" is {self.tolerance:g} s."
         )
 
-    def _read(self, depth: Image, header: Header, image_size: tuple[int, int]) -> DepthView:
+    def _read(
+        self, depth: Image | CompressedImage, header: Header, image_size: tuple[int, int]
+    ) -> DepthView:
         camera_info = self._camera_info
         if camera_info is None:
             raise InputError(f"Nothing has come on {self._camera_info_topic}.")
@@ -160,7 +171,7 @@ class DepthCamera:
                     " aligned_depth_to_color, or by the node register of depth_image_proc. If it is"
                     " and only its frame_id differs, set the parameter depth_registered."
                 )
-        values, unit = read_depth(depth)
+        values, unit = self._read_depth(depth)
         if not same_view(values.shape, image_size):
             raise InputError(
                 f"The depth image has {values.shape[1]} x {values.shape[0]} pixels, the image"

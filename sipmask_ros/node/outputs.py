@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image, PointCloud2
 
-from sipmask_ros.conversions.depth import positions_to_message
+from sipmask_ros.conversions.depth import depth_without, positions_to_message
 from sipmask_ros.conversions.detections import Detection2DArray, instances_to_detections
-from sipmask_ros.conversions.images import array_to_image
-from sipmask_ros.conversions.instances import label_image
+from sipmask_ros.conversions.images import array_to_image, array_to_jpeg
+from sipmask_ros.conversions.masks import confidence, label_mask
+from sipmask_ros.conversions.points import instance_points, points_to_message
 from sipmask_ros.msg import InstancePositionArray
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ class Output:
     """A topic of each camera.
 
     kind: of its messages; None if their package is not installed, then there is no such topic.
-    make: returns the message of an image. queue: messages kept for slow subscribers. needs_depth:
-    only cameras with a depth topic have it.
+    make: returns the message of an image, None if there is nothing to say of it. queue: messages
+    kept for slow subscribers. needs_depth: only cameras with a depth topic have it.
     """
 
     name: str
@@ -52,20 +53,67 @@ def _detections(scene: Scene) -> Any:
     return instances_to_detections(percept.instances, percept.header, scene.class_names)
 
 
+def _points(scene: Scene) -> PointCloud2 | None:
+    percept, depth = scene.percept, scene.depth
+    if depth is None:  # an empty cloud would say that nothing is there
+        return None
+    points = instance_points(
+        percept.instances,
+        scene.owners,
+        percept.image,
+        depth.values,
+        depth.unit,
+        depth.lens,
+        scene.parameters.points_stride,
+    )
+    return points_to_message(points, percept.header)
+
+
+def _label_mask(scene: Scene) -> Image:
+    return array_to_image(label_mask(scene.percept.instances), "mono8", scene.percept.header)
+
+
+def _confidence(scene: Scene) -> Image:
+    return array_to_image(confidence(scene.percept.instances), "mono8", scene.percept.header)
+
+
+def _ignore_mask(scene: Scene) -> Image:
+    return array_to_image(scene.ignored, "mono8", scene.percept.header)
+
+
+def _depth_without(scene: Scene) -> Image | None:
+    depth = scene.depth
+    if depth is None:
+        return None
+    left = depth_without(depth.values, scene.ignored)
+    encoding = "32FC1" if left.dtype.kind == "f" else "16UC1"
+    return array_to_image(left, encoding, depth.message.header)
+
+
 def _overlay(scene: Scene) -> Image:
-    return scene.perceive.to_overlay(scene.percept)
+    return array_to_image(scene.picture, "bgr8", scene.percept.header)
+
+
+def _compressed_overlay(scene: Scene) -> CompressedImage:
+    quality = scene.parameters.overlay_quality
+    return array_to_jpeg(scene.picture, quality, scene.percept.header)
 
 
 def _label_image(scene: Scene) -> Image:
-    percept = scene.percept
-    return array_to_image(label_image(percept.instances), "mono16", percept.header)
+    return array_to_image(scene.owners, "mono16", scene.percept.header)
 
 
 # In the order in which they are published.
 OUTPUTS = (
     Output("positions", InstancePositionArray, _positions, needs_depth=True),
     Output("detections", Detection2DArray, _detections),
+    Output("points", PointCloud2, _points, queue=1, needs_depth=True),
+    Output("label_mask", Image, _label_mask, queue=1),
+    Output("confidence", Image, _confidence, queue=1),
+    Output("ignore_mask", Image, _ignore_mask, queue=1),
+    Output("depth_without", Image, _depth_without, queue=1, needs_depth=True),
     Output("overlay", Image, _overlay, queue=1),
+    Output("overlay/compressed", CompressedImage, _compressed_overlay, queue=1),
     Output("label_image", Image, _label_image, queue=1),
 )
 

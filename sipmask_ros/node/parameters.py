@@ -10,6 +10,7 @@ from sipmask_core.errors import InputError
 from sipmask_core.runtime.settings import settings_of
 from sipmask_core.tracking.settings import TrackerSettings
 from sipmask_ros.parameter_table import Effect, ParameterTable, parameter
+from sipmask_ros.topic_names import COMPRESSED_DEPTH
 
 _TRACKER = settings_of(TrackerSettings)
 # ROS's own rule, less what it substitutes (~ and {}), because outputs are named after these topics.
@@ -120,6 +121,12 @@ class Parameters(ParameterTable):
         "Depth images registered to the images, one topic for each of image_topics; empty: no"
         " positions.",
     )
+    depth_transport: str = parameter(
+        "raw",
+        "`raw`: the depth topics carry sensor_msgs/Image; `compressedDepth`:"
+        " sensor_msgs/CompressedImage as image_transport packs them, on `<topic>/compressedDepth`.",
+        choices=("raw", "compressedDepth"),
+    )
     camera_info_topics: tuple[str, ...] = parameter(
         (),
         "Their calibrations, one topic for each of depth_topics; empty: `camera_info` beside each"
@@ -134,6 +141,33 @@ class Parameters(ParameterTable):
     depth_registered: bool = parameter(
         False,
         "Depth and image share their pixels even if their frame_ids differ.",
+        effect=Effect.LIVE,
+    )
+    points_stride: int = parameter(
+        2,
+        "`~/points` has a point for every so many rows and columns of the image.",
+        minimum=1,
+        maximum=64,
+        effect=Effect.LIVE,
+    )
+    ignore_classes: tuple[str, ...] = parameter(
+        (),
+        "Names of the classes that `~/ignore_mask` covers and `~/depth_without` lacks, among those"
+        " reported; empty: all.",
+        effect=Effect.LIVE,
+    )
+    ignore_margin: int = parameter(
+        10,
+        "Pixels by which these masks are grown on all sides.",
+        minimum=0,
+        maximum=200,
+        effect=Effect.LIVE,
+    )
+    overlay_quality: int = parameter(
+        80,
+        "JPEG quality of `~/overlay/compressed`.",
+        minimum=1,
+        maximum=100,
         effect=Effect.LIVE,
     )
     tracking: bool = parameter(
@@ -186,12 +220,22 @@ class Parameters(ParameterTable):
                     f" give as many topics in both, or none in {name}."
                 )
 
+        packed = [topic for topic in self.depth_topics if topic.endswith(COMPRESSED_DEPTH)]
+        if packed and self.depth_transport == "raw":
+            raise InputError(
+                f"The parameter depth_topics names {packed[0]!r}, which carries compressed depth;"
+                " set depth_transport to compressedDepth."
+            )
+
     def depth_of(self, image_topic: str) -> tuple[str, str] | None:
-        """Return the depth topic and the camera_info topic of an image topic, if it has any."""
+        """Return the depth topic and the camera_info topic of an image topic, if it has any.
+
+        The depth topic is the one that raw images would have.
+        """
         if not self.depth_topics:
             return None
         index = self.image_topics.index(image_topic)
-        depth = self.depth_topics[index]
+        depth = self.depth_topics[index].removesuffix(COMPRESSED_DEPTH)
         if self.camera_info_topics:
             return depth, self.camera_info_topics[index]
         folder, slash, _ = depth.rpartition("/")

@@ -6,9 +6,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from sipmask_core.positions import Positions, locate
+from sipmask_ros.conversions.masks import covered, label_image
+from sipmask_ros.perception import labels_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from sipmask_ros.node.depth_camera import DepthCamera, DepthView
     from sipmask_ros.node.parameters import Parameters
@@ -37,6 +42,23 @@ class Scene:
     def class_names(self) -> Sequence[str]:
         """Names of the classes, by label."""
         return self.perceive.predictor.class_names
+
+    @cached_property
+    def picture(self) -> NDArray[np.uint8]:
+        """The image with the instances drawn in, (H, W, 3) uint8 BGR."""
+        return self.perceive.draw(self.percept)
+
+    @cached_property
+    def owners(self) -> NDArray[np.uint16]:
+        """The instance that each pixel shows, (H, W): 0 is background, i + 1 instance i."""
+        return label_image(self.percept.instances)
+
+    @cached_property
+    def ignored(self) -> NDArray[np.uint8]:
+        """Where the parameter `ignore_classes` and its margin let nothing count: (H, W), 255."""
+        wanted = self.parameters
+        labels = labels_of(wanted.ignore_classes, self.perceive.predictor, "ignore_classes")
+        return covered(self.percept.instances, labels, wanted.ignore_margin)
 
     @cached_property
     def depth(self) -> DepthView | None:

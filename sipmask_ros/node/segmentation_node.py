@@ -23,15 +23,14 @@ from std_srvs.srv import Trigger
 
 from sipmask_core.errors import InputError
 from sipmask_core.runtime.interruption import do_nothing
-from sipmask_ros.conversions.label_info import LATCHED, label_info_message
-from sipmask_ros.msg import LabelInfo
 from sipmask_ros.node.channel import Channel
 from sipmask_ros.node.connections import ConnectionWatch
+from sipmask_ros.node.label_publisher import LabelPublisher
 from sipmask_ros.node.model_loader import ModelLoader, load_predictor
 from sipmask_ros.node.parameters import Parameters
 from sipmask_ros.node.segmenter import Segmenter
 from sipmask_ros.parameter_table import changed, declare, delays, read, reloaded
-from sipmask_ros.perception import Perception
+from sipmask_ros.perception import Perception, labels_of
 from sipmask_ros.transport import prepare_for_images
 
 if TYPE_CHECKING:
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
 
     from rclpy.parameter import Parameter
 
+    from sipmask_core.segmenter import Segmenter as Model
     from sipmask_ros.node.model_loader import Load
 
     _Transition = Callable[["SegmentationNode", LifecycleState], TransitionCallbackReturn]
@@ -60,7 +60,7 @@ class _Configuration:
     watch: ConnectionWatch
     channels: list[Channel]
     diagnostics: Any
-    label_info: Any
+    labels: LabelPublisher
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,12 @@ def _explained(transition: _Transition) -> _Transition:
             return TransitionCallbackReturn.ERROR
 
     return run
+
+
+def _perception(predictor: Model, parameters: Parameters) -> Perception:
+    """Return how images are seen. Raise InputError for a class that the model does not know."""
+    labels_of(parameters.ignore_classes, predictor, "ignore_classes")
+    return Perception(predictor, parameters.mask_encoding, parameters.classes)
 
 
 class SegmentationNode(LifecycleNode):
@@ -160,7 +166,7 @@ class SegmentationNode(LifecycleNode):
         try:
             wanted = read(self, Parameters)
             predictor = self._loader.load(wanted)
-            perceive = Perception(predictor, wanted.mask_encoding, wanted.classes)
+            perceive = _perception(predictor, wanted)
         except InputError as error:
             self.get_logger().error(str(error))
             return TransitionCallbackReturn.FAILURE
@@ -178,10 +184,10 @@ class SegmentationNode(LifecycleNode):
                 for topic in wanted.image_topics
             ],
             diagnostics=self.create_publisher(DiagnosticArray, "/diagnostics", 10),
-            label_info=self.create_publisher(LabelInfo, "~/label_info", LATCHED),
+            labels=LabelPublisher(self),
         )
         self._announce()
-        self._publish_label_info()
+        self._configuration.labels.publish(predictor, wanted)
         return TransitionCallbackReturn.SUCCESS
 
     @_explained
@@ -213,7 +219,7 @@ class SegmentationNode(LifecycleNode):
             self._first_track_id = max(channel.tracker.next_id for channel in gone.channels)
             gone.watch.destroy()
             self.destroy_publisher(gone.diagnostics)
-            self.destroy_publisher(gone.label_info)
+            gone.labels.destroy()
             for channel in gone.channels:
                 channel.destroy()
         return TransitionCallbackReturn.SUCCESS
@@ -246,20 +252,6 @@ class SegmentationNode(LifecycleNode):
             f"{predictor.model_name} on {predictor.device} in {predictor.precision}."
         )
 
-    def _publish_label_info(self) -> None:
-        ready = self._configuration
-        assert ready is not None
-        predictor, parameters = ready.perceive.predictor, ready.parameters
-        ready.label_info.publish(
-            label_info_message(
-                self.get_clock().now().to_msg(),
-                predictor.model_name,
-                predictor.class_names,
-                parameters.score_threshold,
-                parameters.classes,
-            )
-        )
-
     def _use(self, parameters: Parameters, perceive: Perception) -> None:
         """Use these from the next image on, and publish what class numbers mean by now."""
         ready = self._configuration
@@ -271,7 +263,7 @@ class SegmentationNode(LifecycleNode):
         if self._activity is not None:
             self._activity.segmenter.parameters = parameters
             self._activity.segmenter.perceive = perceive
-        self._publish_label_info()
+        ready.labels.publish(perceive.predictor, parameters)
 
     def _changed(self, changes: Iterable[Parameter]) -> tuple[Parameters, Perception] | None:
         """Return what the changes that take effect at once lead to; None if nothing is configured.
@@ -283,7 +275,7 @@ class SegmentationNode(LifecycleNode):
             return None
         parameters = changed(ready.parameters, changes)
         predictor = ready.perceive.predictor
-        return parameters, Perception(predictor, parameters.mask_encoding, parameters.classes)
+        return parameters, _perception(predictor, parameters)
 
     def _refuse_useless(self, changes: Iterable[Parameter]) -> SetParametersResult:
         """Refuse changes that only the model can tell to be wrong."""
@@ -334,9 +326,7 @@ class SegmentationNode(LifecycleNode):
                 raise InputError("The node was cleaned up while the model was loaded.")
             # Parameters may have changed meanwhile.
             parameters = reloaded(ready.parameters, wanted)
-            self._use(
-                parameters, Perception(predictor, parameters.mask_encoding, parameters.classes)
-            )
+            self._use(parameters, _perception(predictor, parameters))
             self._announce()
             response.success, response.message = True, f"{predictor.model_name} is in use."
         except InputError as error:

@@ -86,6 +86,11 @@ class Segmenter:
                 for publish in channel.extras:
                     try:
                         publish(scene)
+                    except InputError as error:
+                        self._log.warning(
+                            f"A result beside the instances could not be published. {error}",
+                            throttle_duration_sec=WARNING_PERIOD,
+                        )
                     except Exception:
                         self._complain("A result beside the instances could not be published.")
 

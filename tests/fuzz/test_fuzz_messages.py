@@ -15,11 +15,8 @@ from sipmask_ros.msg import Instance, InstanceArray
 from std_msgs.msg import Header
 
 from sipmask_core.drawing import draw_instances
-from sipmask_ros.conversions.instances import (
-    instances_to_message,
-    label_image,
-    message_to_instances,
-)
+from sipmask_ros.conversions.instances import instances_to_message, message_to_instances
+from sipmask_ros.conversions.masks import label_image
 
 NAMES = ("person", "dog", "traffic light")
 

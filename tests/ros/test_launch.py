@@ -75,6 +75,11 @@ def test_several_cameras_and_their_depth_images_are_told_with_commas(launch_file
     }
 
 
+def test_compressed_depth_is_asked_for_by_an_argument(launch_file):
+    nodes = started(launch_file, image_topic="/a", depth_transport="compressedDepth")
+    assert values(nodes["segmentation_node"]) == {"depth_transport": "compressedDepth"}
+
+
 def test_spaces_after_commas_and_empty_names_are_no_part_of_a_topic(launch_file):
     nodes = started(launch_file, image_topic=" /front, /rear ,", depth_topic="/a , /b")
     assert topics(nodes["segmentation_node"]) == {

@@ -22,15 +22,12 @@ from sipmask_ros.conversions.bit_depth import SENSOR_BITS, BitDepth
 from sipmask_ros.conversions.encodings import ENCODINGS
 from sipmask_ros.conversions.images import (
     array_to_image,
+    array_to_jpeg,
     compressed_to_bgr,
     image_to_bgr,
     to_bgr,
 )
-from sipmask_ros.conversions.instances import (
-    instances_to_message,
-    label_image,
-    message_to_instances,
-)
+from sipmask_ros.conversions.instances import instances_to_message, message_to_instances
 
 HEIGHT, WIDTH = 12, 16
 HEADER = Header(stamp=Time(sec=12, nanosec=34), frame_id="camera_optical")
@@ -334,6 +331,17 @@ def test_a_few_bytes_that_claim_a_gigapixel_are_refused_before_memory_is_taken(s
         compressed_to_bgr(CompressedImage(format=suffix[1:], data=array("B", data)))
 
 
+def test_a_jpeg_is_what_image_transport_makes_and_better_at_a_higher_quality():
+    smooth = cv2.resize(np.random.default_rng(0).integers(0, 256, (4, 4, 3), np.uint8), (64, 48))
+
+    def error(quality):
+        sent = array_to_jpeg(smooth, quality, HEADER)
+        assert (sent.header, sent.format) == (HEADER, "bgr8; jpeg compressed bgr8")
+        return np.abs(compressed_to_bgr(sent).astype(int) - smooth).mean()
+
+    assert error(95) < error(60) < error(5)
+
+
 def test_an_array_becomes_an_image_that_reads_back():
     sent = array_to_image(BGR[:, ::-1], "bgr8", HEADER)
     assert (sent.height, sent.width, sent.step) == (HEIGHT, WIDTH, WIDTH * 3)
@@ -415,16 +423,6 @@ def test_no_instance_makes_an_empty_array_of_the_same_image(encoding):
     assert list(sent.instances) == []
     assert (sent.height, sent.width) == (HEIGHT, WIDTH)
     assert len(message_to_instances(sent)) == 0
-
-
-def test_the_label_image_shows_the_better_instance_where_two_overlap():
-    instances = some_instances()
-    labels = label_image(instances)
-    masks = instances.masks
-    assert labels.dtype == np.uint16
-    assert np.array_equal(labels == 1, masks[0])
-    assert np.array_equal(labels == 2, masks[1] & ~masks[0])
-    assert np.array_equal(labels == 0, ~masks.any(0))
 
 
 def test_an_unknown_mask_encoding_is_refused_both_ways():

@@ -15,6 +15,7 @@ from sipmask_core.errors import InputError
 from sipmask_core.positions import Positions, locate
 from sipmask_ros.conversions.depth import (
     DEPTH_ENCODINGS,
+    depth_without,
     positions_to_message,
     read_depth,
     read_lens,
@@ -78,6 +79,29 @@ def test_depth_that_is_cut_off_is_named():
     image.data = image.data[:-1]
     with pytest.raises(InputError, match="95 bytes; 8 x 6 pixels of 16UC1"):
         read_depth(image)
+
+
+@pytest.mark.parametrize(("encoding", "unknown"), [("16UC1", 0), ("32FC1", np.nan)])
+def test_depth_under_a_mask_becomes_unknown_and_the_rest_stays(encoding, unknown):
+    depth, _ = read_depth(message(encoding))
+    ignored = np.zeros((HEIGHT, WIDTH), np.uint8)
+    ignored[2:4, 3:7] = 255
+    left = depth_without(depth, ignored)
+    assert left.dtype == depth.dtype
+    assert np.array_equal(left, np.where(ignored, unknown, DEPTHS), equal_nan=True)
+    assert np.array_equal(depth, DEPTHS), "what came in is as it was"
+
+
+@pytest.mark.parametrize("scale", [2, 3, 0.5])
+def test_depth_of_another_size_loses_every_pixel_that_the_mask_touches(scale):
+    ignored = np.zeros((HEIGHT, WIDTH), np.uint8)
+    ignored[2:4, 3:6] = 255
+    size = int(HEIGHT * scale), int(WIDTH * scale)
+    left = depth_without(np.full(size, 1000, np.uint16), ignored)
+    y, x = (np.arange(side) for side in size)
+    rows = (y < 4 * scale) & (y + 1 > 2 * scale)
+    columns = (x < 6 * scale) & (x + 1 > 3 * scale)
+    assert np.array_equal(left == 0, rows[:, None] & columns)
 
 
 @pytest.mark.parametrize(

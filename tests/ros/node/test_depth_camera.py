@@ -10,12 +10,13 @@ pytest.importorskip("sipmask_ros.msg", reason="the messages are not built")
 
 import rclpy
 from builtin_interfaces.msg import Time
+from depth_packing import packed
 from depth_scenes import LENS, SCENES, view
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from inside import node_of
 from ros_harness import start_ros
-from sensor_msgs.msg import CameraInfo, Image, RegionOfInterest
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, RegionOfInterest
 from std_msgs.msg import Header
 
 from sipmask_core.instances import Instances
@@ -259,6 +260,36 @@ def test_frames_may_differ_if_depth_is_said_to_be_registered():
     assert "set the parameter depth_registered" in warnings(made)[0]
     made.registered = True
     assert ask(made, 1).positions[0].valid
+
+
+@pytest.mark.parametrize("algorithm", ["png", "rvl"])
+def test_compressed_depth_comes_on_its_own_topic_and_gives_the_same_positions(algorithm):
+    made = DepthCamera(
+        Recorder(), "/depth/image_rect", "/camera_info", TOLERANCE, transport="compressedDepth"
+    )
+    topics = {"/depth/image_rect/compressedDepth": CompressedImage, "/camera_info": CameraInfo}
+    assert node_of(made).subscriptions == topics
+    info = camera_info()
+    info.p = [info.k[0], 0.0, info.k[2], 0.0, 0.0, info.k[4], info.k[5], 0.0, 0, 0, 1, 0]
+    info.d = [0.5, 0.0, 0.0, 0.0, 0.0]  # of the raw image, not of the rectified one
+    made.on_camera_info(info)
+    made.on_depth(packed(SEEN.depth, "16UC1", algorithm, header(1)))
+    assert ask(made, 1) == ask(camera(depth_image(1)), 1)
+
+
+def test_compressed_depth_that_is_damaged_gives_one_warning_and_no_position():
+    made = DepthCamera(Recorder(), "/depth", "/info", TOLERANCE, transport="compressedDepth")
+    made.on_camera_info(camera_info())
+    message = packed(SEEN.depth, "16UC1", "rvl", header(1))
+    message.data = message.data[:5000]
+    made.on_depth(message)
+    assert not any(one.valid for one in ask(made, 1).positions)
+    assert made.counts["depth_unusable"] == 1
+    (warning,) = warnings(made)
+    assert warning == (
+        "No position is known from /depth/compressedDepth. The compressed depth image cannot be"
+        " read: its RVL data are cut off."
+    )
 
 
 def test_frames_may_begin_with_a_slash():

@@ -8,10 +8,10 @@ pytest.importorskip("sipmask_ros.msg", reason="the messages are not built")
 
 from node_harness import RELIABLE, Starter, picture
 from scripted_node import CLASS_NAMES, expected
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from sipmask_ros.msg import InstancePositionArray, LabelInfo
 
-from sipmask_ros.conversions.images import array_to_image
+from sipmask_ros.conversions.images import array_to_image, compressed_to_bgr
 from sipmask_ros.conversions.label_info import LATCHED
 
 FOCAL = 50.0
@@ -53,19 +53,31 @@ def test_without_depth_positions_are_not_known_and_that_is_said(camera, position
     assert "No depth image with a stamp has come yet" in camera.process.output
 
 
-def test_instances_get_positions_from_the_depth_image_of_their_stamp(camera, positions):
+@pytest.fixture(scope="module")
+def answer_with_depth(camera):
+    """Offer a function that sends an image with its depth; the first instance is 2 m away."""
     depths = camera.create_publisher(Image, "depth/image", RELIABLE)
     infos = camera.create_publisher(CameraInfo, "depth/camera_info", RELIABLE)
     camera.wait(lambda: depths.get_subscription_count() and infos.get_subscription_count())
-    pixels = picture()
-    metres = np.full(pixels.shape[:2], 4.0, np.float32)
-    metres[pixels[..., 0] > 127] = 2.0  # the first instance, and where it covers the second
 
-    def answered():
+    def answer(pixels):
+        metres = np.full(pixels.shape[:2], 4.0, np.float32)
+        metres[pixels[..., 0] > 127] = 2.0  # the first instance, and where it covers the second
         message = camera.image(pixels)
         infos.publish(calibration(message.header, pixels.shape[:2]))
         depths.publish(array_to_image(metres, "32FC1", message.header))
-        camera.answer(message)
+        return camera.answer(message)
+
+    return answer
+
+
+def test_instances_get_positions_from_the_depth_image_of_their_stamp(
+    camera, positions, answer_with_depth
+):
+    pixels = picture()
+
+    def answered():
+        answer_with_depth(pixels)
         return any(p.positions and p.positions[0].valid for p in positions)
 
     camera.wait(answered)
@@ -80,6 +92,44 @@ def test_instances_get_positions_from_the_depth_image_of_their_stamp(camera, pos
     middle = ((x0 + x1) / 2 - pixels.shape[1] / 2) * 2.0 / FOCAL
     assert first.position.x == pytest.approx(middle, abs=0.1)
     camera.wait(lambda: int(camera.counts.get("depth_matched", 0)) >= 1)
+
+
+def test_masks_points_and_pictures_come_to_who_subscribes(camera, answer_with_depth):
+    kinds = {
+        "label_mask": Image,
+        "confidence": Image,
+        "ignore_mask": Image,
+        "depth_without": Image,
+        "points": PointCloud2,
+        "overlay/compressed": CompressedImage,
+    }
+    assert camera.set(ignore_classes=["cat"]), "the model does not know that class"
+    assert not camera.set(ignore_classes=["dog"], ignore_margin=0, points_stride=1)
+    came = {name: [] for name in kinds}
+    subscriptions = [camera.subscribe(kind, name, came[name]) for name, kind in kinds.items()]
+    pixels = picture(2)
+    headers = []
+
+    def all_came():
+        headers.append(answer_with_depth(pixels).header)
+        return all(came.values())
+
+    camera.wait(all_came)
+    assert not camera.set(ignore_classes=[], ignore_margin=10, points_stride=2)
+    for subscription in subscriptions:
+        camera.destroy_subscription(subscription)
+    assert all(messages[-1].header in headers for messages in came.values())
+
+    def image(name, dtype=np.uint8):
+        return np.frombuffer(came[name][-1].data, dtype).reshape(pixels.shape[:2])
+
+    person, dog = expected(pixels).masks
+    assert np.array_equal(image("label_mask"), 1 * person + 2 * (dog & ~person))
+    assert np.array_equal(image("confidence"), 230 * person + 153 * (dog & ~person))
+    assert np.array_equal(image("ignore_mask"), 255 * dog)
+    assert np.array_equal(np.isnan(image("depth_without", np.float32)), dog)
+    assert came["points"][-1].width == (person | dog).sum()
+    assert compressed_to_bgr(came["overlay/compressed"][-1]).shape == pixels.shape
 
 
 def test_who_comes_late_still_learns_what_the_class_numbers_mean(camera):

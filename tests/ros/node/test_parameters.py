@@ -97,6 +97,10 @@ def test_a_wrong_value_is_refused_with_its_name_and_what_is_accepted(name, value
             "['c'] and depth_topics is []; give as many",
         ),
         ({"depth_topics": ("d",), "camera_info_topics": ("~/c",)}, "names '~/c'"),
+        (
+            {"depth_topics": ("d/compressedDepth",)},
+            "names 'd/compressedDepth', which carries compressed depth; set depth_transport to",
+        ),
     ],
 )
 def test_values_that_do_not_fit_together_are_refused_with_one_sentence(given, sentence):
@@ -117,6 +121,12 @@ def test_each_camera_may_have_a_depth_topic_and_a_calibration(cameras):
         depth_topics=topics("depth"),
         camera_info_topics=topics("camera_info"),
     )
+
+
+@pytest.mark.parametrize("topic", ["/depth/image_raw", "/depth/image_raw/compressedDepth"])
+def test_compressed_depth_has_the_calibration_of_its_raw_images(topic):
+    parameters = Parameters(depth_topics=(topic,), depth_transport="compressedDepth")
+    assert parameters.depth_of("image") == ("/depth/image_raw", "/depth/camera_info")
 
 
 @given(st.text("ab/_1~{} \n\u00e9\u0661", max_size=8))
@@ -152,5 +162,6 @@ def test_what_counts_when_is_as_the_node_applies_it():
         "transport",
         "reliability",
         "depth_topics",
+        "depth_transport",
         "camera_info_topics",
     }
