@@ -3,7 +3,7 @@
 The image is of 720p and shows ten instances, which together cover a third of it; depth is of the
 same size. What outputs share is computed anew for each, as for a node with that subscriber only.
 
-  . ./env.sh && python docs/output_costs.py
+  . ./env.sh && python docs/programs/output_costs.py
 """
 
 from __future__ import annotations
