@@ -24,7 +24,7 @@ IN_ENV := . ./env.sh &&
 INSTALLED := $(VENV)/.installed-$(ROS)-$(notdir $(CONSTRAINTS))
 BUILT := install/.built
 # New or removed files change their directory; edited ones are symlinked.
-SOURCE_DIRS := $(shell find sipmask_core sipmask_ros launch config -type d -not -name __pycache__)
+SOURCE_DIRS := $(shell find sipmask_core sipmask_ros launch config include -type d -not -name __pycache__)
 
 PIN := build/uv/bin/uv pip compile -q --upgrade --python-version 3.10 --no-annotate \
     --custom-compile-command 'make constraints' pyproject.toml --extra dev
