@@ -24,7 +24,7 @@ IN_ENV := . ./env.sh &&
 INSTALLED := $(VENV)/.installed-$(ROS)-$(notdir $(CONSTRAINTS))
 BUILT := install/.built
 # New or removed files change their directory; edited ones are symlinked.
-SOURCE_DIRS := $(shell find sipmask_core sipmask_ros launch config -type d -not -name __pycache__)
+SOURCE_DIRS := $(shell find sipmask_core sipmask_ros launch config include -type d -not -name __pycache__)
 
 PIN := build/uv/bin/uv pip compile -q --upgrade --python-version 3.10 --no-annotate \
     --custom-compile-command 'make constraints' pyproject.toml --extra dev
@@ -86,9 +86,22 @@ constraints: | $(VENV)/bin/python ## pin anew: the newest versions, and the olde
 	    $(PIN) --resolution lowest-direct --extra ros-jazzy -o constraints-oldest.txt
 	@sed -i "s/\( ;\| and\) \(python_full_version < '3.15' and \)\?platform_machine.*//" constraints-*.txt
 
+.PHONY: dist
+dist: $(INSTALLED) ## sdist, and the wheel made of it, in dist
+	@rm -rf dist
+	@$(VENV)/bin/python -m build > build/dist.log 2>&1 || { cat build/dist.log; exit 1; }
+
+.PHONY: smoke
+smoke: dist ## install what is in dist in an empty environment, and segment a photograph
+	@TORCH_INDEX=$(TORCH_INDEX) .ci/smoke $(VENV)/bin/python
+
+.PHONY: vectors
+vectors: $(INSTALLED) ## write the messages of tests/vectors anew, after a change of msg
+	@$(VENV)/bin/python tests/vectors/make.py
+
 .PHONY: clean
 clean: ## remove what was built, and the environment
-	@rm -rf $(VENV) build install log
+	@rm -rf $(VENV) build install log dist
 
 $(VENV)/bin/python:
 	@python=$$(.ci/find-python $(PYTHON)) && $$python -m venv $(VENV)

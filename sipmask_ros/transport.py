@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 from sipmask_core.errors import InputError
 from sipmask_core.runtime.files import atomic_path
 
-# The one of Fast DDS 2 (Jazzy) and the one of Fast DDS 3 (Kilted and later).
+# The one that Fast DDS 2 reads (Jazzy) and the one that Fast DDS 3 reads (Kilted and later).
 PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 # By it a user chooses transports, which a profile would override.
 _TRANSPORTS_VARIABLE = "FASTDDS_BUILTIN_TRANSPORTS"
@@ -43,11 +43,11 @@ def prepare_for_images() -> None:
 
     Also free the segments that killed processes have left. Other middlewares are left alone.
 
-    Call it before rclpy.init. A profile or transports that the user set stay, and with
-    SIPMASK_TRANSPORT=system in the environment nothing is changed. Without the segment most images
-    of 1280 x 720 are lost between processes; if /dev/shm has no room for it, a smaller one is taken
-    and stderr says so. Without the malloc thresholds each image buffer is mapped, cleared and
-    unmapped anew, which takes three times the CPU.
+    Call it before rclpy.init. A profile or transports that the user set stay, the profile whichever
+    of PROFILE_VARIABLES names it, and with SIPMASK_TRANSPORT=system in the environment nothing is
+    changed. Without the segment most images of 1280 x 720 are lost between processes; if /dev/shm
+    has no room for it, a smaller one is taken and stderr says so. Without the malloc thresholds
+    each image buffer is mapped, cleared and unmapped anew, which takes three times the CPU.
     """
     if os.environ.get(_VARIABLE) == UNTOUCHED[_VARIABLE]:
         return
@@ -71,9 +71,13 @@ def _choose_segment(folder: Path) -> None:
 
     folder: that of shared memory. If the segment does not fit there, make it smaller and say so.
     """
+    name = _profile_variable()
+    (other,) = set(PROFILE_VARIABLES) - {name}
+    if name not in os.environ and other in os.environ:
+        # The user's profile, under a name that this Fast DDS does not read, or complains of.
+        os.environ[name] = os.environ.pop(other)
     profile = shared_memory_profile()
-    chosen = any(name in os.environ for name in (*PROFILE_VARIABLES, _TRANSPORTS_VARIABLE))
-    if chosen or not profile.is_file():
+    if name in os.environ or _TRANSPORTS_VARIABLE in os.environ or not profile.is_file():
         return
     path: str | None = str(profile)
     wanted, free = _segment_of(profile), _free_bytes(folder)
@@ -88,7 +92,7 @@ def _choose_segment(folder: Path) -> None:
             file=sys.stderr,
         )
     if path:
-        os.environ[_profile_variable()] = path
+        os.environ[name] = path
 
 
 def _segment_of(profile: Path) -> int:

@@ -14,14 +14,17 @@ from places import ROOT
 # rosdep has no keys for these, so pip installs them (README.md).
 PIP_ONLY = {
     *("onnx", "onnxruntime", "onnxscript", "pycocotools"),
-    *("rosbags", "safetensors", "torch", "torchvision"),
+    *("rosbags", "safetensors"),
     *("backports", "lz4"),  # rosbags needs them
+    *("mcap", "mcap_ros2"),
     "grimp",  # of import-linter
 }
 ROSDEP_KEYS = {
     "PIL": "python3-pil",
     "cv2": "python3-opencv",
     "ruamel": "python3-ruamel.yaml",
+    "torch": "python3-pytorch-pip",
+    "torchvision": "python3-torchvision-pip",
 }
 NOT_ON_PYPI = {"cv_bridge", "launch", "launch_ros", "vision_msgs"}
 LATER_STANDARD = {"compression"}  # Python 3.14
@@ -30,7 +33,8 @@ FOR_TYPE_CHECKERS = {"_typeshed", "typing_extensions"}
 
 def imported_modules():
     """Return the top-level modules of other projects that packages, launch files and tests use."""
-    own = {"sipmask_core", "sipmask_ros", *(path.stem for path in ROOT.glob("tests/helpers/*.py"))}
+    beside = (path.stem for path in ROOT.glob("tests/[hv]*/*.py"))  # helpers, vectors
+    own = {"sipmask_core", "sipmask_ros", *beside}
     names = set()
     for folder in ("sipmask_core", "sipmask_ros", "launch", "tests"):
         for path in (ROOT / folder).rglob("*.py"):

@@ -78,8 +78,6 @@ rclpy.shutdown()
 @pytest.mark.parametrize(
     ("variable", "value"),
     [
-        (PROFILE_VARIABLES[0], "/etc/own.xml"),
-        (PROFILE_VARIABLES[1], "/etc/own.xml"),
         ("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4"),
         ("FASTDDS_BUILTIN_TRANSPORTS", "LARGE_DATA"),
         ("RMW_IMPLEMENTATION", "rmw_zenoh_cpp"),
@@ -94,6 +92,28 @@ def test_what_the_user_chose_stays_without_a_word(room, monkeypatch, capsys, var
     assert os.environ[variable] == value
     assert all(name == variable or name not in os.environ for name in PROFILE_VARIABLES)
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("variable", PROFILE_VARIABLES)
+def test_a_profile_of_the_user_counts_by_either_name(room, monkeypatch, capsys, variable):
+    room(71)
+    prepare_for_images()
+    (read,) = [name for name in PROFILE_VARIABLES if name in os.environ]
+    monkeypatch.delenv(read)
+    monkeypatch.setenv(variable, "/etc/own.xml")
+    prepare_for_images()
+    assert {name: os.environ[name] for name in PROFILE_VARIABLES if name in os.environ} == {
+        read: "/etc/own.xml"
+    }
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_profile_by_each_name_stays_with_its_name(room, monkeypatch):
+    room(71)
+    for name in PROFILE_VARIABLES:
+        monkeypatch.setenv(name, f"/etc/{name}.xml")
+    prepare_for_images()
+    assert profiles() == [f"/etc/{name}.xml" for name in PROFILE_VARIABLES]
 
 
 @pytest.mark.parametrize("free", [63, 8, 4])
