@@ -1,4 +1,4 @@
-"""Write what the tables of parameters say into config/*.yaml and docs/node.md: `make parameters`."""
+"""Write the tables of parameters into config/*.yaml and docs/node.md: `make parameters`."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ import argparse
 from itertools import product
 from time import perf_counter
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -61,9 +61,9 @@ def main() -> None:
 
 def scene() -> Scene:
     """Return a scene of which nothing has been computed."""
-    model = SimpleNamespace(class_names=NAMES, model_name="none")
+    model: Any = SimpleNamespace(class_names=NAMES, model_name="none")
     percept = Percept(HEADER, IMAGE, INSTANCES, tracked=True)
-    camera = SimpleNamespace(view=lambda header, size: VIEW)
+    camera: Any = SimpleNamespace(view=lambda header, size: VIEW)
     return Scene(percept, Perception(model), Parameters(), camera)
 
 
