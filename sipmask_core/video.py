@@ -13,6 +13,7 @@ from sipmask_core.errors import InputError
 from sipmask_core.imaging.image_files import IMAGE_SUFFIXES, images_in, read_image
 from sipmask_core.runtime.files import PiecewiseWriter, pending_path
 from sipmask_core.runtime.provenance import sha256, sha256_of_all
+from sipmask_core.runtime.signatures import HEAD_BYTES, other_kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +26,8 @@ FPS_WHERE_UNKNOWN = 30.0  # folders, and videos whose header does not say
 # are estimates, so a few missing frames mean nothing.
 _COMPLETE_SHARE = 0.9
 _STREAM_TIMEOUT_MS = 5000
+# Files that FFmpeg takes for text and makes a video of, letter by letter.
+_DRAWN_TEXT = {".ans", ".art", ".asc", ".diz", ".ice", ".nfo", ".txt", ".vt"}
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,9 @@ class Frame:
 class Frames:
     """Iterates over the frames of one source, once.
 
-    source: an image file, a folder of images (in natural order, not recursive), a video file (a GIF
-        of several pictures is one), a camera device ("/dev/video0") or a stream URL ("rtsp://...").
+    source: an image file, whatever its name ends in, a folder of images (in natural order, not
+        recursive), a video file (a GIF of several pictures is one), a camera device ("/dev/video0")
+        or a stream URL ("rtsp://...").
     camera_size: (width, height) that a camera device is asked for; it may deliver another.
 
     is_video: whether neighbouring frames follow each other in time.
@@ -75,7 +79,7 @@ class Frames:
             self._files = folder.images
             if folder.others:
                 self.left_out = f"Left out of {path}, which are no images: {folder.left_out()}."
-        elif path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES and not _is_animated(path):
+        elif path.is_file() and _is_picture(path):
             self._files = [path]
         elif path.exists() or "://" in self.source:
             self._capture = self._open_video(camera_size)
@@ -118,12 +122,17 @@ class Frames:
             timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, cv2.CAP_PROP_READ_TIMEOUT_MSEC]
             options = [item for key in timeouts for item in (key, _STREAM_TIMEOUT_MS)]
             capture = cv2.VideoCapture(self.source, cv2.CAP_FFMPEG, options)
+        elif Path(self.source).suffix.lower() in _DRAWN_TEXT:
+            raise InputError(f"{self.source} is a text; expected an image, a video or a folder.")
         else:
             capture = cv2.VideoCapture(self.source)
         if not capture.isOpened():
+            kind = _other_kind(Path(self.source))
             raise InputError(
-                f"{self.source} cannot be opened as a video, a camera or a stream; image files end "
-                f"in {' '.join(sorted(IMAGE_SUFFIXES))}."
+                f"{self.source} is {kind}."
+                if kind
+                else f"{self.source} cannot be opened as a video, a camera or a stream; image files"
+                f" end in {' '.join(sorted(IMAGE_SUFFIXES))}."
             )
         if Path(self.source).is_file():
             count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
@@ -217,6 +226,28 @@ def _frame_count(video: Path) -> int:
         return int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     finally:
         capture.release()
+
+
+def _is_picture(path: Path) -> bool:
+    """Return whether a file is an image, by its suffix or without a known one by its first bytes.
+
+    A GIF of several pictures is none.
+    """
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return not _is_animated(path)
+    return not _other_kind(path) and cv2.haveImageReader(str(path))
+
+
+def _other_kind(path: Path) -> str:
+    """Return what a file is that is neither image nor video, if its bytes tell; otherwise ""."""
+    if not path.is_file():  # to read a device or a pipe could take for ever
+        return ""
+    try:
+        with path.open("rb") as stream:
+            kind = other_kind(stream.read(HEAD_BYTES))
+    except OSError:  # who opens it says so
+        return ""
+    return "" if kind == "a video" else kind
 
 
 def _is_animated(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Write the table of published configurations into docs/models.md.
+"""Write the table of published configurations into docs/models.md, and a short one into README.md.
 
 python docs/programs/model_table.py            parameters, GFLOPs, AP and links; the times stay
 python docs/programs/model_table.py --measure  times every configuration here, too, with random
@@ -14,16 +14,32 @@ from __future__ import annotations
 import argparse
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sipmask_core.model.cost import cost_of
 from sipmask_core.model.presets import KeepRatio, Preset, get_preset
 from sipmask_core.weights.table import PUBLISHED, Weights
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
 PAGE = Path(__file__).parents[1] / "models.md"
+README = PAGE.parents[1] / "README.md"
 BEGIN, END = "<!-- published configurations -->", "<!-- end of published configurations -->"
 HEAD = """\
 | preset | backbone | input | parameters | GFLOPs | mask AP | box AP | ms, CPU | verified | file |
 |---|---|---|---|---|---|---|---|---|---|"""
+SHORT_HEAD = """\
+| `sipmask weights get` | mask AP | box AP | parameters | GFLOPs | ms, CPU |
+|---|---|---|---|---|---|"""
+# The best of each kind, and the smaller of those for photographs.
+SHORT = (
+    "sipmask_r50_caffe_fpn_gn_ms_2x",
+    "sipmask_r101_caffe_fpn_gn_ms_4x",
+    "sipmask_r50_caffe_fpn_ssd_gn_10x",
+    "sipmask++_r101_caffe_fpn_ssd_gn_10x",
+    "vis_sipmask_r50_caffe_fpn_gn_ms_1x",
+)
 NOT_MEASURED = "not measured"
 WARMUP, RUNS, INSTANCES = 2, 10, 20
 # What was compared with the authors' code; the page explains the letters.
@@ -53,18 +69,27 @@ def main() -> None:
     args = parser.parse_args()
     page = PAGE.read_text(encoding="utf-8")
     times, machine = measured() if args.measure else kept(page)
-    rows = [row(weights, times.get(name, NOT_MEASURED)) for name, weights in PUBLISHED.items()]
-    before, _, rest = page.partition(BEGIN)
+    rows = {
+        name: row(weights, times.get(name, NOT_MEASURED)) for name, weights in PUBLISHED.items()
+    }
+    said = f"Times: {machine}."
+    write(PAGE, (HEAD, *map(line, rows.values()), "", said))
+    write(README, (SHORT_HEAD, *(short_line(rows[name]) for name in SHORT), "", said))
+
+
+def write(page: Path, lines: Iterable[str]) -> None:
+    """Put the lines between the page's marks."""
+    before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
-    table = "\n".join((HEAD, *rows, "", f"Times: {machine}."))
-    PAGE.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
+    table = "\n".join(lines)
+    page.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
 
 
-def row(weights: Weights, time: str) -> str:
-    """Return one line of the table."""
+def row(weights: Weights, time: str) -> tuple[str, ...]:
+    """Return the cells of one line of the table."""
     preset = get_preset(weights.name)
     cost = cost_of(preset)
-    cells = (
+    return (
         f"`{weights.name}`",
         _backbone(preset),
         _input(preset),
@@ -76,7 +101,17 @@ def row(weights: Weights, time: str) -> str:
         VERIFIED[weights.name],
         f"[Drive]({weights.link})",
     )
+
+
+def line(cells: Iterable[str]) -> str:
+    """Return a line of a table with these cells."""
     return f"| {' | '.join(cells)} |"
+
+
+def short_line(cells: Sequence[str]) -> str:
+    """Return what of a line the short table has."""
+    name, _, _, parameters, flops, mask_ap, box_ap, time, _, _ = cells
+    return line((name, mask_ap, box_ap, parameters, flops, time))
 
 
 def kept(page: str) -> tuple[dict[str, str], str]:

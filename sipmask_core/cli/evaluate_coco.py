@@ -94,7 +94,7 @@ def evaluated(args: argparse.Namespace) -> dict[str, Any]:
     Raise InputError if that cannot be done.
     """
     from sipmask_core.data.coco import read_annotations
-    from sipmask_core.data.coco_results import read_results
+    from sipmask_core.data.coco_results import read_results, suspicion
     from sipmask_core.data.document import OtherFormatError
     from sipmask_core.data.orientation import as_annotated
     from sipmask_core.runtime.distributed import is_main
@@ -129,6 +129,7 @@ def evaluated(args: argparse.Namespace) -> dict[str, Any]:
         chosen = {image.id for image in annotations.images}
         results = read_results(args.results, everything, subset=args.subset)
         results = [result for result in results if result["image_id"] in chosen]
+        say_notes(filter(None, [suspicion(results)]))
         inputs.append(args.results)
         _write_results(results, [], args.submission)
     else:

@@ -33,6 +33,11 @@ class BoxAgreement:
         self._corners += fits_as_corners
 
     @property
+    def are_corners(self) -> bool:
+        """Whether most boxes fit their masks clearly better as x0, y0, x1, y1."""
+        return self._corners * 2 > self._compared
+
+    @property
     def warning(self) -> str | None:
         """What is wrong with more than a few objects, with their number; None if nothing is."""
         if self._shares > _WORTH_TELLING * self._objects:

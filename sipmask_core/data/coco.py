@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from sipmask_core.data.document import Document, OtherFormatError
 from sipmask_core.data.fields import as_whole_number, image_size, is_crowd, text
-from sipmask_core.data.file_names import image_path
+from sipmask_core.data.file_names import image_path, similar_file
 from sipmask_core.data.hold_out import hold_out
 from sipmask_core.data.problems import Invalid
 from sipmask_core.errors import InputError
@@ -20,6 +20,8 @@ from sipmask_core.imaging.first_look import look_at
 from sipmask_core.imaging.image_files import read_image
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -85,6 +87,7 @@ class CocoAnnotations:
     `description` is what the file says about itself, licence included; "" if it says nothing.
     `has_truth` is false for a list of images alone, whose annotations a benchmark's server keeps.
     `notes` are sentences about what was found in the file that is no error but should be told.
+    `text_ids`: the ids of images here for those that are texts in the file.
     """
 
     path: Path
@@ -95,6 +98,7 @@ class CocoAnnotations:
     images: tuple[CocoImage, ...]
     has_truth: bool = True
     notes: tuple[str, ...] = ()
+    text_ids: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def image_names_sha256(self) -> str:
@@ -175,6 +179,7 @@ def read_annotations(
         images=tuple(images.values()),
         has_truth=has_truth,
         notes=tuple(document.notes),
+        text_ids=document.numbers["images"],
     )
 
 
@@ -262,8 +267,8 @@ def require_images(annotations: CocoAnnotations, image_dir: Path) -> list[FirstL
     """Look at all image files, in order, before hours of work go by.
 
     Raise InputError if some are missing or damaged. Damaged ones are all named, up to NAMED_IMAGES;
-    damage amid a file shows only when it is read. It is also raised if two images are the same
-    file, which their names only seem to tell apart.
+    damage amid a file shows only when it is read, that amid a JPEG perhaps not even then. It is
+    also raised if two images are the same file, which their names only seem to tell apart.
     """
     files: dict[Path, CocoImage] = {}
     missing = []
@@ -277,9 +282,11 @@ def require_images(annotations: CocoAnnotations, image_dir: Path) -> list[FirstL
                 f" both there is only {path}."
             )
     if missing:
+        name = missing[0].file_name
+        similar = similar_file(image_dir, name)
         raise InputError(
             f"{len(missing)} of {len(annotations.images)} images that {annotations.path} lists"
-            f" are not in {image_dir}, {missing[0].file_name} for one."
+            f" are not in {image_dir}, {name} for one{f'; {similar} is there' if similar else ''}."
         )
     looks = look_at(files)
     damaged = [look.defect for look in looks if look.defect]

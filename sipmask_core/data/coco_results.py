@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pycocotools import mask as coco_mask
+
+from sipmask_core.data.box_agreement import BoxAgreement
 from sipmask_core.data.classes import category_ids
 from sipmask_core.data.fields import is_finite_number
 from sipmask_core.data.json_files import read_json
 from sipmask_core.data.problems import brief
 from sipmask_core.data.result_ids import category_ids as result_category_ids
-from sipmask_core.data.result_ids import id_of, image_ids, result_entries
+from sipmask_core.data.result_ids import id_of, image_ids, image_key, result_entries
 from sipmask_core.data.rle import checked_rles
 from sipmask_core.errors import AvoidableError, InputError
 from sipmask_core.instances import UNTRACKED
@@ -32,6 +36,8 @@ if TYPE_CHECKING:
 
 SUBMITTED = ("image_id", "category_id", "segmentation", "score")
 
+LOOKED_AT = 1000  # results whose boxes are compared with their masks
+
 Result = dict[str, Any]
 
 
@@ -39,7 +45,8 @@ def read_results(path: Path, annotations: CocoAnnotations, *, subset: bool = Fal
     """Read COCO results from a JSON file: a list, or an object whose "annotations" are the results.
 
     Image and category ids are those of the annotations. If the file names its images and categories
-    as `ResultsFile` does, and these names disagree with the ids, names count: see `result_ids`.
+    as `ResultsFile` does, or by names in place of ids, and these disagree with the ids, names
+    count: see `result_ids`.
     Results of classes that only the file's own list of categories knows are left out. The file may
     be compressed by gzip.
 
@@ -52,9 +59,10 @@ def read_results(path: Path, annotations: CocoAnnotations, *, subset: bool = Fal
         raise InputError(f"{path} is neither a list of results nor has a list 'annotations'.")
     images = image_ids(path, content, entries, annotations)
     categories = result_category_ids(path, content, entries, annotations)
-    strangers = [i for i, entry in enumerate(entries) if id_of(entry.get("image_id")) not in images]
+    strangers = [i for i, entry in enumerate(entries) if image_key(entry) not in images]
     if strangers:
-        refuse_strangers(path, entries, strangers, "image_id", subset)
+        by_name = "image_id" not in (first := entries[strangers[0]]) and "file_name" in first
+        refuse_strangers(path, entries, strangers, "file_name" if by_name else "image_id", subset)
     results = {
         number: result
         for number, entry in enumerate(entries)
@@ -75,6 +83,24 @@ def read_results(path: Path, annotations: CocoAnnotations, *, subset: bool = Fal
     for number, rle in zip(masks, rles, strict=True):
         results[number]["segmentation"] = rle
     return list(results.values())
+
+
+def suspicion(results: Sequence[Result]) -> str:
+    """Return a sentence if the results' boxes are corners, by the first masks; otherwise ""."""
+    both = (result for result in results if "bbox" in result and "segmentation" in result)
+    with_both = list(islice(both, LOOKED_AT))
+    if not with_both:
+        return ""
+    agreement = BoxAgreement()
+    extents = coco_mask.toBbox([result["segmentation"] for result in with_both]).tolist()
+    for result, (x, y, w, h) in zip(with_both, extents, strict=True):
+        agreement.add(tuple(result["bbox"]), (x, y, w, h))
+    if not agreement.are_corners:
+        return ""
+    return (
+        "The boxes of the results fit their masks as x0, y0, x1, y1; x, y, width, height are"
+        " expected, and the box AP means nothing."
+    )
 
 
 def refuse_strangers(
@@ -129,7 +155,7 @@ def _checked_result(
 
     Return None for one of an image or a class that the annotations lack.
     """
-    image, category = id_of(entry.get("image_id")), id_of(entry.get("category_id"))
+    image, category = image_key(entry), id_of(entry.get("category_id"))
     if image not in images:
         return None
     if category not in categories:

@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sipmask_core.data.box_agreement import BoxAgreement
-from sipmask_core.data.fields import as_whole_number, reference, text, whole_number
+from sipmask_core.data.fields import as_whole_number, numbers_for_texts, text, whole_number
 from sipmask_core.data.file_kinds import other_kind
 from sipmask_core.data.json_files import read_json
-from sipmask_core.data.problems import Invalid, Problems
+from sipmask_core.data.problems import Invalid, Problems, brief
 from sipmask_core.data.shapes import read_shape
 from sipmask_core.errors import AvoidableError, InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Container, Mapping
 
     from sipmask_core.data.fields import Entry, Size
     from sipmask_core.data.shapes import Shape
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Owner = TypeVar("Owner")
 
+_NAMED_KEYS = 8
 _ROOT_PARENTS = (None, "", "none")  # what Roboflow says to be above its root
 
 
@@ -39,7 +40,7 @@ class Document:
 
     path: from where it was read; sha256: of its bytes; description: what the file says about
     itself, licence included, "" if it says nothing. notes: sentences about what was found while it
-    was read and is no error.
+    was read and is no error. numbers: by section, what stands here for ids that are texts.
 
     The constructor and the methods raise InputError that names file, entries and what is wrong;
     `shape` raises Invalid, as what `by_id` and `annotated` call may.
@@ -51,15 +52,21 @@ class Document:
         kind = other_kind(self._content)
         if kind is not None:
             raise InputError(f"{self.path} is {kind}.")
-        info = self._content.get("info") if isinstance(self._content, dict) else None
+        if not isinstance(self._content, dict):
+            raise InputError(
+                f"{self.path} holds {brief(self._content)}; expected an object with 'images' or"
+                " 'videos', 'annotations' and 'categories'."
+            )
+        info = self._content.get("info")
         description = info.get("description") if isinstance(info, dict) else None
         self.description = description if isinstance(description, str) else ""
         self.notes: list[str] = []
+        self.numbers: dict[str, dict[str, int]] = {}
         self._agreement = BoxAgreement()
 
     def has(self, section: str) -> bool:
         """Return whether the document has this section and it is not null."""
-        return isinstance(self._content, dict) and self._content.get(section) is not None
+        return self._content.get(section) is not None
 
     @property
     def is_of_videos(self) -> bool:
@@ -68,9 +75,12 @@ class Document:
 
     def entries(self, section: str, may_be_empty: bool = False) -> list[Entry]:
         """Return the entries of one of the document's lists."""
-        value = self._content.get(section) if isinstance(self._content, dict) else None
+        value = self._content.get(section)
+        if value is None:
+            has = ", ".join(map(brief, list(self._content)[:_NAMED_KEYS])) or "nothing"
+            raise InputError(f"{self.path}: {section!r} is missing; the file has {has}.")
         if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
-            raise InputError(f"{self.path}: {section!r} is missing or not a list of objects.")
+            raise InputError(f"{self.path}: {section!r} is {brief(value)}, not a list of objects.")
         if not value and not may_be_empty:
             raise InputError(f"{self.path}: {section!r} is empty.")
         return value
@@ -80,15 +90,31 @@ class Document:
         items: dict[int, T] = {}
         problems = Problems(self.path, section)
         entries = self.entries(section)
+        self.numbers[section] = numbers_for_texts([entry.get("id") for entry in entries])
         for place, entry in enumerate(entries):
             with problems.noting(place, entry):
-                number = whole_number(entry, "id")
+                number = self._id(entry, "id", section)
                 if number in items:
                     raise Invalid("twice", " is listed twice")
                 items[number] = read(number, entry)
         if problems:
             raise InputError(problems.sentence(len(entries)))
+        if self.numbers[section]:
+            first, number = next(iter(self.numbers[section].items()))
+            count = f"{len(self.numbers[section])} of {len(entries)}"
+            self.notes.append(
+                f"Ids of {section} that are texts stand for numbers here,"
+                f" {brief(first)} for {number}: {count}."
+            )
         return items
+
+    def _id(self, entry: Entry, field: str, section: str) -> int:
+        """Read the id of an entry of the section, as a number even if it is a text."""
+        number = self._known_text(entry.get(field), section)
+        return whole_number(entry, field) if number is None else number
+
+    def _known_text(self, value: Any, section: str) -> int | None:
+        return self.numbers.get(section, {}).get(value) if isinstance(value, str) else None
 
     def categories(self) -> dict[int, str]:
         """Return names by category id, ids rising: label i is the i-th. No name comes twice.
@@ -104,7 +130,10 @@ class Document:
 
         names = self.by_id("categories", name)
         annotations = self.entries("annotations", True) if self.has("annotations") else []
-        used = {as_whole_number(entry.get("category_id")) for entry in annotations}
+        references = [entry.get("category_id") for entry in annotations]
+        used = {as_whole_number(value) for value in references}
+        if self.numbers["categories"]:
+            used |= {self._known_text(value, "categories") for value in references}
         used_names = {names[number] for number in names.keys() & used}
 
         def is_superfluous(number: int) -> bool:
@@ -154,8 +183,8 @@ class Document:
         entries = self.entries("annotations", may_be_empty=True)
         for place, entry in enumerate(entries):
             with problems.noting(place, entry):
-                owner = reference(entry, field, owners, section)
-                label = labels[reference(entry, "category_id", labels, "categories")]
+                owner = self._reference(entry, field, owners, section)
+                label = labels[self._reference(entry, "category_id", labels, "categories")]
                 own_id = entry.get("id")
                 if type(own_id) in (int, str):
                     first = seen.setdefault(own_id, entry)
@@ -177,6 +206,13 @@ class Document:
         if self._agreement.warning:
             self.notes.append(f"{self._agreement.warning}.")
         return found
+
+    def _reference(self, entry: Entry, field: str, known: Container[int], section: str) -> int:
+        """Read the id of an entry of another section, which must be among the known ones."""
+        number = self._id(entry, field, section)
+        if number not in known:
+            raise Invalid(f"{field} unknown", f".{field} is {number}, which {section!r} lacks")
+        return number
 
     def shape(self, values: dict[str, Any], size: Size) -> Shape | None:
         """Read a shape as `read_shape` does, and note whether its box and mask agree."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sipmask_core.data.problems import Invalid, wrong_field
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Sequence
 
 Entry = dict[str, Any]
 Size = tuple[int, int]
@@ -43,12 +43,11 @@ def whole_number(entry: Entry, field: str, minimum: int | None = None) -> int:
     return value
 
 
-def reference(entry: Entry, field: str, known: Container[int], section: str) -> int:
-    """Read the id of an entry of another section, which must be among the known ones."""
-    value = whole_number(entry, field)
-    if value not in known:
-        raise Invalid(f"{field} unknown", f".{field} is {value}, which {section!r} lacks")
-    return value
+def numbers_for_texts(ids: Sequence[Any]) -> dict[str, int]:
+    """Return a number for each id that is a text and no number, above those that are numbers."""
+    texts = [i for i in ids if isinstance(i, str) and i and as_whole_number(i) is None]
+    largest = max((number for i in ids if (number := as_whole_number(i)) is not None), default=0)
+    return {text: number for number, text in enumerate(dict.fromkeys(texts), max(largest, 0) + 1)}
 
 
 def text(entry: Entry, field: str) -> str:
@@ -71,6 +70,6 @@ def image_size(entry: Entry) -> Size:
 def is_crowd(entry: Entry) -> bool:
     """Read the field `iscrowd`; false if it is missing or null."""
     value = entry.get("iscrowd")
-    if value not in (None, 0, 1):
+    if value not in (None, 0, 1, "0", "1"):
         raise wrong_field("iscrowd", value, "expected 0 or 1")
-    return bool(value)
+    return value in (1, "1")

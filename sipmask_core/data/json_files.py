@@ -11,18 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from sipmask_core.errors import InputError
+from sipmask_core.runtime.signatures import HEAD_BYTES, other_kind
 
 MAX_UNPACKED = 4 << 30  # bytes: a small archive may hold anything
 
 _GZIP = b"\x1f\x8b"
-# The beginning of a file, in small letters, and what it then is.
-_OTHER_FILES = (
-    (b"pk\x03\x04", "is a zip archive; unpack it first"),
-    (b"<!doctype html", "is an HTML page, not a data file; download it again"),
-    (b"<html", "is an HTML page, not a data file; download it again"),
-    (b"<", "is XML, not JSON; export it in COCO format"),
-    (b"version https://git-lfs", "is a pointer of Git LFS; `git lfs pull` fetches the file itself"),
-)
 
 
 def read_json(path: Path | str, what: str) -> tuple[Any, str]:
@@ -44,10 +37,11 @@ def parse_json(content: bytes, path: Path | str, what: str) -> Any:
     try:
         return json.loads(content)
     except (ValueError, RecursionError) as error:
-        begins = content[:64].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-        for magic, complaint in _OTHER_FILES:
-            if begins.startswith(magic):
-                raise InputError(f"{path} {complaint}.") from None
+        kind = other_kind(content[:HEAD_BYTES])
+        if kind.startswith("XML"):
+            kind = "XML, not JSON; export it in COCO format"
+        if kind:
+            raise InputError(f"{path} is {kind}.") from None
         raise InputError(f"{what.capitalize()} {path} are not valid JSON: {error}.") from error
 
 

@@ -10,7 +10,7 @@ from sipmask_core.data import classes, result_ids
 from sipmask_core.data.coco import CocoAnnotations, read_annotations
 from sipmask_core.data.fields import as_whole_number, is_finite_number
 from sipmask_core.data.json_files import read_json
-from sipmask_core.data.result_ids import id_of
+from sipmask_core.data.result_ids import id_of, image_key
 from sipmask_core.data.shapes import bbox_area
 from sipmask_core.errors import InputError
 
@@ -67,7 +67,8 @@ def read_teacher(path: Path, annotations: CocoAnnotations) -> Teacher:
         raise InputError(f"{path} has neither COCO results nor 'boxes' by image.")
     found: dict[int | None, list[Found]] = {image.id: [] for image in annotations.images}
     for where, image_id, category, bbox, score in entries:
-        if id_of(category) not in names:
+        name = names.get(id_of(category))
+        if name is None:
             raise InputError(f"{where} has category {category!r}, which is not among the classes.")
         numbers = [*bbox, score] if isinstance(bbox, list) else []
         if len(numbers) != 5 or not all(map(is_finite_number, numbers)) or min(bbox[2:]) < 0:
@@ -78,7 +79,7 @@ def read_teacher(path: Path, annotations: CocoAnnotations) -> Teacher:
         of_image = found.get(image_id)
         if of_image is not None:
             x, y, width, height = map(float, bbox)
-            of_image.append(Found(names[category], (x, y, width, height), float(score)))
+            of_image.append(Found(name, (x, y, width, height), float(score)))
     return Teacher(found, tuple(sorted(looked_for)))
 
 
@@ -98,7 +99,7 @@ def _results(
     path: Path, entries: list[dict[str, Any]], images: Mapping[Any, int]
 ) -> Iterator[_Entry]:
     for number, e in enumerate(entries):
-        image_id = images.get(id_of(e.get("image_id")))
+        image_id = images.get(image_key(e))
         where = f"{path}: result {number}"
         yield where, image_id, e.get("category_id"), e.get("bbox"), e.get("score")
 
@@ -136,7 +137,12 @@ def add_pseudo_labels(
     document: dict[str, Any] = read_json(path, "annotations")[0]
     categories = document["categories"]
     ids = dict(zip(annotations.class_names, annotations.category_ids, strict=True))
-    next_category = max(as_whole_number(category["id"]) or 0 for category in categories) + 1
+    numbers = [as_whole_number(category["id"]) for category in categories]
+    if None in numbers:
+        raise InputError(
+            f"{path}: ids of categories are texts; to add to them, numbers are needed."
+        )
+    next_category = max(number or 0 for number in numbers) + 1
     for name in teacher.class_names:
         if name in ids:
             continue
@@ -145,6 +151,7 @@ def add_pseudo_labels(
         categories.append({"id": ids[name], "name": name})
     entries: list[dict[str, Any]] = list(document.get("annotations") or [])
     next_id = max((as_whole_number(entry.get("id")) or 0 for entry in entries), default=0) + 1
+    texts = {number: text for text, number in annotations.text_ids.items()}
     counts: Counter[str] = Counter(used=0, unsure=0, overlapping=0, low=0)
     for image in annotations.images:
         true: dict[str, list[Box]] = {}
@@ -157,7 +164,7 @@ def add_pseudo_labels(
                 entries.append(
                     {
                         "id": next_id,
-                        "image_id": image.id,
+                        "image_id": texts.get(image.id, image.id),
                         "category_id": ids[box.class_name],
                         "bbox": list(box.bbox),
                         "area": round(bbox_area(box.bbox), 2),

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from sipmask_core.data.classes import corresponding_ids, matching_names
+from sipmask_core.data.fields import as_whole_number
 from sipmask_core.data.file_names import plain_name
 from sipmask_core.errors import InputError
 
@@ -25,18 +26,27 @@ def result_entries(content: Any) -> list[Entry] | None:
 
 
 def id_of(value: Any) -> int | str | None:
-    """Return an id in a results file, or None for anything but a number or text, such as a list."""
-    return value if type(value) in (int, str) else None
+    """Return an id or name as a file gives it, a number also if it is written as "7" or 7.0.
+
+    None for anything else.
+    """
+    number = as_whole_number(value)
+    return number if number is not None else value if isinstance(value, str) else None
+
+
+def image_key(entry: Entry) -> int | str | None:
+    """Return what says which image a result is about: its image_id or, without one, file_name."""
+    return id_of(entry.get("image_id", entry.get("file_name")))
 
 
 def names_by_id(content: Any, section: str, field: str) -> dict[Any, str]:
     """Return the names that a results file gives to numbers, such as `file_name` of "images"."""
     entries = content.get(section) if isinstance(content, dict) else None
     return {
-        entry["id"]: entry[field]
+        number: entry[field]
         for entry in (entries if isinstance(entries, list) else [])
         if isinstance(entry, dict)
-        and isinstance(entry.get("id"), int | str)
+        and (number := id_of(entry.get("id"))) is not None
         and isinstance(entry.get(field), str)
     }
 
@@ -47,20 +57,30 @@ def image_ids(
     """Return the annotations' image id for each one that the results have; others are left out.
 
     Ids are the same if no name contradicts that, neither among the file's "images" nor beside a
-    result. Otherwise images are found by their names: whole, by the last part, or by that without
-    its suffix. Raises InputError if a name may mean several images, or two names mean one.
+    result, nor an id that is a name itself, such as a stem. Otherwise images are found by their
+    names: whole, by the last part, or by that without its suffix. Raises InputError if a name may
+    mean several images, or two names mean one.
     """
     names = names_by_id(content, "images", "file_name")
+    used: dict[Any, None] = {}
     for entry in entries:
-        if isinstance(entry.get("file_name"), str) and isinstance(entry.get("image_id"), int | str):
-            names.setdefault(entry["image_id"], entry["file_name"])
-    used = dict.fromkeys(
-        entry["image_id"] for entry in entries if isinstance(entry.get("image_id"), int | str)
-    )
+        number = image_key(entry)
+        if number is None:
+            continue
+        used[number] = None
+        own_name, given = entry.get("file_name"), entry.get("image_id")
+        if number in annotations.text_ids:
+            continue
+        if isinstance(own_name, str):
+            names.setdefault(number, own_name)
+        elif (isinstance(given, str) and given != str(number)) or isinstance(number, str):
+            names.setdefault(number, str(given))
     own = {image.id: image.file_name for image in annotations.images}
-    known: dict[Any, int] = {number: number for number in used if number in own}
+    of_texts = annotations.text_ids
+    known: dict[Any, int] = {n: of_texts.get(n, n) for n in used if n in own or n in of_texts}
     named = {number: names[number] for number in used if number in names}
-    agree = all(_forms(named[n])[-1] == _forms(own[n])[-1] for n in named.keys() & known.keys())
+    both = named.keys() & known.keys()
+    agree = all(_forms(named[n])[-1] == _forms(own[known[n]])[-1] for n in both)
     if not named or (agree and len(known) == len(used)):
         return known
     return _by_name(path, named, own)
@@ -76,7 +96,10 @@ def category_ids(
     """
     names = names_by_id(content, "categories", "name")
     own = dict(zip(annotations.category_ids, annotations.class_names, strict=True))
-    used = {e["category_id"] for e in entries if isinstance(e.get("category_id"), int | str)}
+    used = {id_of(entry.get("category_id")) for entry in entries} - {None}
+    for name in used:
+        if isinstance(name, str):
+            names.setdefault(name, name)
     named = {number: names[number] for number in names if number in used}
     found = matching_names(list(named.values()), annotations.class_names)
     if all(name and name == own.get(number) for number, name in zip(named, found, strict=True)):

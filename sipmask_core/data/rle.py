@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sipmask_core.data.fields import as_whole_number
 from sipmask_core.errors import InputError
 
 if TYPE_CHECKING:
@@ -54,12 +55,7 @@ def checked_rle(value: dict[str, Any], size: tuple[int, int], where: str) -> dic
     counts = value.get("counts")
     if isinstance(counts, bytes):
         counts = counts.decode("latin-1")
-    if isinstance(counts, str):
-        runs = _decompress(counts, where)
-    elif isinstance(counts, list) and set(map(type, counts)) <= {int}:
-        runs = counts
-    else:
-        raise InputError(f"{where}.counts is neither a list of integers nor a compressed string.")
+    runs = _decompress(counts, where) if isinstance(counts, str) else _listed(counts, where)
     if min(runs, default=0) < 0 or sum(runs) != height * width:
         raise InputError(
             f"{where}.counts has runs that sum to {sum(runs)}, expected non-negative runs that"
@@ -69,6 +65,15 @@ def checked_rle(value: dict[str, Any], size: tuple[int, int], where: str) -> dic
         return {"size": [height, width], "counts": counts}
     rle = coco_mask.frPyObjects({"size": [height, width], "counts": runs}, height, width)
     return {"size": [height, width], "counts": rle["counts"].decode("ascii")}
+
+
+def _listed(counts: Any, where: str) -> list[int]:
+    """Read run lengths from a list, in which they may be written as floats."""
+    if isinstance(counts, list):
+        runs = [run for run in map(as_whole_number, counts) if run is not None]
+        if len(runs) == len(counts):
+            return runs
+    raise InputError(f"{where}.counts is neither a list of integers nor a compressed string.")
 
 
 def _decompress(counts: str, where: str) -> list[int]:

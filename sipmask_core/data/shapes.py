@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pycocotools import mask as coco_mask
@@ -81,11 +82,13 @@ def read_shape(values: dict[str, Any], size: Size, agreement: BoxAgreement) -> S
 def _segmentation(value: Any, size: Size, field: str) -> Polygons | Entry | None:
     """Read a mask; None if there is none.
 
-    Polygons may stand in one list without another around it; those of less than three points are
-    left out beside others.
+    One polygon or RLE may stand with or without a list around it, and points in lists of two;
+    polygons of less than three points are left out beside others.
     """
     if value is None or (isinstance(value, list) and not any(value)):
         return None
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict):
+        (value,) = value
     if isinstance(value, dict):
         try:
             return checked_rle(value, size, f".{field}")
@@ -93,8 +96,9 @@ def _segmentation(value: Any, size: Size, field: str) -> Polygons | Entry | None
             raise Invalid(f"{field}: an RLE that does not fit", str(error).rstrip(".")) from None
     if not isinstance(value, list):
         raise wrong_field(field, value, "expected polygons or an RLE")
-    if all(map(is_finite_number, value)):
+    if all(map(is_finite_number, value)) or all(map(_is_point, value)):
         value = [value]
+    value = [_without_pairs(polygon) for polygon in value]
     whole = [p for p in value if not isinstance(p, list) or len(p) >= LEAST_CORNERS] or value
     polygons = [
         _numbers(
@@ -116,6 +120,17 @@ def _segmentation(value: Any, size: Size, field: str) -> Polygons | Entry | None
                     kind="corners far beyond the image",
                 )
     return polygons
+
+
+def _is_point(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(is_finite_number, value))
+
+
+def _without_pairs(polygon: Any) -> Any:
+    """Return a polygon whose points are lists [x, y] as one list; anything else as it is."""
+    if isinstance(polygon, list) and len(polygon) > 1 and all(map(_is_point, polygon)):
+        return list(chain.from_iterable(polygon))
+    return polygon
 
 
 def _extent(segmentation: Polygons | Entry) -> Box:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sipmask_core.data.coco_results import Result, refuse_strangers
-from sipmask_core.data.fields import is_finite_number
+from sipmask_core.data.fields import as_whole_number, is_finite_number
 from sipmask_core.data.json_files import MAX_UNPACKED, parse_json, read_json
 from sipmask_core.data.rle import checked_rles
 from sipmask_core.errors import InputError
@@ -19,7 +19,7 @@ from sipmask_core.instances import UNTRACKED
 from sipmask_core.runtime.files import atomic_path, write_zip
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from sipmask_core.data.youtube_vis import Video, VideoAnnotations
     from sipmask_core.instances import Instances
@@ -38,9 +38,11 @@ def read_results(
     entries = _read_json(Path(path))
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise InputError(f"{path} is not a list of results.")
-    videos = {video.id: video for video in annotations.videos}
+    videos: dict[int | None, Video] = {video.id: video for video in annotations.videos}
     categories = set(annotations.category_ids)
-    strangers = [i for i, e in enumerate(entries) if not _is_one_of(e.get("video_id"), videos)]
+    strangers = [
+        i for i, entry in enumerate(entries) if as_whole_number(entry.get("video_id")) not in videos
+    ]
     if strangers:
         refuse_strangers(path, entries, strangers, "video_id", subset)
     left_out = set(strangers)
@@ -49,10 +51,6 @@ def read_results(
         for number, entry in enumerate(entries)
         if number not in left_out
     ]
-
-
-def _is_one_of(number: Any, known: Container[int]) -> bool:
-    return type(number) is int and number in known
 
 
 def write_results(path: Path, results: list[Result]) -> None:
@@ -91,12 +89,13 @@ def _from_zip(path: Path) -> bytes:
 
 
 def _checked_result(
-    entry: dict[str, Any], where: str, videos: dict[int, Video], categories: set[int]
+    entry: dict[str, Any], where: str, videos: dict[int | None, Video], categories: set[int]
 ) -> Result:
-    category = entry.get("category_id")
-    if not _is_one_of(category, categories):
-        raise InputError(f"{where}.category_id is {category!r}, not in the annotations.")
-    video = videos[entry["video_id"]]
+    category = as_whole_number(entry.get("category_id"))
+    if category not in categories:
+        given = entry.get("category_id")
+        raise InputError(f"{where}.category_id is {given!r}, not in the annotations.")
+    video = videos[as_whole_number(entry["video_id"])]
     confidence: Any = entry.get("score")
     if not is_finite_number(confidence):
         raise InputError(f"{where}.score is {confidence!r}, expected a finite number.")

@@ -12,6 +12,7 @@ import numpy as np
 
 from sipmask_core.errors import InputError
 from sipmask_core.imaging.image_header import declared_size, is_cut_off
+from sipmask_core.runtime.signatures import HEAD_BYTES, other_kind
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,6 +25,7 @@ IMAGE_SUFFIXES = frozenset(
     | {".pic", ".png", ".pnm", ".ppm", ".pxm", ".ras", ".sr"}
     | {suffix for suffix in _BY_BUILD if cv2.haveImageWriter(f"x{suffix}")}
 )
+_UNDECODED = "cannot be decoded as an image"
 
 
 class ImageFolder(NamedTuple):
@@ -93,7 +95,8 @@ def read_image(path: Path, as_stored: bool = False) -> NDArray[np.uint8]:
     except cv2.error as error:
         raise InputError(f"Image {path} {_refusal(content, error)}.") from None
     if image is None:
-        raise InputError(f"Image {path} cannot be decoded as an image.")
+        kind = other_kind(content[:HEAD_BYTES])
+        raise InputError(f"Image {path} {f'is {kind}' if kind else _UNDECODED}.")
     return np.asarray(image, np.uint8)
 
 
@@ -103,4 +106,4 @@ def _refusal(content: bytes, error: cv2.error) -> str:
         pixels = f"{size[0]} x {size[1]}" if size else "too many"
         return f"has {pixels} pixels, more than OpenCV reads, or its header is damaged"
     reason = str(getattr(error, "err", "")) or str(error).strip()
-    return f"cannot be decoded as an image: {reason.splitlines()[0]}"
+    return f"{_UNDECODED}: {reason.splitlines()[0]}"

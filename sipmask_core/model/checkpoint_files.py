@@ -43,7 +43,9 @@ _WRAPPERS = (
 _PREFIXES = ("module.", "_orig_mod.", "model.")  # of DataParallel, torch.compile and Lightning
 # Running averages beside the weights, as mmcv's and Lightning's hooks keep them.
 _TWINS = ("ema_", "ema.", "model_ema.")
+_EXTRA = "_extra_state"  # of a module's get_extra_state
 _COUNTERS = {"n_averaged", "steps"}  # of averages: torch's and mmengine's
+_ROOT = "backbone."  # of every network here; other parts stand beside it
 _NAMED_KEYS = 8
 _DEEPEST = 3  # wrappers within wrappers
 
@@ -75,8 +77,11 @@ _INERT: list[Any] = [
         "pathlib.WindowsPath",
         "pathlib._local.PosixPath",
         "pathlib._local.WindowsPath",
-        "datetime.datetime",
-        "datetime.timedelta",
+        *(f"datetime.{kind}" for kind in ("date", "datetime", "time", "timedelta", "timezone")),
+        *(f"builtins.{kind}" for kind in ("frozenset", "range", "slice")),
+        "decimal.Decimal",
+        "types.SimpleNamespace",
+        "uuid.UUID",
         "mmengine.logging.history_buffer.HistoryBuffer",
         "builtins.getattr",  # with which HistoryBuffer names its methods
     )
@@ -112,6 +117,13 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         checkpoint = _read_pth(path) if is_torch else _read_safetensors(path)
     except OSError as error:
         raise InputError(f"{str(path)!r} cannot be read: {error.strerror or error}.") from None
+    for key, value in checkpoint.state.items():
+        if value.is_meta or value.is_complex() or value.layout is not torch.strided:
+            what = "no values" if value.is_meta else f"{value.dtype}, {value.layout}"
+            raise InputError(
+                f"{str(path)!r} has {key} as a tensor of {what}; real numbers, one by one, are"
+                " expected."
+            )
     _complete(checkpoint.state)
     return checkpoint
 
@@ -133,7 +145,10 @@ def _read_safetensors(path: Path) -> Checkpoint:
         state = deserialize(content)
     except SafetensorError as error:
         reason = " ".join(str(error).split())  # it may quote the file, line ends included
-        raise InputError(f"{str(path)!r} is not a readable safetensors file: {reason}.") from None
+        raise InputError(
+            f"{str(path)!r} is not a readable safetensors file: {reason}; copy or download it"
+            " again."
+        ) from None
     header_end = 8 + int.from_bytes(content[:8], "little")
     metadata = json.loads(content[8:header_end]).get("__metadata__") or {}
     return Checkpoint(_cleaned(state), metadata)
@@ -154,7 +169,8 @@ def _read_pth(path: Path) -> Checkpoint:
         raise
     except Exception as error:  # a damaged file fails in many ways
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{str(path)!r} is not a readable torch checkpoint: {reason}") from None
+        reason = reason.partition(". ")[0].rstrip(".")  # what follows is advice to trust the file
+        raise InputError(f"{str(path)!r} is not a readable torch checkpoint: {reason}.") from None
     if not isinstance(content, dict):
         raise InputError(f"{str(path)!r} holds a {type(content).__name__}, not a checkpoint.")
     if "recipe" in content:
@@ -193,23 +209,53 @@ def _reason(path: Path, error: pickle.UnpicklingError) -> str:
     )
 
 
-def _weights(content: dict[Any, Any]) -> dict[str, Tensor] | None:
-    """Return the named tensors in a file, wherever a known program puts them; None without any."""
-    for _ in range(_DEEPEST + 1):
-        if content and all(
-            isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
-        ):
-            return content
-        wrapped = (content.get(key) for key in _WRAPPERS)
-        content = next((value for value in wrapped if isinstance(value, dict)), {})
-    return None
+def _weights(content: dict[Any, Any], depth: int = _DEEPEST) -> dict[str, Tensor] | None:
+    """Return the named tensors in a file, wherever its program puts them; None if that is unclear.
+
+    They are where known programs put them, or the only named tensors that are there.
+    """
+    if _are_weights(content):
+        return {key: value for key, value in content.items() if isinstance(value, Tensor)}
+    inside = [content[key] for key in _WRAPPERS if isinstance(content.get(key), dict)]
+    for part in inside if depth else ():
+        if (found := _weights(part, depth - 1)) is not None:
+            return found
+    others = [value for value in content.values() if _are_weights(value)]
+    return _weights(others[0]) if len(others) == 1 else None
+
+
+def _are_weights(content: object) -> bool:
+    """Return whether these are named tensors and, beside them, nothing but state that is no weight.
+
+    Modules may keep such state, under names of its own or as None.
+    """
+    return (
+        isinstance(content, dict)
+        and any(isinstance(value, Tensor) for value in content.values())
+        and all(
+            isinstance(k, str) and (isinstance(v, Tensor) or v is None or k.endswith(_EXTRA))
+            for k, v in content.items()
+        )
+    )
 
 
 def _cleaned(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Name the weights as the model does, and leave out running averages beside them."""
-    cleaned = {_own_key(key): value for key, value in state.items() if key not in _COUNTERS}
+    outside = _prefix(state)
+    cleaned = {
+        _own_key(key.removeprefix(outside)): value
+        for key, value in state.items()
+        if key not in _COUNTERS
+    }
     own = {key: value for key, value in cleaned.items() if not key.startswith(_TWINS)}
     return own or cleaned
+
+
+def _prefix(state: dict[str, Tensor]) -> str:
+    """Return what stands before the names of a model that is a part of another; "" if nothing."""
+    inner = next((key for key in state if f".{_ROOT}" in key), "")
+    outside = inner[: inner.find(f".{_ROOT}") + 1]
+    return outside if all(key.startswith(outside) for key in state) else ""
 
 
 def _own_key(key: str) -> str:
@@ -225,7 +271,9 @@ def _mmdetection_metadata(meta: dict[str, Any]) -> dict[str, str]:
         for key in ("epoch", "iter", "mmdet_version")
         if isinstance(meta.get(key), int | float | str)
     }
-    classes = meta.get("CLASSES")
+    of_data = meta.get("dataset_meta")  # in files of mmengine
+    places = (meta, of_data if isinstance(of_data, dict) else {})
+    classes = next((of[key] for of in places for key in ("CLASSES", "classes") if key in of), None)
     if isinstance(classes, list | tuple) and all(isinstance(c, str) for c in classes):
         metadata["class_names"] = json.dumps(list(classes))
     return metadata

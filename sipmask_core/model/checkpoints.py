@@ -90,12 +90,18 @@ def misfits(
         for key, value in own.items()
         if key in found and found[key].shape != value.shape
     ]
+    whole = [
+        f"{name(key)} {found[key].dtype} instead of {value.dtype}"
+        for key, value in own.items()
+        if key in found and value.is_floating_point() and not found[key].is_floating_point()
+    ]
     return "; ".join(
         f"{len(keys)} {what}: {abridged(keys, NAMED_KEYS)}"
         for what, keys in (
             ("missing", [name(key) for key in own if key not in found]),
             ("unexpected", [name(key) for key in found if key not in own]),
             ("wrongly shaped", misshapen),
+            ("quantised or of another kind", whole),
         )
         if keys
     )

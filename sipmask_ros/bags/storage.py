@@ -15,6 +15,7 @@ import lz4.frame
 from ruamel.yaml import YAML
 
 from sipmask_core.errors import InputError
+from sipmask_core.runtime.signatures import HEAD_BYTES, other_kind
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -33,6 +34,7 @@ _MAGIC: dict[bytes, Kind] = {
     b"#ROSBAG V": "ros1",
 }
 _BY_SUFFIX: dict[str, Kind] = {".mcap": "mcap", ".db3": "sqlite3", ".bag": "ros1"}
+NAMED = 5  # bags in a folder of bags
 CONVERT_ROS1 = "`rosbags-convert --src FILE.bag --dst FOLDER --dst-typestore ros2_jazzy`"
 
 
@@ -54,8 +56,11 @@ def storage_files(path: Path) -> list[Path]:
     try:
         files = _in_folder(path) if path.is_dir() else [path] if path.is_file() else []
         kinds = {storage_kind(file) for file in files}
+        what = _other_kind(files[0]) if len(files) == 1 else ""
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from None
+    if what:
+        raise InputError(f"{files[0]} is {what}.")
     if "ros1" in kinds:
         raise InputError(f"{path} is a bag of ROS 1; {CONVERT_ROS1} makes one of ROS 2.")
     if not kinds or "" in kinds:
@@ -65,8 +70,28 @@ def storage_files(path: Path) -> list[Path]:
                 f"{path} has a metadata.yaml, but not the file that it names, {', '.join(named)};"
                 " both belong in one folder."
             )
-        raise InputError(f"{path} is no bag: {' or '.join(STORAGES)} or a folder is accepted.")
+        raise InputError(
+            f"{path} is no bag: {' or '.join(STORAGES)} or a folder is accepted{_instead(path)}."
+        )
     return files
+
+
+def _other_kind(file: Path) -> str:
+    """Return what a file is that does not begin as a recording, if its first bytes tell."""
+    with file.open("rb") as stream:
+        head = stream.read(HEAD_BYTES)
+    if head.startswith(tuple(_MAGIC)) or write_ahead_log(file):
+        return ""
+    return other_kind(head)
+
+
+def _instead(path: Path) -> str:
+    """Return what may be meant by a path that is no bag, to end a sentence; "" if nothing."""
+    if path.name == "metadata.yaml":
+        return f"; give the folder of this file, {path.parent}"
+    folders = [folder for folder in path.iterdir() if folder.is_dir()] if path.is_dir() else []
+    bags = sorted(folder.name for folder in folders if _in_folder(folder))
+    return f"; give one of those in it: {', '.join(bags[:NAMED])}" if bags else ""
 
 
 def _in_folder(folder: Path) -> list[Path]:

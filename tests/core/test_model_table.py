@@ -20,8 +20,16 @@ def test_the_page_lists_every_published_configuration_once():
 
 @pytest.mark.parametrize("name", SOME)
 def test_a_row_of_the_page_is_that_of_the_script_and_its_time_is_kept(name):
-    row, kept = SCRIPT["row"], SCRIPT["kept"]
+    row, line, kept = SCRIPT["row"], SCRIPT["line"], SCRIPT["kept"]
     time = kept(PAGE)[0][name]
-    assert f"{row(PUBLISHED[name], time)}\n" in PAGE
-    changed = PAGE.replace(row(PUBLISHED[name], time), row(PUBLISHED[name], "7"))
+    assert f"{line(row(PUBLISHED[name], time))}\n" in PAGE
+    changed = PAGE.replace(line(row(PUBLISHED[name], time)), line(row(PUBLISHED[name], "7")))
     assert kept(changed)[0][name] == "7"
+
+
+def test_the_readme_has_the_same_figures_in_short():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for name in SCRIPT["SHORT"]:
+        (found,) = (line for line in PAGE.splitlines() if line.startswith(f"| `{name}`"))
+        cells = [cell.strip() for cell in found.removeprefix("| ").removesuffix(" |").split(" | ")]
+        assert f"{SCRIPT['short_line'](cells)}\n" in readme

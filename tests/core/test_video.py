@@ -86,6 +86,29 @@ def test_a_file_that_is_no_video_is_refused(tmp_path):
         Frames(tmp_path / "clip.mp4")
 
 
+@pytest.mark.parametrize("name", ["photo", "photo.jpg_large", "photo.1"])
+def test_an_image_is_known_by_its_content_if_its_name_says_nothing(tmp_path, name):
+    (tmp_path / name).write_bytes(cv2.imencode(".png", grey(77))[1].tobytes())
+    frames = Frames(tmp_path / name)
+    assert not frames.is_video and [frame.name for frame in frames] == [name]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "what"),
+    [
+        ("photo.heic", b"\0\0\0\x18ftypheic\0\0\0\0", "is an image in HEIC, which OpenCV"),
+        ("clip.mp4", b"<!DOCTYPE html><html>", r"is a web page \(HTML\)"),
+        ("clip.mp4", b"", "is empty"),
+        ("drive.mcap", b"\x89MCAP0\r\n\x01", "is a recording .*`sipmask evaluate bag` reads"),
+        ("notes.txt", b"a line\n" * 50, "is a text"),
+    ],
+)
+def test_files_of_other_kinds_are_named(tmp_path, name, content, what):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=f"{name} {what}"):
+        Frames(tmp_path / name)
+
+
 def test_a_written_video_reads_back_with_count_rate_and_pictures(tmp_path):
     write_video(tmp_path / "clip.mp4", 8)
     with Frames(tmp_path / "clip.mp4") as frames:

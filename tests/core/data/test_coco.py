@@ -60,7 +60,8 @@ def test_a_track_id_is_read_where_trackers_and_cvat_write_it(tmp_path, fields, t
 
 BROKEN = {
     "no JSON": ("{", "not valid JSON"),
-    "a list": ([], "'categories' is missing or not a list of objects"),
+    "no list of classes": ({**document(), "categories": {"7": 1}}, r"{'7': 1}, not a list of obj"),
+    "a list": ([], r"holds \[\]; expected an object"),
     "no images": ({**document(), "images": []}, "'images' is empty"),
     "unknown image": (document(image_id=9), r"annotations\[id=5\]\.image_id is 9"),
     "unknown category": (document(category_id=1), r"annotations\[id=5\]\.category_id is 1"),

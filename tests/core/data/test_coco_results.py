@@ -42,7 +42,7 @@ def test_the_results_of_predict_rank_boxes_and_masks_each_by_their_score(tmp_pat
     ("change", "complaint"),
     [
         ({"image_id": 77}, "result 0.image_id is 77, not in the annotations"),
-        ({"category_id": "4"}, "result 0.category_id is '4'"),
+        ({"category_id": 4.5}, "result 0.category_id is 4.5"),
         ({"score": None}, "result 0.score is None, expected a finite number"),
         ({"score": float("inf")}, "result 0.score is inf"),
         ({"score": True}, "result 0.score is True, expected a finite number"),

@@ -45,13 +45,33 @@ def test_numbers_that_are_written_otherwise_are_numbers(tmp_path, number):
     assert (image.id, image.height, image.width, len(image.objects)) == (1, 60, 80, 1)
 
 
+def test_ids_of_images_and_classes_may_be_texts(tmp_path):
+    content = annotations_of({"image_id": "0a1", "category_id": "dog"}, {"image_id": 4})
+    (image,) = content["images"]
+    content["images"] = [{**image, "id": "0a1"}, {**image, "id": "4", "file_name": "b.png"}]
+    content["categories"] = [{"id": "dog", "name": "a dog"}, {"id": 7, "name": "cat"}]
+    annotations = read(tmp_path, content)
+    assert annotations.text_ids == {"0a1": 5} and annotations.class_names == ("cat", "a dog")
+    assert [(i.id, [o.label for o in i.objects]) for i in annotations.images] == [
+        (5, [1]),
+        (4, [0]),
+    ]
+    assert "Ids of images that are texts stand for numbers here, '0a1' for 5: 1 of 2." in (
+        annotations.notes
+    )
+    content["annotations"][0]["image_id"] = "0a2"
+    with pytest.raises(InputError, match=r"\[id=1\]\.image_id is '0a2', expected an integer"):
+        read(tmp_path, content)
+
+
 def test_a_track_id_beyond_64_bits_still_fits_a_tensor(tmp_path):
     assert only_object(tmp_path, track_id=2**64 + 5).track_id == 5
     assert only_object(tmp_path, track_id=2**63 - 1).track_id == 2**63 - 1
 
 
-def test_null_for_iscrowd_is_no_crowd(tmp_path):
-    assert not only_object(tmp_path, iscrowd=None).is_crowd
+@pytest.mark.parametrize(("value", "crowd"), [(None, False), ("0", False), ("1", True)])
+def test_iscrowd_may_be_null_or_text(tmp_path, value, crowd):
+    assert only_object(tmp_path, iscrowd=value).is_crowd is crowd
 
 
 @pytest.mark.parametrize("area", [0, None, -600])
@@ -68,6 +88,23 @@ def test_a_box_without_extent_beside_a_mask_comes_from_the_mask(tmp_path):
 )
 def test_flat_lists_are_polygons_and_points_beside_polygons_are_dropped(tmp_path, segmentation):
     assert only_object(tmp_path, segmentation=segmentation).segmentation == [SQUARE]
+
+
+PAIRS = [SQUARE[i : i + 2] for i in range(0, len(SQUARE), 2)]
+
+
+@pytest.mark.parametrize("segmentation", [PAIRS, [PAIRS], [PAIRS, [[1, 2], [3, 4]]]])
+def test_points_may_stand_in_lists_of_their_own(tmp_path, segmentation):
+    assert only_object(tmp_path, segmentation=segmentation).segmentation == [SQUARE]
+
+
+RUNS = {"size": [60, 80], "counts": [620, 30, 4150]}
+
+
+@pytest.mark.parametrize("rle", [[RUNS], {**RUNS, "counts": [620.0, 30.0, 4150.0]}])
+def test_run_lengths_may_stand_in_a_list_and_be_written_as_floats(tmp_path, rle):
+    plain = only_object(tmp_path, segmentation=RUNS)
+    assert only_object(tmp_path, segmentation=rle) == plain and plain.has_mask
 
 
 @pytest.mark.parametrize("box", [[0, 0, 0, 0], [5, 7, 0, 0], []])
@@ -139,6 +176,12 @@ def test_lvis_names_files_by_address_and_knows_some_classes_of_each_image(tmp_pa
         (unicodedata.normalize("NFD", "Zoë é.png"), unicodedata.normalize("NFC", "Zoë é.png")),
         (unicodedata.normalize("NFC", "Zoë é.png"), unicodedata.normalize("NFD", "Zoë é.png")),
         ("a\\b.png", "a\\b.png"),
+        ("my%20photo.png", "my photo.png"),
+        ("100%.png", "100%.png"),
+        ("https://host/x/my%20photo.png?signature=a/b", "my photo.png"),
+        ("/data/local-files/?d=photos/a.png", "photos/a.png"),
+        ("/data/local-files/?d=photos/a.png", "a.png"),
+        ("s3://bucket/[x/a.png", "a.png"),
     ],
 )
 def test_files_are_found_whatever_machine_named_them(tmp_path, listed, stored):
@@ -165,6 +208,13 @@ def test_two_names_of_one_file_are_refused_and_names_too_long_are_missing(tmp_pa
     (tmp_path / "left" / "a.png").touch()
     with pytest.raises(InputError, match="1 of 3 images"):
         require_images(annotations, tmp_path)
+
+
+@pytest.mark.parametrize("stored", ["A.png", "a.JPG", "a.webp"])
+def test_a_missing_image_is_told_with_what_is_there_in_its_place(tmp_path, stored):
+    (tmp_path / stored).touch()
+    with pytest.raises(InputError, match=rf"a\.png for one; {stored} is there\."):
+        require_images(read(tmp_path, document()), tmp_path)
 
 
 WRONG = (
@@ -246,9 +296,18 @@ OTHER_KINDS = {
     "Label Studio": ([{"id": 1, "data": {}, "annotations": []}], "Label Studio's own JSON"),
     "GeoJSON": ({"type": "FeatureCollection", "features": []}, "GeoJSON"),
     "XML": ("<?xml version='1.0'?><annotations/>", "is XML"),
-    "HTML": ("\n<!DOCTYPE html><html></html>", "is an HTML page"),
-    "LFS": ("version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "a pointer of Git LFS"),
+    "HTML": ("\n<!DOCTYPE html><html></html>", "is a web page"),
+    "LFS": ("version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "a Git LFS pointer"),
     "zip": ("PK\x03\x04", "is a zip archive"),
+    "nothing": ("", "is empty"),
+    "CreateML": ([{"image": "a.jpg", "annotations": []}], "CreateML's own JSON"),
+    "Darwin": ({"version": "2.0", "item": {}, "annotations": []}, "V7 Darwin's own JSON"),
+    "Datumaro": ({"info": {}, "categories": {}, "items": []}, "Datumaro's own JSON"),
+    "Supervisely": ({"tags": [], "size": {}, "objects": []}, "Supervisely's own JSON"),
+    "annotations alone": ([{"id": 1, "image_id": 1, "bbox": []}], "a list of annotations alone"),
+    "a list": ([[1, 2], 3], r"holds \[\[1, 2\], 3\]; expected an object with 'images'"),
+    "a number": ("3", "holds 3; expected an object"),
+    "something": ({"samples": [], "x": 1}, "'categories' is missing; the file has 'samples', 'x'"),
 }
 
 

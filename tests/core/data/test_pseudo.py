@@ -48,6 +48,19 @@ def test_a_box_on_a_true_object_of_its_class_is_left_out(tmp_path):
     assert names == ["person", "person", "chair"]
 
 
+def test_images_whose_ids_are_texts_keep_them(tmp_path):
+    write_boxes(tmp_path, "people", ["person"], {"0a": "a.png", "0b": "b.png"}, [("0a", "person")])
+    found = teacher([CHAIR, 20, 20, 10, 10, 0.5], name="b")
+    (tmp_path / "found.json").write_text(json.dumps(found))
+    document, _ = add_pseudo_labels(tmp_path / "people.json", tmp_path / "found.json", 0.5, 0.3)
+    assert [entry["image_id"] for entry in document["annotations"]] == ["0a", "0b"]
+    document["categories"] = [{"id": "one", "name": "person"}]
+    document["annotations"] = []
+    (tmp_path / "people.json").write_text(json.dumps(document))
+    with pytest.raises(InputError, match="ids of categories are texts"):
+        add_pseudo_labels(tmp_path / "people.json", tmp_path / "found.json", 0.5, 0.3)
+
+
 def test_the_file_counts_as_annotated_for_all_classes_of_the_teacher(tmp_path):
     annotations, _ = made(tmp_path, teacher(name="elsewhere"))
     assert annotations.class_names == ("person", "chair")

@@ -2,11 +2,12 @@
 
 import gzip
 import json
+from dataclasses import replace
 
 import pytest
 from coco_cases import FIRST, SECOND, entry, ground_truth, result
 
-from sipmask_core.data.coco_results import read_results
+from sipmask_core.data.coco_results import read_results, suspicion
 from sipmask_core.errors import AvoidableError, InputError
 from sipmask_core.evaluation.coco import score
 
@@ -52,6 +53,62 @@ def test_a_name_beside_each_result_serves_as_well(tmp_path, truth):
     path = tmp_path / "results.json"
     path.write_text(json.dumps([result("2", SECOND, 0.9, file_name="2.png")]))
     assert [r["image_id"] for r in read_results(path, truth)] == [2]
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        {"image_id": "2"},
+        {"image_id": 2.0},
+        {"image_id": "2.png"},
+        {"image_id": "photos/2.png"},
+        {"image_id": "2", "category_id": "4"},
+        {"image_id": 2, "category_id": "square"},
+    ],
+)
+def test_ids_may_be_names_and_numbers_written_otherwise(tmp_path, truth, second):
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps([{**result(1, SECOND, 0.9), **second}]))
+    (found,) = read_results(path, truth)
+    assert (found["image_id"], found["category_id"]) == (2, 4)
+
+
+def test_text_ids_of_the_annotations_are_known_to_results(tmp_path, truth):
+    truth = replace(truth, text_ids={"0a1": 2})
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps([result("0a1", SECOND, 0.9), result(1, FIRST, 0.8)]))
+    assert [r["image_id"] for r in read_results(path, truth)] == [2, 1]
+
+
+def test_a_file_name_alone_says_which_image_is_meant(tmp_path, truth):
+    found = result(None, SECOND, 0.9)
+    del found["image_id"]
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps([{**found, "file_name": "2.png"}]))
+    assert [r["image_id"] for r in read_results(path, truth)] == [2]
+    path.write_text(json.dumps([{**found, "file_name": "9.png"}]))
+    with pytest.raises(InputError, match=r"result 0\.file_name is '9\.png', not in the annot"):
+        read_results(path, truth)
+
+
+def test_a_stem_with_zeros_is_a_name_and_not_the_id_of_another_image(tmp_path):
+    truth = ground_truth(tmp_path, [entry(1, 1, FIRST), entry(2, 2, SECOND)])
+    one, two = (
+        replace(i, file_name=n) for i, n in zip(truth.images, ["002.png", "001.png"], strict=True)
+    )
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps([result("001", SECOND, 0.9)]))
+    assert read_results(path, replace(truth, images=(one, two)))[0]["image_id"] == 2
+
+
+@pytest.mark.parametrize(("corners", "is_told"), [(False, False), (True, True)])
+def test_boxes_of_results_that_are_corners_are_told(tmp_path, truth, corners, is_told):
+    results = [result(1, FIRST, 0.9), result(2, SECOND, 0.8)]
+    for each in results:
+        x, y, w, h = each["bbox"]
+        each["bbox"] = [x, y, x + w, y + h] if corners else [x, y, w, h]
+    path = write(tmp_path, {}, results)
+    assert ("as x0, y0, x1, y1" in suspicion(read_results(path, truth))) is is_told
 
 
 @pytest.mark.parametrize("images", [{5: "left/1.png", 6: "right/1.png"}, {5: "1.png", 6: "1.jpg"}])

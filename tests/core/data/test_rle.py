@@ -35,7 +35,7 @@ def test_both_forms_decode_to_the_mask(mask):
         ({"size": [4, 5], "counts": [20]}, r"entry\.size is \[4, 5\], expected \[5, 4\]"),
         ({"size": [5, 4], "counts": [19]}, "sum to 19, expected non-negative runs that fill 5 x 4"),
         ({"size": [5, 4], "counts": [25, -5]}, "non-negative"),
-        ({"size": [5, 4], "counts": [10.0, 10.0]}, "neither a list of integers"),
+        ({"size": [5, 4], "counts": [10.5, 9.5]}, "neither a list of integers"),
         ({"size": [5, 4]}, "neither a list of integers"),
         ({"size": [5, 4], "counts": "~~~"}, "not a compressed run-length string"),
         ({"size": [5, 4], "counts": "\x7f"}, "not a compressed run-length string"),

@@ -59,11 +59,17 @@ def test_runs_that_are_not_compressed_are_compressed(tmp_path):
     assert read_results(path, ANNOTATIONS) == [entry()]
 
 
+def test_ids_that_are_written_otherwise_are_numbers(tmp_path):
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps([entry(video_id="5", category_id=7.0)]))
+    assert read_results(path, ANNOTATIONS) == [entry()]
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"video_id": 6}, "result 1.video_id is 6, not in the annotations"),
-        ({"video_id": "5"}, "result 1.video_id is '5'"),
+        ({"video_id": "left"}, "result 1.video_id is 'left'"),
         ({"category_id": 1}, "result 1.category_id is 1, not in the annotations"),
         ({"category_id": [3]}, r"result 1.category_id is \[3\]"),
         ({"score": None}, "result 1.score is None, expected a finite number"),
@@ -92,7 +98,7 @@ def test_a_bad_field_is_named_with_its_file_and_entry(tmp_path, changes, message
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "not valid JSON"),
+        (b"", "is empty"),
         (b"[" * 100_000, "not valid JSON"),
         (b"{}", "not a list of results"),
         (b"[4]", "not a list of results"),

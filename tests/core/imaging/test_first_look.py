@@ -29,7 +29,7 @@ def test_all_that_are_damaged_are_named(tmp_path):
     a, b, c, d, e, f = look_at([*sorted(tmp_path.iterdir()), tmp_path / "f.jpg"])
     assert a.defect == d.defect == ""
     assert "b.jpg is cut off" in b.defect and "c.png is cut off" in c.defect
-    assert "e.webp cannot be decoded" in e.defect and "f.jpg does not exist" in f.defect
+    assert "e.webp is a web page" in e.defect and "f.jpg does not exist" in f.defect
 
 
 @pytest.mark.parametrize("orientation", [*range(1, 9), 0, 9])

@@ -1,5 +1,6 @@
 """Recordings as people have them: packed, renamed, incomplete, or of something else."""
 
+import gzip
 import os
 import shutil
 import sqlite3
@@ -138,6 +139,33 @@ def test_what_is_neither_file_nor_folder_is_no_bag(tmp_path):
     os.mkfifo(tmp_path / "pipe.mcap")  # to open it would wait for ever
     with pytest.raises(InputError, match=r"pipe\.mcap is no bag"):
         Bag(tmp_path / "pipe.mcap")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "what"),
+    [
+        ("drive.mcap.gz", gzip.compress(b"x"), "is a gzip archive: unpack it"),
+        ("drive.mcap", gzip.compress(b"x"), "is a gzip archive: unpack it"),
+        ("drive.zip", b"PK\x03\x04", "is a zip archive"),
+        ("drive.db3", b"version https://git-lfs.github.com/spec/v1", "is a Git LFS pointer"),
+        ("drive.mcap", b"<!DOCTYPE html>", "is a web page"),
+        ("drive.mcap", b"", "is empty"),
+        ("metadata.yaml", b"rosbag2_bagfile_information:", "is no bag: .*; give the folder of th"),
+    ],
+)
+def test_what_is_no_recording_is_named(tmp_path, name, content, what):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=f"{name} {what}"):
+        Bag(tmp_path / name)
+
+
+def test_of_a_folder_of_bags_one_is_to_be_given(tmp_path):
+    for name in ("second", "first", "notes"):
+        (tmp_path / name).mkdir()
+    for name in ("second", "first"):
+        (tmp_path / name / f"{name}_0.mcap").touch()
+    with pytest.raises(InputError, match=r"is no bag: .*; give one of those in it: first, second"):
+        Bag(tmp_path)
 
 
 def test_a_renamed_file_is_not_missed(tmp_path):
