@@ -15,7 +15,7 @@ def packed(depth, encoding, algorithm, header=None):
     """Return a depth image (H, W), millimetres or metres by its encoding, as a message."""
     if encoding == "32FC1":
         a, b = INVERSE
-        near = depth < FARTHEST
+        near = (depth > 0) & (depth < FARTHEST)
         values = np.where(near, a / np.where(near, depth, 1) + b, 0).astype(np.uint16)
     else:
         values = depth
