@@ -7,6 +7,7 @@ whatever made them: noise of the camera, masks that tremble, or an object that t
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,7 +16,7 @@ import numpy as np
 from sipmask_core.instances import UNTRACKED
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Set
 
     from numpy.typing import NDArray
 
@@ -63,7 +64,7 @@ class TrackMotions:
     """
 
     def __init__(self) -> None:
-        self._tracks: dict[int, _Sightings] = {}
+        self._tracks: defaultdict[int, _Sightings] = defaultdict(_Sightings)
         self._stamp = -np.inf
 
     def __len__(self) -> int:
@@ -75,7 +76,7 @@ class TrackMotions:
         track_ids: NDArray[np.int64],
         points: NDArray[np.float64],
         deviations: NDArray[np.float64],
-        living: Collection[int],
+        living: Set[int],
     ) -> Velocities:
         """Return the velocities of N objects of the next image, those seen in it included.
 
@@ -85,29 +86,22 @@ class TrackMotions:
 
         A velocity is not known before the third sighting, nor in an image without a position.
         """
-        if stamp < self._stamp:
-            self._tracks = {}
-        else:
-            self._tracks = {i: track for i, track in self._tracks.items() if i in living}
-        known = np.isfinite(points).all(axis=1) & (track_ids != UNTRACKED)
+        ended = self._tracks.keys() - living if stamp >= self._stamp else set(self._tracks)
+        for track_id in ended:
+            del self._tracks[track_id]
+        (known,) = np.nonzero(np.isfinite(points).all(axis=1) & (track_ids != UNTRACKED))
+        seen = {index: self._tracks[int(track_ids[index])] for index in known.tolist()}
         if stamp != self._stamp:  # an image that comes twice shows nothing new
-            for index in np.flatnonzero(known).tolist():
-                track = self._tracks.setdefault(int(track_ids[index]), _Sightings())
+            for index, track in seen.items():
                 track.add((stamp, *points[index], deviations[index]))
         self._stamp = stamp
+        ready = {i: track for i, track in seen.items() if track.count >= LEAST_SIGHTINGS}
         found = Velocities.unknown(len(track_ids))
-        rows = [
-            (index, track)
-            for index in np.flatnonzero(known).tolist()
-            if (track := self._tracks.get(int(track_ids[index]))) and track.count >= LEAST_SIGHTINGS
-        ]
-        if rows:
-            indices = [index for index, _ in rows]
-            found.values[indices], found.deviations[indices] = _slopes(
-                np.stack([track.ring for _, track in rows]),
-                np.array([track.count for _, track in rows]),
-                stamp,
-            )
+        if ready:
+            rings = np.stack([track.ring for track in ready.values()])
+            counts = np.array([track.count for track in ready.values()])
+            rows = list(ready)
+            found.values[rows], found.deviations[rows] = _slopes(rings, counts, stamp)
         return found
 
 

