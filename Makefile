@@ -115,7 +115,7 @@ $(INSTALLED): pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
 	@rm -f $(VENV)/.installed*
 	@touch $@
 
-$(BUILT): $(INSTALLED) CMakeLists.txt package.xml $(wildcard msg/* cmake/*) $(SOURCE_DIRS)
+$(BUILT): $(INSTALLED) CMakeLists.txt package.xml $(wildcard msg/* srv/* cmake/*) $(SOURCE_DIRS)
 	@echo "Building the messages ..."
 	@mkdir -p build
 	@$(IN_ENV) colcon --log-level error build --symlink-install --base-paths . \
