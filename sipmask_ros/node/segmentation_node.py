@@ -27,6 +27,7 @@ from sipmask_ros.node.channel import Channel
 from sipmask_ros.node.connections import ConnectionWatch
 from sipmask_ros.node.label_publisher import LabelPublisher
 from sipmask_ros.node.model_loader import ModelLoader, load_predictor
+from sipmask_ros.node.on_request import SegmentService
 from sipmask_ros.node.parameters import Parameters
 from sipmask_ros.node.segmenter import Segmenter
 from sipmask_ros.parameter_table import changed, declare, delays, read, reloaded
@@ -88,7 +89,13 @@ def _explained(transition: _Transition) -> _Transition:
 def _perception(predictor: Model, parameters: Parameters) -> Perception:
     """Return how images are seen. Raise InputError for a class that the model does not know."""
     labels_of(parameters.ignore_classes, predictor, "ignore_classes")
-    return Perception(predictor, parameters.mask_encoding, parameters.classes)
+    return Perception(
+        predictor,
+        parameters.mask_encoding,
+        parameters.classes,
+        parameters.score_threshold,
+        parameters.thresholds,
+    )
 
 
 class SegmentationNode(LifecycleNode):
@@ -111,6 +118,7 @@ class SegmentationNode(LifecycleNode):
             self._reload_model,
             callback_group=ReentrantCallbackGroup(),
         )
+        self._on_request = SegmentService(self)
         self._guard_transitions()
         self._loader = ModelLoader(self, load)
         self._is_known_to_be_double = False
@@ -149,6 +157,7 @@ class SegmentationNode(LifecycleNode):
             return True
         for channel in self._configuration.channels:
             channel.unsubscribe()
+        self._on_request.segmenter = None
         self.destroy_timer(self._activity.report_timer)
         # A signal may interrupt the wait; then the thread still counts as active.
         if not self._activity.segmenter.stop(timeout):
@@ -167,6 +176,7 @@ class SegmentationNode(LifecycleNode):
             wanted = read(self, Parameters)
             predictor = self._loader.load(wanted)
             perceive = _perception(predictor, wanted)
+            predictor.score_threshold = wanted.lowest_score
         except InputError as error:
             self.get_logger().error(str(error))
             return TransitionCallbackReturn.FAILURE
@@ -197,6 +207,7 @@ class SegmentationNode(LifecycleNode):
         ready = self._configuration
         assert ready is not None
         segmenter = Segmenter(self, ready.perceive, ready.parameters)
+        self._on_request.segmenter = segmenter
         # Simulated time may stand still.
         clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._activity = _Activity(segmenter, self.create_timer(1.0, self._report, clock=clock))
@@ -256,7 +267,7 @@ class SegmentationNode(LifecycleNode):
         """Use these from the next image on, and publish what class numbers mean by now."""
         ready = self._configuration
         assert ready is not None
-        perceive.predictor.score_threshold = parameters.score_threshold
+        perceive.predictor.score_threshold = parameters.lowest_score
         ready.parameters, ready.perceive = parameters, perceive
         for channel in ready.channels:
             channel.parameters = parameters
@@ -274,8 +285,7 @@ class SegmentationNode(LifecycleNode):
         if ready is None:
             return None
         parameters = changed(ready.parameters, changes)
-        predictor = ready.perceive.predictor
-        return parameters, _perception(predictor, parameters)
+        return parameters, _perception(ready.perceive.predictor, parameters)
 
     def _refuse_useless(self, changes: Iterable[Parameter]) -> SetParametersResult:
         """Refuse changes that only the model can tell to be wrong."""

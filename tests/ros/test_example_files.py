@@ -9,6 +9,7 @@ pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
 pytest.importorskip("sipmask_ros.msg", reason="the messages are not built")
 pytest.importorskip("rosbags", reason="rosbags is not installed")
 
+import cv2
 from node_harness import picture
 from places import ROOT
 from recordings import CAMERA, raw, write
@@ -46,6 +47,19 @@ def test_listen_prints_what_the_node_sees(start):
 
     client.wait_until(has_printed, listener)
     assert "0.000000000: person #-1 (" in listener.output
+
+
+def test_segment_on_request_prints_what_is_in_a_photo(start, tmp_path):
+    camera, _ = start.node()
+    cv2.imwrite(str(tmp_path / "photo.png"), picture())
+    name = camera.get_namespace()
+    asking = start.run(
+        "examples/segment_on_request.py",
+        tmp_path / "photo.png",
+        *("--ros-args", "-r", f"__ns:={name}"),
+    )
+    assert asking.wait() == 0
+    assert asking.output.splitlines() == ["Instances: 2.", "person 0.90", "dog 0.60"]
 
 
 def test_mask_rcnn_stands_behind_the_node(start, tmp_path):
