@@ -23,6 +23,7 @@ from std_srvs.srv import Trigger
 
 from sipmask_core.errors import InputError
 from sipmask_core.runtime.interruption import do_nothing
+from sipmask_ros.node import bond
 from sipmask_ros.node.channel import Channel
 from sipmask_ros.node.connections import ConnectionWatch
 from sipmask_ros.node.label_publisher import LabelPublisher
@@ -70,6 +71,7 @@ class _Activity:
 
     segmenter: Segmenter
     report_timer: Any
+    bond: bond.Bond | None
 
 
 def _explained(transition: _Transition) -> _Transition:
@@ -159,6 +161,8 @@ class SegmentationNode(LifecycleNode):
             channel.unsubscribe()
         self._on_request.segmenter = None
         self.destroy_timer(self._activity.report_timer)
+        if self._activity.bond is not None:
+            self._activity.bond.end()
         # A signal may interrupt the wait; then the thread still counts as active.
         if not self._activity.segmenter.stop(timeout):
             return False
@@ -210,7 +214,12 @@ class SegmentationNode(LifecycleNode):
         self._on_request.segmenter = segmenter
         # Simulated time may stand still.
         clock = Clock(clock_type=ClockType.STEADY_TIME)
-        self._activity = _Activity(segmenter, self.create_timer(1.0, self._report, clock=clock))
+        managed = bond.Status is not None and not ready.parameters.autostart
+        self._activity = _Activity(
+            segmenter,
+            self.create_timer(1.0, self._report, clock=clock),
+            bond.Bond(self) if managed else None,
+        )
         for channel in ready.channels:
             channel.subscribe(partial(segmenter.on_image, channel))
         return TransitionCallbackReturn.SUCCESS
