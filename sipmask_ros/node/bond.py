@@ -52,9 +52,12 @@ class Bond:
         self._timer = node.create_timer(HEARTBEAT_PERIOD, self._publish, clock=clock)
 
     def end(self) -> None:
-        """Publish no more and, unless rclpy has ended, say that the bond ends as it should."""
+        """Publish no more and, unless rclpy has ended, say that the bond ends as it should.
+
+        A signal may interrupt it; then it is called a second time.
+        """
         self._node.destroy_timer(self._timer)
-        if self._node.context.ok():
+        if self._status.active and self._node.context.ok():
             self._status.active = False
             self._publish()
             self._publisher.wait_for_all_acked(LAST_WORD)

@@ -74,6 +74,7 @@ def test_heartbeats_carry_the_node_s_name_and_one_instance_id_until_a_last_word(
     for _ in range(3):
         node.beat()
     alive.end()
+    alive.end()
     assert [status.active for status in node.published] == [True, True, True, False]
     assert {status.id for status in node.published} == {"segmentation_node"}
     assert len({status.instance_id for status in node.published} - {""}) == 1
