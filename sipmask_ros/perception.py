@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 
 from sipmask_core.drawing import GREY, draw_instances
 from sipmask_core.errors import InputError
+from sipmask_core.inference.selection import lowest_scores
 from sipmask_core.runtime.stopwatch import stage
 from sipmask_ros.conversions.headers import stamp_seconds
 from sipmask_ros.conversions.images import array_to_image, to_bgr
 from sipmask_ros.conversions.instances import instances_to_message
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
+    from sipmask_core.inference.selection import IgnoredZones
     from sipmask_core.instances import Instances
     from sipmask_core.segmenter import Segmenter
     from sipmask_core.tracking.online import OnlineTracker
@@ -56,8 +59,10 @@ def labels_of(names: Sequence[str], predictor: Segmenter, parameter: str) -> lis
 class Perception:
     """Segments images and follows the objects in them.
 
-    classes: names of those to report; empty for all.
     mask_encoding: of the InstanceArrays, see `instances_to_message`.
+    classes: names of those to report; empty for all.
+    class_thresholds: lowest scores by class; score_threshold: that of the other classes. Without
+    class_thresholds the predictor's own threshold alone counts.
 
     Raises InputError for a class that the model does not know. A stopwatch that listens hears
     "decode", the stages of the predictor, "track" and "message".
@@ -66,24 +71,34 @@ class Perception:
     predictor: Segmenter
     mask_encoding: str = "mono8"
     classes: tuple[str, ...] = ()
+    score_threshold: float = 0.0
+    class_thresholds: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         labels_of(self.classes, self.predictor, "classes")
+        labels_of(tuple(self.class_thresholds), self.predictor, "class_thresholds")
 
     def __call__(
         self,
         messages: Sequence[ImageMessage],
         trackers: Sequence[OnlineTracker | None],
         bit_depths: Sequence[BitDepth],
+        zones: Sequence[IgnoredZones | None] | None = None,
     ) -> list[Percept]:
-        """Segment images of different cameras, each with tracker and bit depth of its camera.
+        """Segment images of different cameras, each with what is its camera's.
 
-        None in place of a tracker leaves the instances without ids. Raise InputError if one of the
-        images cannot be read; then no tracker has seen any of them.
+        None in place of a tracker leaves the instances without ids, None in place of zones leaves
+        none out. Raise InputError if one of the images cannot be read; then no tracker has seen any
+        of them.
         """
         with stage("decode"):
             images = list(map(to_bgr, messages, bit_depths))
-        found = [self._selected(instances) for instances in self.predictor.predict_batch(images)]
+        found = list(map(self._selected, self.predictor.predict_batch(images)))
+        if zones is not None:
+            found = [
+                ignored.without(instances) if ignored else instances
+                for instances, ignored in zip(found, zones, strict=True)
+            ]
         with stage("track"):
             return [
                 Percept(
@@ -99,11 +114,16 @@ class Perception:
                 )
             ]
 
+    @cached_property
+    def _lowest_scores(self) -> NDArray[np.float32]:
+        return lowest_scores(
+            self.predictor.class_names, self.classes, self.score_threshold, self.class_thresholds
+        )
+
     def _selected(self, instances: Instances) -> Instances:
-        if not self.classes:
+        if not self.classes and not self.class_thresholds:
             return instances
-        labels = labels_of(self.classes, self.predictor, "classes")
-        return instances[np.isin(instances.labels, labels)]
+        return instances[instances.scores >= self._lowest_scores[instances.labels]]
 
     def to_message(self, percept: Percept) -> InstanceArray:
         """Return the instances as they are published."""

@@ -16,7 +16,7 @@ from sipmask_core.cli.evaluation_run import (
     made_by,
     run_model,
 )
-from sipmask_core.cli.options import add_model_arguments, model_files
+from sipmask_core.cli.options import add_model_arguments, add_tiles_argument, model_files
 from sipmask_core.cli.training_data import count_or_share, split
 from sipmask_core.errors import InputError
 
@@ -79,6 +79,7 @@ def add_arguments(kinds: Any) -> None:
         help="write what COCO's test-dev server takes: this .json, and beside it a .zip of it",
     )
     add_run_arguments(coco, "images")
+    add_tiles_argument(coco)
     add_model_arguments(coco)
     coco.set_defaults(evaluate=_evaluate)
 
@@ -158,7 +159,7 @@ def evaluated(args: argparse.Namespace) -> dict[str, Any]:
 def _check_usage(args: argparse.Namespace) -> None:
     if args.results is None and args.images is None:
         raise InputError("Give --images, to run a model, or --results, to score a file.")
-    check_run_arguments(args)
+    check_run_arguments(args, ["tiles"])
     if args.hold_out == 0:
         raise InputError("--hold-out is 0; it must be 1 or more, or a share of the images below 1.")
     if args.restart and not (args.output or args.save_results or args.submission):
@@ -195,16 +196,19 @@ def _run_model(
 ) -> tuple[list[Result], dict[str, Any]]:
     """Run the model, write what it finds, and return that and the run's part of the report."""
     from sipmask_core.evaluation.run_images import detect_in_required
+    from sipmask_core.inference.tiles import tiled
+
+    segmenter = tiled(predictor, args.tiles or "")
 
     def detect(left: Collection[int], after_frame: Callable[[], object]) -> Iterator[Finished]:
         images = tuple(image for image in annotations.images if image.id in left)
         unfinished = replace(annotations, images=images)
-        for image in detect_in_required(predictor, unfinished, args.images, args.workers):
+        for image in detect_in_required(segmenter, unfinished, args.images, args.workers):
             after_frame()
             yield image.image_id, image.results, [image.seconds]
 
     return run_model(
-        predictor,
+        segmenter,
         detect,
         lambda results: _write_results(results, saved, args.submission),
         frames={image.id: 1 for image in annotations.images},
@@ -212,7 +216,11 @@ def _run_model(
         unit="image",
         places=[*saved, *_submitted(args)],
         making=made_by(args, predictor, annotations.sha256)
-        | {"hold_out": args.hold_out, "ignore_exif": args.ignore_exif or None},
+        | {
+            "hold_out": args.hold_out,
+            "ignore_exif": args.ignore_exif or None,
+            "tiles": args.tiles,
+        },
         restart=args.restart,
     )
 

@@ -108,6 +108,37 @@ def load_predictor(
     )
 
 
+def add_tiles_argument(parser: argparse._ActionsContainer) -> None:
+    """Add --tiles, which `load_tiled` obeys."""
+    parser.add_argument(
+        "--tiles",
+        type=_tiles,
+        metavar="CxR",
+        help="for small objects, look at C columns by R rows of overlapping tiles, too, such as"
+        " 2x2; takes as many times as long",
+    )
+
+
+def _tiles(text: str) -> str:
+    from sipmask_core.inference.tiles import read_grid
+
+    try:
+        read_grid(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
+def load_tiled(args: argparse.Namespace, *, score_threshold: float | None = None) -> Segmenter:
+    """Load the model that the options ask for, with the tiles of --tiles if it is given.
+
+    Raise InputError if the options cannot be met.
+    """
+    from sipmask_core.inference.tiles import tiled
+
+    return tiled(load_predictor(args, score_threshold=score_threshold), args.tiles or "")
+
+
 def weights_path(args: argparse.Namespace) -> Path:
     """Return the file of weights that --checkpoint names, or the one that ships.
 

@@ -10,6 +10,7 @@ examples:
   sipmask predict photo.jpg --output seen/
   sipmask predict holiday/ street.mp4 --output seen/ --json seen/results.json
   sipmask predict holiday/ --no-overlay --json results.json --score-threshold 0.5
+  sipmask predict harbour.jpg --output seen/ --tiles 3x2        small objects of a large image
   sipmask predict photo.jpg --output seen/ --preset sipmask_r50_caffe_fpn_gn_1x \\
       --checkpoint SipMask_r50.pth
 """
@@ -23,7 +24,8 @@ from typing import TYPE_CHECKING
 
 from sipmask_core.cli.options import (
     add_model_arguments,
-    load_predictor,
+    add_tiles_argument,
+    load_tiled,
     model_files,
     ran_with,
 )
@@ -59,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="keep instances that score at least this, 0 to 1; by default the preset's",
     )
+    add_tiles_argument(parser)
     add_model_arguments(parser)
 
 
@@ -73,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     from sipmask_core.runtime.provenance import provenance
     from sipmask_core.video import Frames, source_sha256
 
-    predictor = load_predictor(args, score_threshold=args.score_threshold)
+    predictor = load_tiled(args, score_threshold=args.score_threshold)
     overlays = None if args.no_overlay else _Overlays(args.output, predictor.class_names)
     failures: list[str] = []
     opened = images = found = 0

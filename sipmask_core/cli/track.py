@@ -26,7 +26,8 @@ from typing import TYPE_CHECKING
 from sipmask_core.cli.options import (
     add_model_arguments,
     add_setting,
-    load_predictor,
+    add_tiles_argument,
+    load_tiled,
     model_files,
     ran_with,
 )
@@ -77,6 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_setting(parser, TrackerSettings, "max_lost_seconds", float, "--lost-seconds", "T")
     parser.set_defaults(max_lost_seconds=None)  # the other mode has no such setting
+    add_tiles_argument(parser)
     add_model_arguments(parser)
 
 
@@ -103,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
     files = [path for path in (args.save_results, args.coco, args.json) if path]
     for path in files:
         require_writable(path)
-    predictor = load_predictor(args, score_threshold=args.score_threshold)
+    predictor = load_tiled(args, score_threshold=args.score_threshold)
     with ExitStack() as stack:
         frames = stack.enter_context(Frames(args.input))
         if frames.left_out:

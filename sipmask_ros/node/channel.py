@@ -76,6 +76,7 @@ class Channel:
         self.tracker = OnlineTracker(parameters.tracker_settings(), first_track_id)
         self.statistics = Statistics()
         self.bit_depth = BitDepth(parameters.image_bits, self._tell_bits)
+        self.zones = parameters.zones_of(topic)
         self.image_size: tuple[int, int] | None = None  # (H, W) of the last one that was segmented
         self._node = node
         self._topic = topic
@@ -136,6 +137,8 @@ class Channel:
         self.tracker.settings = changed.tracker_settings()
         self.bit_depth.given = changed.image_bits
         self._limit.rate = changed.max_rate
+        if changed.ignore_zones != self._parameters.ignore_zones:
+            self.zones = changed.zones_of(self._topic)
         if self._depth is not None:
             self._depth.tolerance = changed.depth_tolerance
             self._depth.registered = changed.depth_registered

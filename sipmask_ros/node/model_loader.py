@@ -11,6 +11,7 @@ from rclpy.task import Future
 
 import sipmask_core as sm
 from sipmask_core.inference.load import load_segmenter
+from sipmask_core.inference.tiles import tiled
 from sipmask_ros.transport import release_free_memory
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def load_predictor(wanted: Parameters) -> Segmenter:
         wanted.model,
         device=wanted.device,
         precision=wanted.precision,
-        score_threshold=wanted.score_threshold,
+        score_threshold=wanted.lowest_score,
         num_threads=wanted.num_threads or own_choice,
     )
 
@@ -70,7 +71,7 @@ class ModelLoader:
 
         sizes: (H, W) of the images to come, if they are known.
         """
-        predictor = self._load(wanted)
+        predictor = tiled(self._load(wanted), wanted.tiles)
         # The first images of a size take longest: let them be these.
         on_gpu = predictor.device.type == "cuda"
         for size in (sizes if on_gpu else ()) or (USUAL_SIZE,):

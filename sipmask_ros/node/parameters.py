@@ -7,6 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from sipmask_core.errors import InputError
+from sipmask_core.inference.selection import (
+    IgnoredZones,
+    Polygon,
+    read_class_thresholds,
+    read_zone,
+)
+from sipmask_core.inference.tiles import read_grid
 from sipmask_core.runtime.settings import settings_of
 from sipmask_core.tracking.settings import TrackerSettings
 from sipmask_ros.parameter_table import Effect, ParameterTable, parameter
@@ -84,6 +91,24 @@ class Parameters(ParameterTable):
     )
     classes: tuple[str, ...] = parameter(
         (), "Names of the classes that are reported; empty: all.", effect=Effect.LIVE
+    )
+    class_thresholds: tuple[str, ...] = parameter(
+        (),
+        "Lowest scores of single classes, such as `person:0.5`; the others have score_threshold.",
+        effect=Effect.LIVE,
+    )
+    ignore_zones: tuple[str, ...] = parameter(
+        (),
+        "Polygons in which nothing is reported, such as `image: 0,0 1,0 1,0.3 0,0.3`: a camera's"
+        " topic, or a beginning of several, and corners x,y in shares of the image; without a topic"
+        " it is of all cameras. An instance with more than half of its mask in them is dropped.",
+        effect=Effect.LIVE,
+    )
+    tiles: str = parameter(
+        "",
+        "Columns x rows, such as `2x2`: for small objects, images go through the network in"
+        " overlapping tiles, too, which takes as many times as long; empty: the whole image alone.",
+        effect=Effect.RELOAD,
     )
     always_on: bool = parameter(
         False,
@@ -198,7 +223,8 @@ class Parameters(ParameterTable):
     )
     autostart: bool = parameter(
         True,
-        "Configure and activate at the start; false leaves both to a lifecycle manager.",
+        "Configure and activate at the start; false leaves both to a lifecycle manager, which gets"
+        " heartbeats (docs/lifecycle.md).",
         effect=Effect.START,
     )
 
@@ -234,6 +260,31 @@ class Parameters(ParameterTable):
                     f"The parameter {name} is {list(given)} and {others} is {list(wanted)};"
                     f" give as many topics in both, or none in {name}."
                 )
+        read_grid(self.tiles)
+        read_class_thresholds(self.class_thresholds)
+        for zone in self.ignore_zones:
+            camera, _ = read_zone(zone)
+            if not any(_is_of(camera, topic) for topic in self.image_topics):
+                raise InputError(
+                    f"ignore_zones has {zone!r}, but {camera!r} is none of image_topics,"
+                    f" {', '.join(self.image_topics)}, and no beginning of one."
+                )
+
+    @property
+    def lowest_score(self) -> float:
+        """The score from which on the model must report instances."""
+        return min(self.score_threshold, *self.thresholds.values(), 1.0)
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """The lowest scores of `class_thresholds`, by class."""
+        return read_class_thresholds(self.class_thresholds)
+
+    def zones_of(self, image_topic: str) -> IgnoredZones | None:
+        """Return where instances of this camera are ignored; None if nowhere."""
+        zones = map(read_zone, self.ignore_zones)
+        polygons: list[Polygon] = [p for camera, p in zones if _is_of(camera, image_topic)]
+        return IgnoredZones(polygons) if polygons else None
 
         packed = [topic for topic in self.depth_topics if topic.endswith(COMPRESSED_DEPTH)]
         if packed and self.depth_transport == "raw":
@@ -261,3 +312,9 @@ class Parameters(ParameterTable):
         prefix = "track_"
         given = {name: value for name, value in vars(self).items() if name.startswith(prefix)}
         return TrackerSettings(**{k.removeprefix(prefix): v for k, v in given.items()})
+
+
+def _is_of(camera: str, topic: str) -> bool:
+    """Return whether a zone's camera is this topic or a beginning of it; empty is, of all."""
+    camera, topic = camera.strip("/"), topic.strip("/")
+    return not camera or f"{topic}/".startswith(f"{camera}/")

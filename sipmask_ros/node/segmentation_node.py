@@ -23,10 +23,12 @@ from std_srvs.srv import Trigger
 
 from sipmask_core.errors import InputError
 from sipmask_core.runtime.interruption import do_nothing
+from sipmask_ros.node import bond
 from sipmask_ros.node.channel import Channel
 from sipmask_ros.node.connections import ConnectionWatch
 from sipmask_ros.node.label_publisher import LabelPublisher
 from sipmask_ros.node.model_loader import ModelLoader, load_predictor
+from sipmask_ros.node.on_request import SegmentService
 from sipmask_ros.node.parameters import Parameters
 from sipmask_ros.node.segmenter import Segmenter
 from sipmask_ros.node.target_frame import Transforms, require_tf2
@@ -71,6 +73,7 @@ class _Activity:
 
     segmenter: Segmenter
     report_timer: Any
+    bond: bond.Bond | None
 
 
 def _explained(transition: _Transition) -> _Transition:
@@ -90,7 +93,13 @@ def _explained(transition: _Transition) -> _Transition:
 def _perception(predictor: Model, parameters: Parameters) -> Perception:
     """Return how images are seen. Raise InputError for a class that the model does not know."""
     labels_of(parameters.ignore_classes, predictor, "ignore_classes")
-    return Perception(predictor, parameters.mask_encoding, parameters.classes)
+    return Perception(
+        predictor,
+        parameters.mask_encoding,
+        parameters.classes,
+        parameters.score_threshold,
+        parameters.thresholds,
+    )
 
 
 class SegmentationNode(LifecycleNode):
@@ -113,6 +122,7 @@ class SegmentationNode(LifecycleNode):
             self._reload_model,
             callback_group=ReentrantCallbackGroup(),
         )
+        self._on_request = SegmentService(self)
         self._guard_transitions()
         self._loader = ModelLoader(self, load)
         self._is_known_to_be_double = False
@@ -151,7 +161,10 @@ class SegmentationNode(LifecycleNode):
             return True
         for channel in self._configuration.channels:
             channel.unsubscribe()
+        self._on_request.segmenter = None
         self.destroy_timer(self._activity.report_timer)
+        if self._activity.bond is not None:
+            self._activity.bond.end()
         # A signal may interrupt the wait; then the thread still counts as active.
         if not self._activity.segmenter.stop(timeout):
             return False
@@ -170,6 +183,7 @@ class SegmentationNode(LifecycleNode):
             require_tf2(wanted)
             predictor = self._loader.load(wanted)
             perceive = _perception(predictor, wanted)
+            predictor.score_threshold = wanted.lowest_score
         except InputError as error:
             self.get_logger().error(str(error))
             return TransitionCallbackReturn.FAILURE
@@ -202,9 +216,15 @@ class SegmentationNode(LifecycleNode):
         ready = self._configuration
         assert ready is not None
         segmenter = Segmenter(self, ready.perceive, ready.parameters)
+        self._on_request.segmenter = segmenter
         # Simulated time may stand still.
         clock = Clock(clock_type=ClockType.STEADY_TIME)
-        self._activity = _Activity(segmenter, self.create_timer(1.0, self._report, clock=clock))
+        managed = bond.Status is not None and not ready.parameters.autostart
+        self._activity = _Activity(
+            segmenter,
+            self.create_timer(1.0, self._report, clock=clock),
+            bond.Bond(self) if managed else None,
+        )
         for channel in ready.channels:
             channel.subscribe(partial(segmenter.on_image, channel))
         return TransitionCallbackReturn.SUCCESS
@@ -263,7 +283,7 @@ class SegmentationNode(LifecycleNode):
         """Use these from the next image on, and publish what class numbers mean by now."""
         ready = self._configuration
         assert ready is not None
-        perceive.predictor.score_threshold = parameters.score_threshold
+        perceive.predictor.score_threshold = parameters.lowest_score
         ready.parameters, ready.perceive = parameters, perceive
         for channel in ready.channels:
             channel.parameters = parameters
@@ -281,8 +301,7 @@ class SegmentationNode(LifecycleNode):
         if ready is None:
             return None
         parameters = changed(ready.parameters, changes)
-        predictor = ready.perceive.predictor
-        return parameters, _perception(predictor, parameters)
+        return parameters, _perception(ready.perceive.predictor, parameters)
 
     def _refuse_useless(self, changes: Iterable[Parameter]) -> SetParametersResult:
         """Refuse changes that only the model can tell to be wrong."""

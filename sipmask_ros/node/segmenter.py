@@ -6,10 +6,14 @@ import threading
 import time
 import traceback
 from contextlib import nullcontext
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from rclpy.task import Future
 
 from sipmask_core.errors import InputError, PredictionError
 from sipmask_core.runtime.stopwatch import Stopwatch
+from sipmask_ros.conversions.bit_depth import BitDepth
 from sipmask_ros.node.diagnostics import Outcome
 from sipmask_ros.node.mailbox import Mailbox
 
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from rclpy.node import Node
+    from sensor_msgs.msg import Image
 
     from sipmask_ros.node.channel import Arrival, Channel, Departure
     from sipmask_ros.node.parameters import Parameters
@@ -27,12 +32,20 @@ if TYPE_CHECKING:
 WARNING_PERIOD = 5.0
 
 
+@dataclass(frozen=True, eq=False)
+class Request:
+    """An image of no camera; answer: gets its InstanceArray, or why there is none."""
+
+    message: Image
+    answer: Future = field(default_factory=Future)
+
+
 class Segmenter:
     """Takes image messages from one thread, segments the newest of each camera in another.
 
     Between the two is room for one image of each camera: one that waits is replaced by a newer
     one. Images of several cameras that wait go through the network together. What becomes of each
-    is counted in the statistics of its channel.
+    is counted in the statistics of its channel. Images on request wait in the same line.
 
     `perceive` and `parameters` can be replaced at any time; new ones count from the next images on.
     """
@@ -42,7 +55,8 @@ class Segmenter:
         self.parameters = parameters
         self._context = node.context
         self._log = node.get_logger()
-        self._mailbox: Mailbox[Channel, Arrival] = Mailbox()
+        # Each request is a sender of its own, so that none replaces another.
+        self._mailbox: Mailbox[Channel | Request, Arrival | Request] = Mailbox()
         self._ended = threading.Event()
         threading.Thread(target=self._run, name="segmenter", daemon=True).start()
 
@@ -52,10 +66,24 @@ class Segmenter:
         if arrival is not None and self._mailbox.put(channel, arrival) is not None:
             channel.statistics.finish(Outcome.REPLACED)
 
+    def request(self, message: Image) -> Future:
+        """Leave an image to be segmented for one caller. Return what gets its InstanceArray.
+
+        The instances have no ids. The future raises InputError for an image that cannot be used and
+        if the end comes first, PredictionError for one that cannot be segmented.
+        """
+        request = Request(message)
+        if self._mailbox.put(request, request) is not None:
+            _refuse(request)
+        return request.answer
+
     def stop(self, timeout: float | None = None) -> bool:
         """Finish the images in work and end. Return whether that was done within the timeout."""
-        for arrival in self._mailbox.close():
-            arrival.channel.statistics.finish(Outcome.STOPPED)
+        for item in self._mailbox.close():
+            if isinstance(item, Request):
+                _refuse(item)
+            else:
+                item.channel.statistics.finish(Outcome.STOPPED)
         # Not Thread.join: interrupted by a signal, it takes a running thread for one that ended.
         return self._ended.wait(timeout)
 
@@ -66,33 +94,53 @@ class Segmenter:
             self._ended.set()
 
     def _work(self) -> None:
-        while arrivals := self._mailbox.take(self.parameters.max_batch):
-            taken = time.perf_counter()
+        while items := self._mailbox.take(self.parameters.max_batch):
             perceive = self.perceive
-            published = []
-            with self._timing(perceive) as stopwatch:
-                fresh = [arrival for arrival in arrivals if not self._is_stale(arrival)]
-                for arrival, percept in self._understood(fresh, perceive):
-                    try:
-                        departure = arrival.channel.publish(percept, perceive)
-                    except Exception as error:
-                        self._lose(arrival, error)
-                        continue
-                    self._note_latency(arrival, taken, departure, stopwatch)
-                    arrival.channel.statistics.finish(Outcome.SEGMENTED)
-                    published.append((arrival.channel, percept))
-            for channel, percept in published:
-                scene = channel.scene(percept, perceive)
-                for publish in channel.extras:
-                    try:
-                        publish(scene)
-                    except InputError as error:
-                        self._log.warning(
-                            f"A result beside the instances could not be published. {error}",
-                            throttle_duration_sec=WARNING_PERIOD,
-                        )
-                    except Exception:
-                        self._complain("A result beside the instances could not be published.")
+            self._serve([item for item in items if not isinstance(item, Request)], perceive)
+            for item in items:
+                if isinstance(item, Request):
+                    self._answer(item, perceive)
+
+    def _serve(self, arrivals: Sequence[Arrival], perceive: Perception) -> None:
+        """Segment images of cameras, and publish what is in them."""
+        taken = time.perf_counter()
+        published = []
+        with self._timing(perceive) as stopwatch:
+            fresh = [arrival for arrival in arrivals if not self._is_stale(arrival)]
+            for arrival, percept in self._understood(fresh, perceive):
+                try:
+                    departure = arrival.channel.publish(percept, perceive)
+                except Exception as error:
+                    self._lose(arrival, error)
+                    continue
+                self._note_latency(arrival, taken, departure, stopwatch)
+                arrival.channel.statistics.finish(Outcome.SEGMENTED)
+                published.append((arrival.channel, percept))
+        for channel, percept in published:
+            scene = channel.scene(percept, perceive)
+            for publish in channel.extras:
+                try:
+                    publish(scene)
+                except InputError as error:
+                    self._log.warning(
+                        f"A result beside the instances could not be published. {error}",
+                        throttle_duration_sec=WARNING_PERIOD,
+                    )
+                except Exception:
+                    self._complain("A result beside the instances could not be published.")
+
+    def _answer(self, request: Request, perceive: Perception) -> None:
+        """Segment an image for who has asked for it."""
+        bit_depth = BitDepth(self.parameters.image_bits)
+        try:
+            [percept] = perceive([request.message], [None], [bit_depth])
+            answer = perceive.to_message(percept)
+        except Exception as error:
+            if not isinstance(error, (InputError, PredictionError)):
+                self._complain("An image could not be segmented on request.")
+            request.answer.set_exception(error)
+        else:
+            request.answer.set_result(answer)
 
     def _understood(
         self, arrivals: Sequence[Arrival], perceive: Perception
@@ -105,6 +153,7 @@ class Segmenter:
                 [arrival.message for arrival in arrivals],
                 [arrival.channel.follower(perceive.predictor) for arrival in arrivals],
                 [arrival.channel.bit_depth for arrival in arrivals],
+                [arrival.channel.zones for arrival in arrivals],
             )
         except Exception as error:
             if len(arrivals) == 1:
@@ -172,3 +221,7 @@ class Segmenter:
             self._log.error(
                 f"{sentence}\n{traceback.format_exc()}", throttle_duration_sec=WARNING_PERIOD
             )
+
+
+def _refuse(request: Request) -> None:
+    request.answer.set_exception(InputError("The node was deactivated before the image's turn."))

@@ -149,6 +149,19 @@ def test_of_input_sizes_the_one_that_made_the_annotations_has_an_ap_of_one(run, 
     assert is_png(tmp_path / "sizes.png")
 
 
+def test_tiles_are_compared_with_the_whole_image(run, tiny, tmp_path):
+    annotations, images = write_squares(tmp_path / "data")
+    model = sm.build_model(tiny("tiny"), num_classes=1)
+    sm.save_checkpoint(model, tmp_path / "tiny.safetensors")
+    files = ("--annotations", annotations, "--images", images, "--hold-out", 2)
+    own = ("--checkpoint", tmp_path / "tiny.safetensors", "--tiles", "2x1")
+    first, *table = run("tiles", *files, *own).splitlines()
+    assert first.startswith("2 images, ") and first.endswith("; tiny")
+    none, tiles = rows("\n".join(table))
+    assert none[:2] == ["none", "1.0"]
+    assert tiles[0] == "2x1" and float(tiles[1]) > 0
+
+
 def test_trackers_that_are_given_the_truth_keep_every_id(run, tiny, tmp_path):
     names = [f"{number}.png" for number in range(10)]  # every tenth of them is one
     for name in names:

@@ -13,6 +13,7 @@ from ros_harness import ROOT, Client, NodeProcess
 from scripted_node import CLASS_NAMES, expected
 from sensor_msgs.msg import Image
 from sipmask_ros.msg import InstanceArray
+from sipmask_ros.srv import Segment
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
@@ -27,6 +28,7 @@ SERVICES = {
     "set_parameters_atomically": SetParametersAtomically,
     "reset_tracks": Trigger,
     "reload_model": Trigger,
+    "segment": Segment,
     "get_parameters": GetParameters,
 }
 RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)

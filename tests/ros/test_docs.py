@@ -60,7 +60,8 @@ def test_parameters_of_the_node_are_accepted_and_name_classes_that_it_knows(cont
     for node, table in content.items():
         if node.endswith("segmentation_node"):
             parameters = Parameters(**table["ros__parameters"])
-            assert {*parameters.classes, *parameters.ignore_classes} <= set(COCO_CLASSES)
+            named = {*parameters.classes, *parameters.ignore_classes, *parameters.thresholds}
+            assert named <= set(COCO_CLASSES)
 
 
 @pytest.mark.parametrize("content", YAML)

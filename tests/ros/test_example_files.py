@@ -9,6 +9,7 @@ pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
 pytest.importorskip("sipmask_ros.msg", reason="the messages are not built")
 pytest.importorskip("rosbags", reason="rosbags is not installed")
 
+import cv2
 from geometry_msgs.msg import PoseStamped
 from node_harness import picture
 from places import ROOT
@@ -77,6 +78,19 @@ def test_follow_asks_for_a_person_and_prints_where_it_is_and_how_fast_things_mov
 
     client.wait_until(has_printed, follower)
     assert {(request.track_id, request.class_name) for request in asked} == {(-1, "person")}
+
+
+def test_segment_on_request_prints_what_is_in_a_photo(start, tmp_path):
+    camera, _ = start.node()
+    cv2.imwrite(str(tmp_path / "photo.png"), picture())
+    name = camera.get_namespace()
+    asking = start.run(
+        "examples/segment_on_request.py",
+        tmp_path / "photo.png",
+        *("--ros-args", "-r", f"__ns:={name}"),
+    )
+    assert asking.wait() == 0
+    assert asking.output.splitlines() == ["Instances: 2.", "person 0.90", "dog 0.60"]
 
 
 def test_mask_rcnn_stands_behind_the_node(start, tmp_path):

@@ -67,6 +67,15 @@ def test_the_images_that_were_evaluated_and_no_others_are_in_the_record(tmp_path
     assert hashes[0] == hashes[1] and len(set(hashes)) == 3
 
 
+@pytest.mark.usefixtures("fake_model")
+def test_the_report_names_the_tiles(tmp_path):
+    path, images = write_squares(tmp_path)
+    record = tmp_path / "record.json"
+    options = ("--annotations", path, "--images", images, "--json", record)
+    assert evaluate(*options, "--tiles", "2x1") == 0
+    assert json.loads(record.read_text())["model"].endswith(" in 2x1 tiles")
+
+
 @pytest.mark.parametrize("option", ["--json", "--save-results", "--output", "--submission"])
 def test_a_file_that_cannot_be_written_is_refused_before_the_model_runs(
     tmp_path, capsys, monkeypatch, option
@@ -247,6 +256,7 @@ def test_a_list_of_images_without_annotations_gives_a_submission_and_no_scores(t
         (("--submission", "lite.json", "--limit", 1), "A --submission is about all images"),
         (("--results", "results.json", "--save-results", "x.json"), "with --results none runs"),
         (("--results", "results.json", "--restart"), "--restart is for a model's run"),
+        (("--results", "results.json", "--tiles", "2x2"), "--tiles is for a model's run"),
         (("--results", "results.json", "--checkpoint", "x.pth"), "--checkpoint is for a model's"),
         (("--restart",), "--restart is of use with --output, --save-results or --submission only"),
     ],

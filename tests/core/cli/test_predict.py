@@ -65,6 +65,18 @@ def test_a_folder_of_all_sorts_says_what_is_damaged_and_what_is_left_out(photos,
     assert sorted(path.name for path in out.iterdir()) == ["000042.png", "a.png", "dark.png"]
 
 
+def test_tiles_find_the_same_object_once_and_are_in_the_record(photos, tmp_path, capsys):
+    record = tmp_path / "r.json"
+    command = ["predict", str(photos), "--no-overlay", "--json", str(record)]
+    assert main([*command, "--tiles", "3x2"]) == 0
+    written = json.loads(record.read_text())
+    assert [annotation["bbox"] for annotation in written["annotations"]] == [[10, 20, 30, 16]]
+    assert written["provenance"]["model"].endswith(" in 3x2 tiles")
+    with pytest.raises(SystemExit):
+        main([*command, "--tiles", "3"])
+    assert "--tiles: tiles is '3'; accepted are columns x rows" in capsys.readouterr().err
+
+
 def test_the_same_inputs_give_the_same_bytes(photos, tmp_path):
     command = ["predict", str(photos), "--no-overlay", "--json", str(tmp_path / "r.json")]
     assert main(command) == 0

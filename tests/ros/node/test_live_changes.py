@@ -18,6 +18,8 @@ from sipmask_ros.conversions.images import array_to_image
 DEFAULTS = {
     "score_threshold": 0.3,
     "classes": [],
+    "class_thresholds": [],
+    "ignore_zones": [],
     "always_on": False,
     "max_rate": 0.0,
     "max_age": 0.0,
@@ -123,6 +125,36 @@ def test_only_the_classes_wanted_are_reported_and_an_unknown_one_is_refused(came
     assert names(ask(camera)) == ["dog"]
     assert not camera.set(classes=[])
     assert names(ask(camera)) == ["person", "dog"]
+
+
+def test_classes_have_thresholds_of_their_own_from_which_the_model_delivers(camera):
+    assert not camera.set(score_threshold=0.7, class_thresholds=["dog:0.5"])
+    assert names(ask(camera)) == ["person", "dog"]
+    assert not camera.set(class_thresholds=["person:0.95", "dog:0.5"])
+    assert names(ask(camera)) == ["dog"]
+    (reason,) = camera.set(class_thresholds=["gryphon:0.5"])
+    assert reason == "class_thresholds has 'gryphon'; scripted knows person, dog."
+    (reason,) = camera.set(class_thresholds=["dog:5"])
+    assert reason.startswith("class_thresholds has 'dog:5'; accepted are")
+    assert not camera.set(class_thresholds=[])
+    assert names(ask(camera)) == ["person"]
+
+
+def test_what_lies_in_an_ignored_zone_is_dropped_before_it_gets_a_track(camera):
+    image = np.zeros((48, 64, 3), np.uint8)
+    image[4:12, 4:12, 0] = image[30:40, 40:60, 2] = 255
+    camera.trigger("reset_tracks")
+    assert not camera.set(ignore_zones=["image: 0,0 1,0 1,0.3 0,0.3"])
+    assert names(camera.answer(camera.image(image))) == ["dog"]
+    assert not camera.set(ignore_zones=["0.5,0.5 1,0.5 1,1 0.5,1"])
+    (person,) = camera.answer(camera.image(image)).instances
+    assert (person.class_name, person.track_age) == ("person", 0)
+    (reason,) = camera.set(ignore_zones=["rear: 0,0 1,0 1,1"])
+    assert "'rear' is none of image_topics, image" in reason
+    (reason,) = camera.set(ignore_zones=["image: 0,0 1,0"])
+    assert reason.startswith("ignore_zones has 'image: 0,0 1,0'; accepted are")
+    assert not camera.set(ignore_zones=[])
+    assert names(camera.answer(camera.image(image))) == ["person", "dog"]
 
 
 def test_an_unknown_class_is_refused_at_configure_with_one_sentence(starter):

@@ -73,3 +73,9 @@ def test_a_model_of_other_threads_computes_with_as_many_and_0_is_torchs_own_choi
             predictor = loader.submit(load_predictor, Parameters(num_threads=wanted)).result()
         predictor(image)
         assert torch.get_num_threads() == count
+
+
+def test_a_model_gets_the_tiles_that_are_wanted():
+    loader = ModelLoader(SimpleNamespace(executor=None), lambda _: ScriptedPredictor())
+    assert loader.load(Parameters(tiles="3x2")).model_name == "scripted in 3x2 tiles"
+    assert loader.load(Parameters()).model_name == "scripted"

@@ -28,6 +28,33 @@ def test_the_tracker_s_parameters_reach_it_and_default_to_its_own():
     assert changed == TrackerSettings(0.6, 5, 0.2, 9.0, 7)
 
 
+def test_a_model_must_deliver_from_the_lowest_threshold_on():
+    assert Parameters(score_threshold=0.4).lowest_score == 0.4
+    assert Parameters(score_threshold=0.4, class_thresholds=("a:0.5",)).lowest_score == 0.4
+    assert Parameters(class_thresholds=("a:0.5", "b:0.1")).lowest_score == 0.1
+
+
+def test_a_zone_belongs_to_the_cameras_whose_topic_it_names_or_begins():
+    front, rear = "/front/left/image", "rear/image"
+    top, left = " 0,0 1,0 1,.1", " 0,0 0,1 .1,1"
+    for zone, has in (
+        ("front:" + top, (True, False)),
+        ("/front/left/image:" + top, (True, False)),
+        ("rear/image:" + top, (False, True)),
+        (top, (True, True)),
+    ):
+        parameters = Parameters(image_topics=(front, rear), ignore_zones=(zone,))
+        assert tuple(parameters.zones_of(topic) is not None for topic in (front, rear)) == has
+    with pytest.raises(InputError, match="'fro' is none of image_topics, /front/left/image, rear"):
+        Parameters(image_topics=(front, rear), ignore_zones=("front:" + top, "fro:" + left))
+
+
+def test_tiles_are_columns_by_rows():
+    assert Parameters(tiles="3x2").tiles == "3x2"
+    with pytest.raises(InputError, match="tiles is '3'; accepted are columns x rows"):
+        Parameters(tiles="3")
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -156,7 +183,13 @@ def test_what_counts_when_is_as_the_node_applies_it():
         return {row.name for row in ROWS.values() if row.effect is effect}
 
     assert names(Effect.START) == {"autostart"}
-    assert names(Effect.RELOAD) == {"model", "device", "precision", "num_threads"}
+    assert names(Effect.RELOAD) == {
+        "model",
+        "device",
+        "precision",
+        "num_threads",
+        "tiles",
+    }
     assert names(Effect.CONFIGURE) == {
         "image_topics",
         "transport",
