@@ -49,11 +49,13 @@ class Comparison(NamedTuple):
         cls, scores: Floats, areas: Floats, truth_areas: Floats, crowd: Bools, ious: Floats
     ) -> Comparison:
         """Compare in one image or video, by the IoU of each result and each object, (N, M)."""
-        pairs = ious.nonzero()
-        return cls(scores, areas, np.arange(len(scores)), truth_areas, crowd, *pairs, ious[pairs])
+        places = np.arange(len(scores))
+        n, m = ious.nonzero()
+        return cls(scores, areas, places, truth_areas, crowd, n, m, ious[n, m])
 
 
-_NOTHING = Comparison.of_one(*np.zeros((3, 0)), np.zeros(0, bool), np.zeros((0, 0)))
+_NONE = np.zeros(0)
+_NOTHING = Comparison.of_one(_NONE, _NONE, _NONE, np.zeros(0, bool), np.zeros((0, 0)))
 
 
 class Curves(NamedTuple):
@@ -113,7 +115,7 @@ def curves(comparisons: Iterable[Comparison], area_ranges: Sequence[tuple[float,
     counts = ~_outside(comparison.areas, area_ranges)  # (A, N), unless it takes an object
     ranks = np.argsort(-comparison.scores, kind="stable")
     # Between hits precision only falls: a result that never takes anything only adds to alarms.
-    finds = (taken >= 0).any((0, 1))[ranks]
+    finds = taken.max((0, 1))[ranks] >= 0
     finders = ranks[finds]  # (F,)
     alarms = counts[:, ranks].cumsum(1)[:, None, finds]  # (A, 1, F)
     taken, counts = taken[..., finders], counts[:, None, finders]
