@@ -1,19 +1,23 @@
-"""How much faster COCO's figures are computed here than by pycocotools, on synthetic data.
+"""How fast COCO's figures are computed here and by other evaluators, on synthetic data.
 
 Objects and results are rectangles, or ellipses as masks, in as many images and classes as COCO's
-validation set has. Both evaluations run in turn in one process and thread, and seconds are those of
+validation set has. The evaluators run in turn in one process and thread, and seconds are those of
 the processor, so that other programs disturb less; of several rounds the fastest counts. Figures
-are compared for equality.
+are compared for equality. faster-coco-eval (Apache-2.0) and hotcoco (MIT) take part if they are
+installed; the project does not depend on them.
 
-  python docs/programs/coco_speed.py --rounds 2
+  python docs/programs/coco_speed.py --rounds 3
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import copy
+import importlib.util
 import io
 import json
+import os
 import tempfile
 from pathlib import Path
 from time import process_time
@@ -26,6 +30,7 @@ from pycocotools.cocoeval import COCOeval
 
 from sipmask_core.data.coco import read_annotations
 from sipmask_core.evaluation import coco as own
+from sipmask_core.evaluation import overlaps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +45,7 @@ ROUND = np.stack([np.cos(ANGLES), np.sin(ANGLES)], axis=1)
 
 
 def main() -> None:
-    """Make the data, time both, print a table."""
+    """Make the data, time all, print a table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--images", type=int, default=5000)
     parser.add_argument("--classes", type=int, default=80)
@@ -55,21 +60,31 @@ def main() -> None:
         path = Path(folder) / "instances.json"
         path.write_text(json.dumps(document))
         annotations = read_annotations(path)
-    for kind in own.KINDS:
-        theirs: list[dict[str, float]] = []
-        ours: list[dict[str, float]] = []
+    os.environ["RAYON_NUM_THREADS"] = "1"  # hotcoco would use all cores
+    evaluators: dict[str, Callable[[str], tuple[list[float], dict[str, float]]]] = {
+        "pycocotools": lambda kind: by_pycocotools(document, results, kind),
+        "faster_coco_eval": lambda kind: by_faster_coco_eval(document, results, kind),
+        "hotcoco": lambda kind: by_hotcoco(document, results, kind),
+        "here": lambda kind: by_us(annotations, results, kind),
+    }
+    for name in ("faster_coco_eval", "hotcoco"):
+        if importlib.util.find_spec(name) is None:
+            print(f"{name} is not installed.")
+            del evaluators[name]
+    for kind in overlaps.KINDS:
+        runs: dict[str, list[dict[str, float]]] = {name: [] for name in evaluators}
+        figures = {}
         for _ in range(args.rounds):
-            reference, seconds = by_pycocotools(document, results, kind)
-            theirs.append(seconds)
-            figures, seconds = by_us(annotations, results, kind)
-            ours.append(seconds)
-            assert figures == reference, "the figures differ"
-        best_of_theirs, best_of_ours = (
-            min(runs, key=lambda seconds: seconds["total"]) for runs in (theirs, ours)
-        )
-        for part, slow in best_of_theirs.items():
-            fast = best_of_ours[part]
-            print(f"{kind}  {part:<27} {slow:7.2f} s  {fast:7.2f} s  {slow / fast:5.1f}x")
+            for name, evaluate in evaluators.items():
+                figures[name], seconds = evaluate(kind)
+                runs[name].append(seconds)
+        for name, values in figures.items():
+            if values != figures["pycocotools"]:
+                print(f"{kind}  the figures of {name} differ from those of pycocotools")
+        for name, of_all in runs.items():
+            best = min(of_all, key=lambda seconds: seconds["total"])
+            parts = "  ".join(f"{part} {seconds:.2f} s" for part, seconds in best.items())
+            print(f"{kind}  {name:<17} {parts}")
 
 
 def synthetic(images: int, classes: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -156,6 +171,46 @@ def by_pycocotools(
     return evaluation.stats.tolist(), parts(spent[0], total)
 
 
+def by_faster_coco_eval(
+    document: dict[str, Any], results: list[dict[str, Any]], kind: str
+) -> tuple[list[float], dict[str, float]]:
+    """Return the twelve figures, and the seconds; reading is not counted."""
+    theirs = importlib.import_module("faster_coco_eval")
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = theirs.COCO(copy.deepcopy(document))  # it changes what it is given
+        found = truth.loadRes(of_kind(results, kind))
+        evaluation = theirs.COCOeval_faster(truth, found, kind, print_function=str)
+        seconds = run(evaluation)
+    return list(evaluation.stats[:12]), seconds
+
+
+def by_hotcoco(
+    document: dict[str, Any], results: list[dict[str, Any]], kind: str
+) -> tuple[list[float], dict[str, float]]:
+    """Return the twelve figures, and the seconds; reading is not counted."""
+    theirs = importlib.import_module("hotcoco")
+    truth = theirs.COCO(document)
+    evaluation = theirs.COCOeval(truth, truth.load_res(of_kind(results, kind)), kind)
+    with contextlib.redirect_stdout(io.StringIO()):
+        seconds = run(evaluation)
+    return list(evaluation.stats), seconds
+
+
+def of_kind(results: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    """Copy the results without their other shape: beside a box, sizes would go by the box."""
+    other = "bbox" if kind == "segm" else "segmentation"
+    return [{k: copy.copy(v) for k, v in result.items() if k != other} for result in results]
+
+
+def run(evaluation: Any) -> dict[str, float]:
+    """Run an evaluator with pycocotools' methods; return its seconds."""
+    began = process_time()
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    return {"total": process_time() - began}
+
+
 def timed(function: Callable[..., Any], spent: list[float]) -> Callable[..., Any]:
     """Return the function so that it adds the seconds that it takes to spent[0]."""
 
@@ -177,10 +232,12 @@ def parts(overlaps: float, total: float) -> dict[str, float]:
     }
 
 
-def by_us(annotations: Any, results: list[dict[str, Any]], kind: str) -> Any:
+def by_us(
+    annotations: Any, results: list[dict[str, Any]], kind: str
+) -> tuple[list[float], dict[str, float]]:
     """Return the same as by `sipmask_core.evaluation.coco`."""
     began = process_time()
-    comparisons = own.compare(annotations, results, kind)
+    comparisons = overlaps.compare(annotations, results, kind)
     compared = process_time()
     scores = own.accumulate(annotations, comparisons)
     total = process_time() - began

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # longer ones.
 LONGEST = 6
 BATCH = 256  # RLEs that are looked at together
+_MOST_AREAS = 255
 
 
 def checked_rles(entries: Sequence[Unchecked]) -> list[dict[str, Any]]:
@@ -74,6 +75,18 @@ def _listed(counts: Any, where: str) -> list[int]:
         if len(runs) == len(counts):
             return runs
     raise InputError(f"{where}.counts is neither a list of integers nor a compressed string.")
+
+
+def areas(rles: Sequence[dict[str, Any]]) -> NDArray[np.float64]:
+    """Return how many pixels each of N compressed RLEs covers, (N,).
+
+    pycocotools alone fails for more than 255 at a time.
+    """
+    from pycocotools import mask as coco_mask
+
+    batches = range(0, len(rles), _MOST_AREAS)
+    counted = [coco_mask.area(rles[start : start + _MOST_AREAS]) for start in batches]
+    return np.concatenate([np.zeros(0), *counted])
 
 
 def _decompress(counts: str, where: str) -> list[int]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -29,13 +29,33 @@ MAX_RESULTS = LIMITS[-1]
 
 
 class Comparison(NamedTuple):
-    """The D results, by falling score, and G true objects of one class in one image or video."""
+    """The N results and M true objects of one class, in one image or video or in several.
 
-    scores: Floats  # (D,), D up to MAX_RESULTS
-    areas: Floats  # (D,), pixels
-    truth_areas: Floats  # (G,)
-    crowd: Bools  # (G,)
-    ious: Floats  # (D, G)
+    Results stand by image or video, there by falling score. E pairs of a result and an object of
+    the same image or video overlap; they stand by result, there by object.
+    """
+
+    scores: Floats  # (N,)
+    areas: Floats  # (N,), pixels
+    places: Integers  # (N,), rank in the image or video, up to MAX_RESULTS
+    truth_areas: Floats  # (M,)
+    crowd: Bools  # (M,)
+    results: Integers  # (E,), of each pair
+    objects: Integers  # (E,)
+    ious: Floats  # (E,), above 0
+
+    @classmethod
+    def of_one(
+        cls, scores: Floats, areas: Floats, truth_areas: Floats, crowd: Bools, ious: Floats
+    ) -> Comparison:
+        """Compare in one image or video, by the IoU of each result and each object, (N, M)."""
+        places = np.arange(len(scores))
+        n, m = ious.nonzero()
+        return cls(scores, areas, places, truth_areas, crowd, n, m, ious[n, m])
+
+
+_NONE = np.zeros(0)
+_NOTHING = Comparison.of_one(_NONE, _NONE, _NONE, np.zeros(0, bool), np.zeros((0, 0)))
 
 
 class Curves(NamedTuple):
@@ -45,58 +65,65 @@ class Curves(NamedTuple):
     recall: Floats  # (T, A, L)
 
 
-def match(pair: Comparison, area_ranges: Sequence[tuple[float, float]]) -> Integers:
-    """Return the true object that each result takes, (A, T, D), or -1.
+def match(comparison: Comparison, area_ranges: Sequence[tuple[float, float]]) -> Integers:
+    """Return the true object that each result takes, (A, T, N), or -1.
 
     The better result chooses first: of the objects that it overlaps enough and that no other has
     taken, one that counts in this area range before one that is ignored, then the one with the
     highest IoU, then the last. A crowd may be taken many times.
     """
-    ignored = _ignored(pair, area_ranges)  # (A, G)
-    rank = pair.ious.argsort(axis=1, kind="stable").argsort(axis=1)  # (D, G)
-    priority = rank[:, None] + ignored.shape[1] * ~ignored  # (D, A, G)
-    enough = pair.ious[:, None] >= THRESHOLDS[:, None]  # (D, T, G)
-    free = np.ones((len(ignored), len(THRESHOLDS), ignored.shape[1]), bool)
-    taken = np.full((*free.shape[:2], len(enough)), -1)
-    for d in np.flatnonzero(enough[:, 0].any(1)):
-        possible = free & enough[d]  # (A, T, G)
-        best = np.where(possible, priority[d][:, None], -1).argmax(2)  # (A, T)
-        a, t = possible.any(2).nonzero()
-        g = best[a, t]
-        taken[a, t, d] = g
-        free[a, t, g] = pair.crowd[g]
+    ignored = _ignored(comparison, area_ranges)  # (A, M)
+    shape = len(area_ranges), len(THRESHOLDS)
+    taken = np.full((*shape, len(comparison.scores)), -1)
+    free = np.ones((*shape, ignored.shape[1]), bool)
+    close = np.flatnonzero(comparison.ious >= THRESHOLDS[0])
+    # By place, so that in turn all images' first results choose, then all second ones, and so on;
+    # there by result, and its objects from the least to the most wanted.
+    places = comparison.places[comparison.results[close]]
+    close = close[np.lexsort((comparison.ious[close], comparison.results[close], places))]
+    results, objects = comparison.results[close], comparison.objects[close]  # (E,) each
+    enough = comparison.ious[close] >= THRESHOLDS[:, None]  # (T, E)
+    wanted = np.arange(len(close)) + len(close) * ~ignored[:, objects]  # (A, E)
+    begins = np.flatnonzero(np.diff(results, prepend=-1))  # where each result's objects begin
+    turns = np.flatnonzero(np.diff(comparison.places[results], prepend=-1))
+    for turn in map(slice, turns, [*turns[1:], len(close)]):
+        possible = free[..., objects[turn]] & enough[:, turn]  # (A, T, pairs)
+        starts = begins[slice(*np.searchsorted(begins, (turn.start, turn.stop)))] - turn.start
+        keys = np.where(possible, wanted[:, None, turn], -1)
+        best = np.maximum.reduceat(keys, starts, axis=2)  # (A, T, results)
+        a, t, r = (best >= 0).nonzero()
+        pair = best[a, t, r] % len(close)
+        taken[a, t, results[pair]] = objects[pair]
+        free[a, t, objects[pair]] = comparison.crowd[objects[pair]]
     return taken
 
 
-def curves(pairs: Sequence[Comparison], area_ranges: Sequence[tuple[float, float]]) -> Curves:
+def curves(comparisons: Iterable[Comparison], area_ranges: Sequence[tuple[float, float]]) -> Curves:
     """Compute precision and recall of one class over all images or videos.
 
-    Of equal scores, the one in the earlier comparison ranks first.
+    Of equal scores, the one in the earlier image or video ranks first.
     """
-    nothing = [np.zeros(0)]
-    scores = np.concatenate([pair.scores for pair in pairs] or nothing)  # (N,), N: all D
-    areas = np.concatenate([pair.areas for pair in pairs] or nothing)
-    places = np.concatenate([np.arange(len(pair.scores)) for pair in pairs] or nothing)
-    # What is neither hit nor alarm is ignored.
-    alarms = np.repeat(~_outside(areas, area_ranges)[:, None], len(THRESHOLDS), 1)  # (A, T, N)
-    hits = np.zeros_like(alarms)
-    targets: Integers = np.zeros(len(area_ranges), np.int64)
-    start = 0
-    for pair in pairs:
-        if len(pair.crowd):
-            ignored = _ignored(pair, area_ranges)
-            targets += np.count_nonzero(~ignored, axis=1)
-            taken = match(pair, area_ranges)
-            a, t, d = (taken >= 0).nonzero()
-            hits[a, t, start + d] = ~ignored[a, taken[a, t, d]]
-            alarms[a, t, start + d] = False
-        start += len(pair.scores)
-
+    comparison = _joined(comparisons)
     precision = np.full((len(THRESHOLDS), len(RECALL_POINTS), len(area_ranges)), -1.0)
     recall = np.full((len(THRESHOLDS), len(area_ranges), len(LIMITS)), -1.0)
-    ranks = np.argsort(-scores, kind="stable")
+    ignored = _ignored(comparison, area_ranges)  # (A, M)
+    targets = np.count_nonzero(~ignored, axis=1)  # (A,)
+    if not targets.any():
+        return Curves(precision, recall)
+
+    taken = match(comparison, area_ranges)  # (A, T, N)
+    counts = ~_outside(comparison.areas, area_ranges)  # (A, N), unless it takes an object
+    ranks = np.argsort(-comparison.scores, kind="stable")
+    # Between hits precision only falls: a result that never takes anything only adds to alarms.
+    finds = taken.max((0, 1))[ranks] >= 0
+    finders = ranks[finds]  # (F,)
+    alarms = counts[:, ranks].cumsum(1)[:, None, finds]  # (A, 1, F)
+    taken, counts = taken[..., finders], counts[:, None, finders]
+    alarms = alarms - ((taken >= 0) & counts).cumsum(2)  # (A, T, F)
+    hits = (taken >= 0) & ~ignored[np.arange(len(ignored))[:, None, None], taken]
+    places = comparison.places[finders]
     for a in targets.nonzero()[0].tolist():
-        precision[:, :, a] = _precision(hits[a][:, ranks], alarms[a][:, ranks], int(targets[a]))
+        precision[:, :, a] = _precision(hits[a], alarms[a], int(targets[a]))
         for index, limit in enumerate(LIMITS):
             recall[:, a, index] = hits[a][:, places < limit].sum(1) / targets[a]
     return Curves(precision, recall)
@@ -142,21 +169,33 @@ def _mean(values: Floats) -> float:
     return float(np.mean(given)) if len(given) else -1.0
 
 
+def _joined(comparisons: Iterable[Comparison]) -> Comparison:
+    """Join those of several images or videos, in order."""
+    comparisons = [_NOTHING, *comparisons]
+    sizes = np.array([(len(one.scores), len(one.crowd), len(one.ious)) for one in comparisons])
+    results, objects, _ = (sizes.cumsum(0) - sizes).T  # where those of each begin
+    whole = Comparison(*(np.concatenate(fields) for fields in zip(*comparisons, strict=True)))
+    return whole._replace(
+        results=whole.results + results.repeat(sizes[:, 2]),
+        objects=whole.objects + objects.repeat(sizes[:, 2]),
+    )
+
+
 def _outside(areas: Floats, area_ranges: Sequence[tuple[float, float]]) -> Bools:
     """Return which areas (N,) lie outside the ranges, (A, N); both ends of a range are inside."""
     low, high = np.array(area_ranges, float).T[..., None]  # (A, 1) each
     return (areas < low) | (areas > high)
 
 
-def _ignored(pair: Comparison, area_ranges: Sequence[tuple[float, float]]) -> Bools:
-    """Return which true objects need not be found, (A, G)."""
-    return pair.crowd | _outside(pair.truth_areas, area_ranges)
+def _ignored(comparison: Comparison, area_ranges: Sequence[tuple[float, float]]) -> Bools:
+    """Return which true objects need not be found, (A, M)."""
+    return comparison.crowd | _outside(comparison.truth_areas, area_ranges)
 
 
-def _precision(hits: Bools, alarms: Bools, targets: int) -> Floats:
-    """Compute (T, R) from what became of the results, (T, all D), by falling score."""
+def _precision(hits: Bools, alarms: Integers, targets: int) -> Floats:
+    """Compute (T, R) from hits (T, F) by falling score, and the false alarms up to each (T, F)."""
     found = hits.cumsum(1).astype(float)
-    precision = found / (alarms.cumsum(1) + found + np.spacing(1))
+    precision = found / (alarms + found + np.spacing(1))
     precision = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
     precision = np.pad(precision, ((0, 0), (0, 1)))  # 0 where a recall is not reached
     places = [np.searchsorted(recall, RECALL_POINTS) for recall in found / targets]

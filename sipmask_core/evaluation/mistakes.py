@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
@@ -23,7 +22,8 @@ if TYPE_CHECKING:
     from sipmask_core.data.coco import CocoAnnotations, CocoImage, CocoObject
     from sipmask_core.data.coco_results import Result
     from sipmask_core.drawing import Colour
-    from sipmask_core.evaluation.coco import Evaluation, ImageComparison
+    from sipmask_core.evaluation.coco import Evaluation
+    from sipmask_core.evaluation.overlaps import ClassComparison
 
 SHOWN = 12  # of each sort
 COLUMNS = 6
@@ -56,45 +56,51 @@ class Mistake(NamedTuple):
 def misses(evaluation: Evaluation) -> list[Mistake]:
     """Find the objects, crowds aside, that nothing was matched to at IoU .50; largest first."""
     found = []
-    for pair in chain(*evaluation.comparisons):
-        taken = set(_taken(pair))
-        for g, o in enumerate(pair.objects):
-            if g not in taken and not o.is_crowd:
-                ious = pair.figures.ious[:, g]
-                d = int(ious.argmax()) if ious.any() else None
-                found.append((o.area, _mistake(pair, d, g, is_miss=True)))
+    for of_class in evaluation.comparisons:
+        taken = set(_taken(of_class))
+        nearest = _nearest(of_class.figures.objects, of_class.figures.ious)
+        for m, o in enumerate(of_class.objects):
+            if m not in taken and not o.is_crowd:
+                found.append((o.area, _mistake(of_class, m, nearest.get(m), is_miss=True)))
     return [mistake for _, mistake in sorted(found, key=lambda entry: -entry[0])]
 
 
 def false_alarms(evaluation: Evaluation) -> list[Mistake]:
     """Find the results matched to nothing, not even a crowd, at IoU .50; the surest first."""
     found = []
-    for pair in chain(*evaluation.comparisons):
-        for d, g in enumerate(_taken(pair)):
-            if g < 0:
-                ious = pair.figures.ious[d]
-                near = int(ious.argmax()) if ious.any() else None
-                found.append(_mistake(pair, d, near, is_miss=False))
+    for of_class in evaluation.comparisons:
+        nearest = _nearest(of_class.figures.results, of_class.figures.ious)
+        for n, m in enumerate(_taken(of_class)):
+            if m < 0:
+                found.append(_mistake(of_class, n, nearest.get(n), is_miss=False))
     return sorted(found, key=lambda mistake: -mistake.score)
 
 
-def _taken(pair: ImageComparison) -> list[int]:
+def _taken(of_class: ClassComparison) -> list[int]:
     """Return the object that each result is matched to, or -1."""
-    if not pair.objects:
-        return [-1] * len(pair.results)
-    taken: list[int] = match(pair.figures, AREA_RANGES[:1])[0, 0].tolist()
+    taken: list[int] = match(of_class.figures, AREA_RANGES[:1])[0, 0].tolist()
     return taken
 
 
-def _mistake(pair: ImageComparison, d: int | None, g: int | None, *, is_miss: bool) -> Mistake:
+def _nearest(ones: NDArray[np.int64], ious: NDArray[np.float64]) -> dict[int, int]:
+    """Return, for each of these results or objects, the first of its pairs with the highest IoU."""
+    order = np.lexsort((-np.arange(len(ious)), ious))
+    return dict(zip(ones[order].tolist(), order.tolist(), strict=True))
+
+
+def _mistake(of_class: ClassComparison, meant: int, pair: int | None, *, is_miss: bool) -> Mistake:
+    """Describe an object or a result; pair: the overlap in which it has its nearest other."""
+    figures = of_class.figures
+    other = None if pair is None else int((figures.results if is_miss else figures.objects)[pair])
+    n, m = (other, meant) if is_miss else (meant, other)
     return Mistake(
-        image=pair.image,
-        label=pair.label,
+        image=(of_class.object_images if is_miss else of_class.result_images)[meant],
+        label=of_class.label,
         is_miss=is_miss,
-        result=None if d is None else pair.results[d],
-        object=None if g is None else pair.objects[g],
-        score=0.0 if d is None else float(pair.figures.scores[d]),
-        iou=0.0 if d is None or g is None else float(pair.figures.ious[d, g]),
+        result=None if n is None else of_class.results[n],
+        object=None if m is None else of_class.objects[m],
+        score=0.0 if n is None else float(figures.scores[n]),
+        iou=0.0 if pair is None else float(figures.ious[pair]),
     )
 
 

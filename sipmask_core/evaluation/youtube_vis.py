@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from sipmask_core.data.rle import areas as rle_areas
 from sipmask_core.data.shapes import region
 from sipmask_core.evaluation.average_precision import (
     MAX_RESULTS,
@@ -100,7 +101,7 @@ def _areas(tracks: Sequence[Masks]) -> Floats:
     areas = np.zeros((len(tracks), len(tracks[0]) if tracks else 0))
     for row, masks in zip(areas, tracks, strict=True):
         frames, visible = _visible(masks)
-        row[frames] = coco_mask.area(visible)
+        row[frames] = rle_areas(visible)
     return areas
 
 
@@ -119,7 +120,7 @@ def _compare(video: Video, tracks: list[Track], results: list[Result]) -> Compar
         for track in tracks
     ]
     annotated = ([shape.area for shape in track.shapes if shape] for track in tracks)
-    return Comparison(
+    return Comparison.of_one(
         scores=np.array([result["score"] for result in results], float),
         areas=np.array([_mean_area(areas) for areas in _areas(masks)], float),
         truth_areas=np.array([_mean_area(areas) for areas in annotated], float),

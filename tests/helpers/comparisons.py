@@ -14,7 +14,7 @@ ALL = (0, 1e10)
 def comparison(ious, scores=None, areas=None, truth_areas=None, crowd=None):
     ious = np.array(ious, float)
     results, objects = ious.shape
-    return Comparison(
+    return Comparison.of_one(
         scores=np.linspace(0.9, 0.1, results) if scores is None else np.array(scores, float),
         areas=np.full(results, 50.0) if areas is None else np.array(areas, float),
         truth_areas=np.full(objects, 50.0) if truth_areas is None else np.array(truth_areas, float),

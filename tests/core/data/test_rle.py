@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pycocotools import mask as coco_mask
 
-from sipmask_core.data.rle import BATCH, checked_rle, checked_rles
+from sipmask_core.data.rle import BATCH, areas, checked_rle, checked_rles
 from sipmask_core.errors import InputError
 
 masks = hnp.arrays(
@@ -138,3 +138,13 @@ def test_the_first_malformed_rle_of_many_is_named():
         entries[number] = ({**good, "counts": "~"}, (5, 4), f"entry {number}")
     with pytest.raises(InputError, match=f"entry {BATCH + 30}.counts is not a compressed"):
         checked_rles(entries)
+
+
+@pytest.mark.parametrize("number", [0, 1, 255, 256, 600])
+def test_the_areas_of_any_number_of_masks_are_counted(number):
+    masks = [np.zeros((30, 30), np.uint8, order="F") for _ in range(number)]
+    for index, mask in enumerate(masks):
+        mask.reshape(-1, order="F")[: index % 800] = 1
+    counted = areas([coco_mask.encode(mask) for mask in masks])
+    assert counted.dtype == float
+    assert counted.tolist() == [index % 800 for index in range(number)]

@@ -227,6 +227,29 @@ def test_of_more_than_100_results_in_an_image_the_first_of_equal_scores_count(tm
     assert_equal_to_pycocotools(tmp_path, 151, [1], truth, results, (1, 2))
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_where_many_results_contend_for_many_objects_the_figures_are_those_of_pycocotools(
+    tmp_path, seed
+):
+    # Boxes on a coarse grid: most results overlap several objects enough, many of them equally.
+    rng = np.random.default_rng(seed)
+    truth, results = [], []
+
+    def boxes(number):
+        corners = rng.integers(0, 6, (number, 2)) * 4
+        return [(x, y, x + 32, y + int(rng.choice([28, 32, 36]))) for x, y in corners.tolist()]
+
+    for image_id in (4, 1, 8):
+        for category_id in (2, 1):
+            for box in boxes(25):
+                crowd = int(rng.random() < 0.1)
+                truth.append(true_object(len(truth) + 1, image_id, category_id, box, crowd))
+            for box in boxes(60):
+                confidence = round(float(rng.random()), 2)
+                results.append(found(image_id, category_id, box, confidence))
+    assert_equal_to_pycocotools(tmp_path, 151, [2, 1], truth, results, (4, 1, 8))
+
+
 def test_a_single_result_that_is_right_scores_what_pycocotools_gives_it(tmp_path):
     # Its precision is 1 / (1 + 2**-52), less than 1.
     truth = [true_object(1, 1, 1, FIRST, 0), true_object(2, 1, 1, SECOND, 0)]

@@ -42,6 +42,16 @@ def test_false_alarms_are_the_results_that_match_nothing_surest_first(tmp_path):
     assert alarms[1].object.id == 1 and alarms[1].iou == pytest.approx(0.25)
 
 
+def test_mistakes_name_their_own_image_and_the_nearest_there(tmp_path):
+    entries = [entry(1, 2, FIRST), entry(2, 1, SMALL), entry(3, 1, SECOND), entry(4, 2, SMALL)]
+    results = [result(2, NEAR, 0.4), result(1, NEAR, 0.8), result(1, NEAR, 0.7)]
+    found = evaluation(ground_truth(tmp_path, entries), results)
+    missed = [(m.image.id, m.object.id, m.result and m.result["score"]) for m in misses(found)]
+    assert missed == [(1, 3, None), (2, 1, None), (1, 2, 0.8), (2, 4, 0.4)]
+    alarms = [(m.image.id, m.score, m.object.id) for m in false_alarms(found)]
+    assert alarms == [(1, 0.8, 2), (1, 0.7, 2), (2, 0.4, 4)]
+
+
 def test_the_sheet_shows_the_worst_of_both_sorts_and_no_more(tmp_path):
     for number in (1, 2):
         cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((*SIZE, 3), 128, np.uint8))

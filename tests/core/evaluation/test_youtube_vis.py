@@ -475,3 +475,9 @@ def test_the_table_has_a_row_for_all_and_one_per_class_with_ground_truth():
     assert labels == {0, 1, 2} and len(annotations.class_names) == 4
     assert [line.split("  ")[0] for line in lines[1:]] == ["all", "class 0", "class 1", "class 2"]
     assert all(len(a) == len(b) for a, b in pairwise(lines))
+
+
+def test_a_track_that_is_seen_in_more_than_255_frames_is_scored():
+    boxes = [BOX] * 300
+    scores = score(truth((300, [track(1, boxes)])), [result(boxes, 0.9)])
+    assert scores.overall["AP"] == pytest.approx(1.0)

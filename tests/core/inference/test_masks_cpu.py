@@ -33,6 +33,17 @@ def test_a_soft_crop_is_the_soft_mask_inside_its_box(
     torch.testing.assert_close(torch.from_numpy(on_canvas(crops, (H, W))), whole)
 
 
+def test_how_maps_lie_in_memory_changes_nothing() -> None:
+    generator = torch.Generator().manual_seed(0)
+    basis = torch.randn(BASES, H, W, generator=generator)  # as onnxruntime gives them
+    coefficients = torch.randn(1, 4 * BASES, generator=generator)
+    box = torch.tensor([[2.0, 1, W / 2, H / 2]])
+    channels_last = basis[None].contiguous(memory_format=torch.channels_last)[0]
+    assert not channels_last.is_contiguous()
+    crops = [assemble(maps, coefficients, box, 2)[0] for maps in (basis, channels_last)]
+    assert np.array_equal(crops[0].values, crops[1].values)
+
+
 @pytest.mark.parametrize("number", [1, 40])  # the boxes hold less than the canvas, and more
 def test_maps_in_half_precision_are_computed_with_in_float32(number: int) -> None:
     generator = torch.Generator().manual_seed(0)
