@@ -116,8 +116,7 @@ def export_onnx(
     except RuntimeError as error:  # of torch's exporter and of onnxscript
         raise InputError(
             f"PyTorch {torch.__version__} cannot export with onnxscript {onnxscript.__version__}"
-            f" ({type(error).__name__}); take an onnxscript, and a protobuf, of its time: for"
-            " PyTorch 2.6 'onnxscript<0.3' 'protobuf<7'."
+            f" ({type(error).__name__}); versions of about the same date go together."
         ) from error
 
 
