@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import copy
+import io
+from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -100,15 +102,16 @@ def export_onnx(
         weights = safetensors.torch.save(rescoring_weights(network.model.bbox_head))
         described[RESCORING_KEY] = base64.b64encode(weights).decode()
     try:
-        program = torch.onnx.export(
-            network,
-            (torch.zeros(2, 3, *(size or _TRACED_SIZE)),),
-            input_names=[INPUT_NAME],
-            output_names=list(output_channels(model.preset, len(model.class_names))),
-            dynamic_shapes=(shape,),
-            dynamo=True,
-            verbose=False,
-        )
+        with redirect_stdout(io.StringIO()):  # where PyTorch 2.7 counts what it rewrites
+            program = torch.onnx.export(
+                network,
+                (torch.zeros(2, 3, *(size or _TRACED_SIZE)),),
+                input_names=[INPUT_NAME],
+                output_names=list(output_channels(model.preset, len(model.class_names))),
+                dynamic_shapes=(shape,),
+                dynamo=True,
+                verbose=False,
+            )
         assert program is not None
         program.model.metadata_props.update(described)
         with atomic_path(path) as temporary:
@@ -116,8 +119,7 @@ def export_onnx(
     except RuntimeError as error:  # of torch's exporter and of onnxscript
         raise InputError(
             f"PyTorch {torch.__version__} cannot export with onnxscript {onnxscript.__version__}"
-            f" ({type(error).__name__}); take an onnxscript, and a protobuf, of its time: for"
-            " PyTorch 2.6 'onnxscript<0.3' 'protobuf<7'."
+            f" ({type(error).__name__}); versions of about the same date go together."
         ) from error
 
 

@@ -259,7 +259,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     # Decoders complain on stderr about what is then said in a sentence.
     if "OPENCV_LOG_LEVEL" not in os.environ:
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        _silence_opencv()
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     prepare_for_images()
     # Our own handling lets the image in work go out whole.
@@ -280,6 +280,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             node.destroy_node()
         rclpy.shutdown()
     return code
+
+
+def _silence_opencv() -> None:
+    """Let OpenCV say nothing by itself; up to 4.6, which Ubuntu 24.04 has, it is told otherwise."""
+    if hasattr(cv2.utils, "logging"):
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    else:
+        cv2.setLogLevel(0)  # type: ignore[attr-defined]
 
 
 if __name__ == "__main__":
