@@ -10,7 +10,7 @@ import programs
 
 
 def test_one_node_serves_two_cameras_and_the_table_has_their_shares(monkeypatch, capsys):
-    small = ("--size", "64x48", "--rate", 5, "--seconds", 2, "--warm-up", 2)
+    small = ("--size", "64x48", "--rate", 5, "--seconds", 1, "--warm-up", 1)
     programs.run(monkeypatch, "several_cameras", "--cameras", 2, *small)
     row = capsys.readouterr().out.splitlines()[2]
     cameras, together, each, shares, batch, *latencies = row.strip("| ").split(" | ")
