@@ -14,6 +14,7 @@ from coco_squares import tiny_preset, write_squares
 from places import ROOT
 
 import sipmask_core as sm
+from sipmask_core.evaluation.coco import KINDS
 from sipmask_core.inference.predictor import PRETRAINED
 from sipmask_core.model.presets import PRESETS
 from sipmask_core.tracking import box_motion
@@ -147,6 +148,28 @@ def test_of_input_sizes_the_one_that_made_the_annotations_has_an_ap_of_one(run, 
     assert [row["side"] for row in found] == [SIDE, 128]
     assert found[1]["AP"] == 1 and all(row["ms"] > 0 for row in found)
     assert is_png(tmp_path / "sizes.png")
+
+
+def test_networks_that_learnt_alike_have_the_figures_of_their_last_validation(run, tiny, tmp_path):
+    pytest.importorskip("skimage", reason="scikit-image is not installed")
+    figures = {"AP": 0.25, "AP50": 0.5, "APs": 0.125, "APm": 0.25, "APl": 0.75}
+    models = []
+    for channels in (64, 96):
+        models.append(sm.build_model(tiny(f"width_{channels}", channels=channels), num_classes=1))
+        folder = tmp_path / f"width_{channels}"
+        folder.mkdir()
+        sm.save_checkpoint(models[-1], folder / "best.safetensors")
+        entries = ({"step": 1}, {"validation": {}}, {"validation": dict.fromkeys(KINDS, figures)})
+        (folder / "log.jsonl").write_text("\n".join(map(json.dumps, entries)))
+    small = ("--threads", 1, "--rounds", 1, "--output", tmp_path / "candidates.png")
+    out = run("candidates", tmp_path / "width_64", tmp_path / "width_96", *small)
+    found = [json.loads(line) for line in out.splitlines()]
+    assert [row["name"] for row in found] == ["width 64", "width 96"]
+    assert [row["parameters"] for row in found] == [
+        sum(parameter.numel() for parameter in model.parameters()) for model in models
+    ]
+    assert all(row | {**figures, "box AP": 0.25} == row and row["ms"] > 0 for row in found)
+    assert is_png(tmp_path / "candidates.png")
 
 
 def test_trackers_that_are_given_the_truth_keep_every_id(run, tiny, tmp_path):

@@ -1,4 +1,4 @@
-"""The program in docs/programs that needs ROS does what the page says, on a small scale."""
+"""The programs in docs/programs that need ROS do what the pages say, on a small scale."""
 
 import pytest
 
@@ -7,6 +7,8 @@ pytest.importorskip("sipmask_ros.msg", reason="the messages are not built")
 pytest.importorskip("skimage", reason="scikit-image is not installed")
 
 import programs
+
+from sipmask_ros.node.outputs import OUTPUTS
 
 
 def test_one_node_serves_two_cameras_and_the_table_has_their_shares(monkeypatch, capsys):
@@ -21,3 +23,12 @@ def test_one_node_serves_two_cameras_and_the_table_has_their_shares(monkeypatch,
     assert 1 <= float(batch) <= 2
     p50, p99 = (float(latency.removesuffix(" ms")) for latency in latencies)
     assert 0 < p50 <= p99
+
+
+def test_each_output_of_the_node_has_its_cost(monkeypatch, capsys):
+    programs.run(monkeypatch, "output_costs", "--runs", 1)
+    rows = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [row[0] for row in rows] == [f"`~/{output.name}`" for output in OUTPUTS]
+    costs = {name: cells for name, *cells in rows}
+    milliseconds, kilobytes = map(float, costs["`~/label_image`"])
+    assert milliseconds > 0 and kilobytes == round(2 * 1280 * 720 / 1000)  # 16 bits a pixel
