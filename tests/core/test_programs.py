@@ -20,16 +20,9 @@ from sipmask_core.model.presets import PRESETS
 from sipmask_core.tracking import box_motion
 from sipmask_core.weights import table
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SIDE = 96  # pixels
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Use one thread: on models this small, more of them only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture
