@@ -41,6 +41,17 @@ def pytest_terminal_summary(terminalreporter):
         )
 
 
+@pytest.fixture
+def one_thread():
+    """Let PyTorch use one thread: on a small model, more of them only wait for each other."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def ros():
     """Make this process take part in ROS, in a domain of its own."""

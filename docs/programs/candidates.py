@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import matplotlib
 import numpy as np
+from matplotlib.figure import Figure
 from skimage import data
 
 import sipmask_core as sm
@@ -83,10 +83,8 @@ def main() -> None:
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
     """Draw AP against images per second."""
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(6, 4), layout="constrained")
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
     for row in rows:
         x, y = 1e3 / row["ms"], row["AP"]
         axes.plot(x, y, "o")

@@ -14,21 +14,15 @@ from coco_squares import tiny_preset, write_squares
 from places import ROOT
 
 import sipmask_core as sm
+from sipmask_core.evaluation.coco import KINDS
 from sipmask_core.inference.predictor import PRETRAINED
 from sipmask_core.model.presets import PRESETS
 from sipmask_core.tracking import box_motion
 from sipmask_core.weights import table
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SIDE = 96  # pixels
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Use one thread: on models this small, more of them only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture
@@ -160,6 +154,28 @@ def test_tiles_are_compared_with_the_whole_image(run, tiny, tmp_path):
     none, tiles = rows("\n".join(table))
     assert none[:2] == ["none", "1.0"]
     assert tiles[0] == "2x1" and float(tiles[1]) > 0
+
+
+def test_networks_that_learnt_alike_have_the_figures_of_their_last_validation(run, tiny, tmp_path):
+    pytest.importorskip("skimage", reason="scikit-image is not installed")
+    figures = {"AP": 0.25, "AP50": 0.5, "APs": 0.125, "APm": 0.25, "APl": 0.75}
+    models = []
+    for channels in (64, 96):
+        models.append(sm.build_model(tiny(f"width_{channels}", channels=channels), num_classes=1))
+        folder = tmp_path / f"width_{channels}"
+        folder.mkdir()
+        sm.save_checkpoint(models[-1], folder / "best.safetensors")
+        entries = ({"step": 1}, {"validation": {}}, {"validation": dict.fromkeys(KINDS, figures)})
+        (folder / "log.jsonl").write_text("\n".join(map(json.dumps, entries)))
+    small = ("--threads", 1, "--rounds", 1, "--output", tmp_path / "candidates.png")
+    out = run("candidates", tmp_path / "width_64", tmp_path / "width_96", *small)
+    found = [json.loads(line) for line in out.splitlines()]
+    assert [row["name"] for row in found] == ["width 64", "width 96"]
+    assert [row["parameters"] for row in found] == [
+        sum(parameter.numel() for parameter in model.parameters()) for model in models
+    ]
+    assert all(row | {**figures, "box AP": 0.25} == row and row["ms"] > 0 for row in found)
+    assert is_png(tmp_path / "candidates.png")
 
 
 def test_trackers_that_are_given_the_truth_keep_every_id(run, tiny, tmp_path):

@@ -9,9 +9,11 @@ pytest.importorskip("skimage", reason="scikit-image is not installed")
 
 import programs
 
+from sipmask_ros.node.outputs import OUTPUTS
+
 
 def test_one_node_serves_two_cameras_and_the_table_has_their_shares(monkeypatch, capsys):
-    small = ("--size", "64x48", "--rate", 5, "--seconds", 2, "--warm-up", 2)
+    small = ("--size", "64x48", "--rate", 5, "--seconds", 1, "--warm-up", 1)
     programs.run(monkeypatch, "several_cameras", "--cameras", 2, *small)
     row = capsys.readouterr().out.splitlines()[2]
     cameras, together, each, shares, batch, *latencies = row.strip("| ").split(" | ")
@@ -28,3 +30,12 @@ def test_the_picture_of_a_scene_in_space_is_drawn_from_its_markers(monkeypatch, 
     pytest.importorskip("visualization_msgs", reason="visualization_msgs is not installed")
     programs.run(monkeypatch, "scene_3d", tmp_path / "scene.png")
     assert cv2.imread(str(tmp_path / "scene.png")).shape[1] > 1000
+
+
+def test_each_output_of_the_node_has_its_cost(monkeypatch, capsys):
+    programs.run(monkeypatch, "output_costs", "--runs", 1)
+    rows = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [row[0] for row in rows] == [f"`~/{output.name}`" for output in OUTPUTS]
+    costs = {name: cells for name, *cells in rows}
+    milliseconds, kilobytes = map(float, costs["`~/label_image`"])
+    assert milliseconds > 0 and kilobytes == round(2 * 1280 * 720 / 1000)  # 16 bits a pixel

@@ -32,16 +32,7 @@ from sipmask_core.training.recipe import recipe_for
 from sipmask_core.training.recipe_options import chosen_values
 from sipmask_core.training.samples import AugmentedSamples
 
-pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Use one thread: on a model this small, more of them only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 
 DRAW_CURVES = Journal.draw

@@ -166,6 +166,7 @@ def test_an_image_without_objects_is_refused_by_the_authors_presets() -> None:
         named_losses(model, torch.randn(1, 3, 64, 64), [_no_objects(64, 64)])
 
 
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("sub_regions", [1, 2, 3, 4, 5])
 def test_a_few_steps_on_one_image_lower_every_loss(sub_regions: int) -> None:
     torch.manual_seed(0)

@@ -15,7 +15,7 @@ from sipmask_core.model.inputs import Normalise
 from sipmask_core.model.presets import Letterbox
 from sipmask_core.training.objective import named_losses
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 SIZE = 128
 IMAGES = 4
