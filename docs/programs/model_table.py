@@ -32,9 +32,8 @@ HEAD = """\
 SHORT_HEAD = """\
 | `sipmask weights get` | mask AP | box AP | parameters | GFLOPs | ms, CPU |
 |---|---|---|---|---|---|"""
-# The best of each kind, and the smaller of those for photographs.
+# The best of each kind, and the fastest for photographs.
 SHORT = (
-    "sipmask_r50_caffe_fpn_gn_ms_2x",
     "sipmask_r101_caffe_fpn_gn_ms_4x",
     "sipmask_r50_caffe_fpn_ssd_gn_10x",
     "sipmask++_r101_caffe_fpn_ssd_gn_10x",

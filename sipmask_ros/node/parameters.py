@@ -269,6 +269,12 @@ class Parameters(ParameterTable):
                     f"ignore_zones has {zone!r}, but {camera!r} is none of image_topics,"
                     f" {', '.join(self.image_topics)}, and no beginning of one."
                 )
+        packed = [topic for topic in self.depth_topics if topic.endswith(COMPRESSED_DEPTH)]
+        if packed and self.depth_transport == "raw":
+            raise InputError(
+                f"The parameter depth_topics names {packed[0]!r}, which carries compressed depth;"
+                " set depth_transport to compressedDepth."
+            )
 
     @property
     def lowest_score(self) -> float:
@@ -285,13 +291,6 @@ class Parameters(ParameterTable):
         zones = map(read_zone, self.ignore_zones)
         polygons: list[Polygon] = [p for camera, p in zones if _is_of(camera, image_topic)]
         return IgnoredZones(polygons) if polygons else None
-
-        packed = [topic for topic in self.depth_topics if topic.endswith(COMPRESSED_DEPTH)]
-        if packed and self.depth_transport == "raw":
-            raise InputError(
-                f"The parameter depth_topics names {packed[0]!r}, which carries compressed depth;"
-                " set depth_transport to compressedDepth."
-            )
 
     def depth_of(self, image_topic: str) -> tuple[str, str] | None:
         """Return the depth topic and the camera_info topic of an image topic, if it has any.

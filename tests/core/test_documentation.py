@@ -28,4 +28,4 @@ def test_links_of_pages_beside_the_site_lead_somewhere(page):
 
 
 def test_the_readme_is_one_screen_of_reading():
-    assert len((ROOT / "README.md").read_text().splitlines()) <= 105
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 90
