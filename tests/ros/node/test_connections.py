@@ -42,6 +42,10 @@ IMAGE = "sensor_msgs/msg/Image"
 pytestmark = pytest.mark.usefixtures("ros")
 
 
+def ignore(_message):
+    """Take a message; rclpy looks at the signature, which Python 3.10 has for no builtin."""
+
+
 class Watched(Node):
     """A node that looks after its connections; what it says is in `warnings`."""
 
@@ -69,7 +73,7 @@ class Watched(Node):
 
     def read(self, kind=Image, qos=RELIABLE, topic="image"):
         events = self.watch.subscription_events
-        return self.create_subscription(kind, topic, print, qos, event_callbacks=events)
+        return self.create_subscription(kind, topic, ignore, qos, event_callbacks=events)
 
     def offer(self, kind=Image, qos=RELIABLE, topic="~/overlay"):
         events = self.watch.publisher_events
@@ -102,7 +106,7 @@ def nameless(us, driver):
         return any(endpoint.node_name == "driver" for endpoint in found)
 
     us.watch.destroy()
-    us.create_subscription(Image, "image", print, RELIABLE)
+    us.create_subscription(Image, "image", ignore, RELIABLE)
     driver.create_publisher(Image, "/robot/image", BEST_EFFORT)
     us.wait(named)
     us.forget_names = True
@@ -173,7 +177,7 @@ def test_an_event_of_the_middleware_is_looked_into_at_once(us, driver):
 def test_a_subscriber_that_asks_for_more_than_is_offered_is_named(us, driver, policies, words):
     us.offer()
     driver.create_subscription(
-        Image, "/robot/watched/overlay", print, QoSProfile(depth=1, **policies)
+        Image, "/robot/watched/overlay", ignore, QoSProfile(depth=1, **policies)
     )
     us.wait(lambda: us.warnings)
     (sentence,) = us.warnings
@@ -198,9 +202,9 @@ def test_who_fits_is_not_mentioned(us, driver):
     us.read(qos=BEST_EFFORT)
     overlay = us.offer()
     published = driver.create_publisher(Image, "/robot/image", RELIABLE)
-    driver.create_subscription(Image, "/robot/watched/overlay", print, BEST_EFFORT)
+    driver.create_subscription(Image, "/robot/watched/overlay", ignore, BEST_EFFORT)
     forever = QoSProfile(depth=1, deadline=Infinite, liveliness_lease_duration=Infinite)
-    driver.create_subscription(Image, "/robot/watched/overlay", print, forever)
+    driver.create_subscription(Image, "/robot/watched/overlay", ignore, forever)
     us.wait(lambda: published.get_subscription_count() and overlay.get_subscription_count() == 2)
     us.watch.check()
     assert us.warnings == []
@@ -232,7 +236,7 @@ def check_often(us):
 def test_a_topic_on_which_nobody_publishes_is_named_with_those_that_may_have_been_meant(us, driver):
     us.read()
     us.offer()  # our own pictures are no camera's
-    driver.create_subscription(Image, "/heard/image", print, BEST_EFFORT)
+    driver.create_subscription(Image, "/heard/image", ignore, BEST_EFFORT)
     driver.create_publisher(CompressedImage, "/front/image/compressed", RELIABLE)
     for number in range(10):
         driver.create_publisher(Image, f"/front/image_{number}", BEST_EFFORT)
