@@ -151,7 +151,7 @@ def test_of_input_sizes_the_one_that_made_the_annotations_has_an_ap_of_one(run, 
 
 def test_tiles_are_compared_with_the_whole_image(run, tiny, tmp_path):
     annotations, images = write_squares(tmp_path / "data")
-    model = sm.build_model(tiny("tiny"), num_classes=1)
+    model = sm.build_model(tiny("tiny"), class_names=["square"])
     sm.save_checkpoint(model, tmp_path / "tiny.safetensors")
     files = ("--annotations", annotations, "--images", images, "--hold-out", 2)
     own = ("--checkpoint", tmp_path / "tiny.safetensors", "--tiles", "2x1")

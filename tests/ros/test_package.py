@@ -26,7 +26,7 @@ ROSDEP_KEYS = {
     "torch": "python3-pytorch-pip",
     "torchvision": "python3-torchvision-pip",
 }
-NOT_ON_PYPI = {"cv_bridge", "launch", "launch_ros", "vision_msgs"}
+NOT_ON_PYPI = {"bond", "cv_bridge", "launch", "launch_ros", "vision_msgs"}
 LATER_STANDARD = {"compression"}  # Python 3.14
 FOR_TYPE_CHECKERS = {"_typeshed", "typing_extensions"}
 
