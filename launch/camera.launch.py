@@ -11,7 +11,7 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from sipmask_ros.rviz import rviz_configuration
+from sipmask_ros.node.rviz import rviz_configuration
 
 SHARE = Path(__file__).parents[1]
 SOURCE_TOPIC = "camera/image_raw"

@@ -27,7 +27,7 @@ ROSDEP_KEYS = {
     "torchvision": "python3-torchvision-pip",
     "tf2_ros": "tf2_ros_py",
 }
-NOT_ON_PYPI = {"cv_bridge", "launch", "launch_ros", "tf2_msgs", "tf2_ros", "vision_msgs"}
+NOT_ON_PYPI = {"bond", "cv_bridge", "launch", "launch_ros", "tf2_msgs", "tf2_ros", "vision_msgs"}
 LATER_STANDARD = {"compression"}  # Python 3.14
 FOR_TYPE_CHECKERS = {"_typeshed", "typing_extensions"}
 
