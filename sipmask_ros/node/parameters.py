@@ -260,12 +260,6 @@ class Parameters(ParameterTable):
                     f"The parameter {name} is {list(given)} and {others} is {list(wanted)};"
                     f" give as many topics in both, or none in {name}."
                 )
-        packed = [topic for topic in self.depth_topics if topic.endswith(COMPRESSED_DEPTH)]
-        if packed and self.depth_transport == "raw":
-            raise InputError(
-                f"The parameter depth_topics names {packed[0]!r}, which carries compressed depth;"
-                " set depth_transport to compressedDepth."
-            )
         read_grid(self.tiles)
         read_class_thresholds(self.class_thresholds)
         for zone in self.ignore_zones:
