@@ -43,6 +43,7 @@ def process_group(device: str) -> Iterator[torch.device]:
     dist.init_process_group("cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo")
     try:
         yield chosen
+        dist.barrier()
     finally:
         dist.destroy_process_group()
         signal.signal(signal.SIGTERM, previous)
