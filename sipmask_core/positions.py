@@ -41,6 +41,8 @@ MIN_PIXELS = 8
 MIN_COVERAGE = 0.03
 # Standard deviation over interquartile range, for a normal distribution.
 _NORMAL = 0.7413
+# Percentiles of an object's depths between which its box lies.
+_NEAREST, _FARTHEST = 5, 95
 _SQUARE = np.ones((3, 3), np.uint8)
 
 # The distortion is removed in steps: at most this many, until this precise in focal lengths.
@@ -61,7 +63,8 @@ class Positions:
     points: (N, 3) float64. deviations: (N,) float64, the robust standard deviation of the depths.
     sizes: (N, 2) float64, width and height of the mask at that depth. pixels: (N,) int64, the
     number of depths from which a point comes. coverage: (N,) float64, the share of the mask that
-    has a depth.
+    has a depth. boxes: (N, 2, 3) float64, the left upper near and the right lower far corner of the
+    part that is seen: as wide and high as `sizes`, as deep as nine tenths of the depths.
     """
 
     points: NDArray[np.float64]
@@ -69,6 +72,7 @@ class Positions:
     sizes: NDArray[np.float64]
     pixels: NDArray[np.int64]
     coverage: NDArray[np.float64]
+    boxes: NDArray[np.float64]
 
     @property
     def valid(self) -> NDArray[np.bool_]:
@@ -84,6 +88,7 @@ class Positions:
             sizes=np.full((count, 2), np.nan),
             pixels=np.zeros(count, np.int64),
             coverage=np.zeros(count),
+            boxes=np.full((count, 2, 3), np.nan),
         )
 
 
@@ -121,20 +126,25 @@ def locate(instances: Instances, depth: NDArray[Any], unit: float, lens: Lens) -
     rays = lens.rays(pixels.reshape(-1, 2)).reshape(pixels.shape)
     known = np.isfinite(rays).all(axis=(1, 2))
     depths = np.where(known, [unit * s.depth for s in surfaces], np.nan)
-    spans = np.stack([rays[:, 2, 0] - rays[:, 1, 0], rays[:, 4, 1] - rays[:, 3, 1]], axis=1)
+    boxes = np.empty((len(surfaces), 2, 3))
+    boxes[:, 0, 0], boxes[:, 0, 1] = depths * rays[:, 1, 0], depths * rays[:, 3, 1]
+    boxes[:, 1, 0], boxes[:, 1, 1] = depths * rays[:, 2, 0], depths * rays[:, 4, 1]
+    boxes[:, :, 2] = unit * np.array([(s.near, s.far) for s in surfaces]).reshape(-1, 2)
+    boxes[np.isnan(depths)] = np.nan
     return Positions(
         points=depths[:, None] * np.insert(rays[:, 0], 2, 1, axis=1),
         deviations=np.where(known, [unit * s.deviation for s in surfaces], np.nan),
-        sizes=depths[:, None] * spans,
+        sizes=boxes[:, 1, :2] - boxes[:, 0, :2],
         pixels=np.where(known, [s.pixels for s in surfaces], 0).astype(np.int64),
         coverage=np.array([s.coverage for s in surfaces], np.float64),
+        boxes=boxes,
     )
 
 
 class _Surface(NamedTuple):
     """What a mask shows of an object: its middle in the image, the rest as in `Positions`.
 
-    Depth and deviation have the unit of the depth image.
+    Depth, deviation, and from where to where its box reaches have the unit of the depth image.
     """
 
     coverage: float
@@ -142,6 +152,8 @@ class _Surface(NamedTuple):
     y: float = np.nan
     depth: float = np.nan
     deviation: float = np.nan
+    near: float = np.nan
+    far: float = np.nan
     pixels: int = 0
 
 
@@ -165,6 +177,8 @@ def _surface(
         float(y[own].mean()),
         middle,
         _NORMAL * (high - low),
+        float(layer[len(layer) * _NEAREST // 100]),
+        float(layer[len(layer) * _FARTHEST // 100]),
         len(layer),
     )
 

@@ -108,6 +108,12 @@ class OnlineTracker:
         with self._lock:
             self._tracks = []
 
+    @property
+    def living(self) -> frozenset[int]:
+        """The ids of all tracks that may be seen again; at most `max_tracks`."""
+        with self._lock:
+            return frozenset(track.id for track in self._tracks)
+
     def update(self, instances: Instances, stamp: float | None = None) -> Instances:
         """Return the instances of the next frame, in the same order, with ids, states and ages.
 

@@ -72,6 +72,26 @@ def test_it_equals_the_plain_way(scene, dtype, shrunk):
     assert np.allclose(found.coverage, coverage)
 
 
+def test_a_box_holds_what_is_seen_of_an_object_and_nothing_behind_it():
+    seen = view(Scene("", {"ball": [sphere(0.3, -0.1, 2.0, 0.4)]}, (facing(0, 0, 5, 40, 40),)))
+    found = locate(seen.instances, seen.true_depth.astype(np.float32), 1.0, LENS)
+    (left, top, near), (right, bottom, far) = found.boxes[0]
+    depths = seen.true_depth[seen.true_masks[0]]
+    assert near == pytest.approx(np.quantile(depths, 0.05), abs=0.01)
+    # The outermost places on the mask are left out.
+    assert far == pytest.approx(np.quantile(depths, 0.95), abs=0.1) and far < 2.0
+    assert [right - left, bottom - top] == pytest.approx(found.sizes[0].tolist())
+    assert [(left + right) / 2, (top + bottom) / 2] == pytest.approx([0.3, -0.1], abs=0.05)
+
+
+def test_an_unknown_position_has_no_box():
+    seen = view(Scene("", {"sign": [facing(0.3, -0.2, 1.5, 0.6, 0.4)]}))
+    found = locate(seen.instances, np.zeros(SIZE, np.uint16), MILLIMETRE, LENS)
+    assert np.isnan(found.boxes).all() and found.boxes.shape == (1, 2, 3)
+    nobody = seen.instances[:0]
+    assert locate(nobody, np.zeros(SIZE, np.uint16), MILLIMETRE, LENS).boxes.shape == (0, 2, 3)
+
+
 def test_the_middle_of_a_rectangle_and_its_size_are_exact():
     seen = view(Scene("", {"sign": [facing(0.3, -0.2, 1.5, 0.6, 0.4)]}))
     found = locate(seen.instances, seen.true_depth.astype(np.float32), 1.0, LENS)

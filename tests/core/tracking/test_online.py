@@ -77,6 +77,18 @@ def test_a_track_is_new_then_confirmed_and_ages_by_frames() -> None:
     assert [int(frame.track_ages[0]) for frame in frames] == [0, 1, 2, 3, 4]
 
 
+def test_the_living_are_those_that_may_be_seen_again() -> None:
+    online = tracker(confirm_after=1, max_lost_seconds=1.0)
+    online.update(seen(Thing(10), Thing(200)), 0.0)
+    assert online.living == {0, 1}
+    online.update(seen(Thing(200)), 0.5)
+    assert online.living == {0, 1}, "a hidden one lives on"
+    online.update(seen(Thing(200)), 1.1)
+    assert online.living == {1}
+    online.reset()
+    assert online.living == set()
+
+
 @pytest.mark.filterwarnings("ignore:invalid value encountered")
 def test_a_box_that_is_infinite_has_no_track_to_go_on() -> None:
     online = tracker()
