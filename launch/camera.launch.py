@@ -1,5 +1,6 @@
 """A camera, the segmentation node and, if wished, RViz."""
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
+
+from sipmask_ros.rviz import rviz_configuration
 
 SHARE = Path(__file__).parents[1]
 SOURCE_TOPIC = "camera/image_raw"
@@ -29,6 +32,10 @@ ARGUMENTS = {
         "",
         "raw, or compressedDepth for CompressedImages, on depth_topic + /compressedDepth.",
     ),
+    "target_frame": (
+        "",
+        "The frame of velocities and of ~/target, such as odom; also RViz's fixed frame.",
+    ),
     "rviz": ("false", "Whether RViz opens, with this package's configuration."),
     "model": (
         "",
@@ -41,6 +48,7 @@ ARGUMENTS = {
         str(SHARE / "config" / "camera_source.yaml"),
         "The parameters of the source.",
     ),
+    "name": ("segmentation_node", "Of the node; the key of its parameters in params_file."),
     "namespace": ("", "Of the nodes and of the topics between them, such as robot_1."),
     "use_sim_time": ("", "true: time is that of /clock, as of a simulator; empty: params_file."),
 }
@@ -55,14 +63,28 @@ def parameter_sets(content: Any) -> Iterator[dict[str, Any]]:
             yield from parameter_sets(value)
 
 
-def names_topics(params_file: str) -> bool:
-    """Return whether a parameter file names image topics other than the default."""
+def in_file(params_file: str, name: str) -> Any:
+    """Return the value of a parameter in a parameter file; None if it is not there."""
     try:
         content = yaml.safe_load(Path(params_file).read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
-        return False  # the node says what is wrong with it
-    named = [each["image_topics"] for each in parameter_sets(content) if "image_topics" in each]
-    return any(topics != ["image"] for topics in named)
+        return None  # the node says what is wrong with it
+    # The last one that is not the default, whatever node it is meant for.
+    defaults = (["image"], "")
+    named = [each[name] for each in parameter_sets(content) if name in each]
+    return next((value for value in reversed(named) if value not in defaults), None)
+
+
+def rviz(node: str, cameras: Any, fixed_frame: Any) -> LaunchDescriptionEntity:
+    """Return RViz with a configuration for this node, written into a file of its own."""
+    template = yaml.safe_load((SHARE / "config" / "sipmask.rviz").read_text(encoding="utf-8"))
+    if not isinstance(cameras, list) or not all(isinstance(each, str) for each in cameras):
+        cameras = [SOURCE_TOPIC]  # the node says what is wrong with them
+    fixed_frame = fixed_frame if isinstance(fixed_frame, str) else ""
+    content = rviz_configuration(template, node, cameras, fixed_frame)
+    with tempfile.NamedTemporaryFile("w", suffix=".rviz", delete=False, encoding="utf-8") as file:
+        yaml.safe_dump(content, file, sort_keys=False)
+    return Node(package="rviz2", executable="rviz2", arguments=["-d", file.name])
 
 
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
@@ -75,7 +97,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             topics[f"{name}s"] = named
 
     def node(
-        executable: str, *parameters: str | dict[str, Any], texts: tuple[str, ...]
+        executable: str, name: str, *parameters: str | dict[str, Any], texts: tuple[str, ...]
     ) -> LaunchDescriptionEntity:
         """Return one of our nodes; the arguments in `texts` are parameters of the same name."""
         own = {name: ParameterValue(given[name], value_type=str) for name in texts if given[name]}
@@ -84,7 +106,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         return Node(
             package="sipmask_ros",
             executable=executable,
-            name=executable,
+            name=name,
             namespace=namespace or None,
             parameters=[*parameters, own],
             remappings=[("image", SOURCE_TOPIC)],
@@ -95,26 +117,27 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     processes = [
         node(
             "segmentation_node",
+            given["name"],
             given["params_file"],
             topics,
-            texts=("model", "device", "transport", "depth_transport"),
+            texts=("model", "device", "transport", "depth_transport", "target_frame"),
         )
     ]
-    has_camera = "image_topics" in topics or names_topics(given["params_file"])
+    in_params_file = in_file(given["params_file"], "image_topics")
+    has_camera = "image_topics" in topics or in_params_file is not None
     if not has_camera or (given["source"] != "demo" and "image_topics" not in topics):
         processes.append(
-            node("camera_source", given["source_params_file"], texts=("source", "transport"))
-        )
-    if given["rviz"].lower() in ("true", "1"):
-        moved = ("/segmentation_node/overlay", f"/{SOURCE_TOPIC}") if namespace else ()
-        processes.append(
-            Node(
-                package="rviz2",
-                executable="rviz2",
-                arguments=["-d", str(SHARE / "config" / "sipmask.rviz")],
-                remappings=[(topic, f"/{namespace}{topic}") for topic in moved],
+            node(
+                "camera_source",
+                "camera_source",
+                given["source_params_file"],
+                texts=("source", "transport"),
             )
         )
+    if given["rviz"].lower() in ("true", "1"):
+        cameras = topics.get("image_topics") or in_params_file or [SOURCE_TOPIC]
+        frame = given["target_frame"] or in_file(given["params_file"], "target_frame")
+        processes.append(rviz(f"{namespace and '/'}{namespace}/{given['name']}", cameras, frame))
     return processes
 
 

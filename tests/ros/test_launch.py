@@ -6,6 +6,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
+import yaml
 from places import ROOT
 
 
@@ -114,16 +115,58 @@ def test_no_demo_comes_beside_topics_that_the_params_file_names(
     assert "camera_source" in started(launch_file, params_file=str(tmp_path / "missing.yaml"))
 
 
+def shown(nodes):
+    """Return the topics of RViz's displays, by name, and its fixed frame."""
+    manager = yaml.safe_load(Path(nodes["rviz2"]["arguments"][1]).read_text())[
+        "Visualization Manager"
+    ]
+    topics = {
+        display["Name"]: display["Topic"]["Value"]
+        for display in manager["Displays"]
+        if "Topic" in display
+    }
+    return topics, manager["Global Options"]["Fixed Frame"]
+
+
 def test_a_namespace_holds_both_nodes_and_what_rviz_shows(launch_file):
     nodes = started(launch_file, namespace="/robot_1/", rviz="true")
     for name in ("segmentation_node", "camera_source"):
         assert nodes[name]["namespace"] == "robot_1"
-    shown = dict(nodes["rviz2"]["remappings"])
-    file = Path(nodes["rviz2"]["arguments"][1]).read_text()
-    for topic, moved in shown.items():
-        assert f"Value: {topic}\n" in file
-        assert moved == f"/robot_1{topic}"
+    assert shown(nodes) == (
+        {
+            "Instances": "/robot_1/segmentation_node/overlay",
+            "Camera": "/robot_1/camera/image_raw",
+            "Objects": "/robot_1/segmentation_node/markers",
+        },
+        "camera",
+    )
     assert started(launch_file)["segmentation_node"]["namespace"] is None
+
+
+def test_rviz_follows_the_name_of_the_node_and_its_cameras(launch_file, tmp_path):
+    nodes = started(
+        launch_file,
+        name="eyes",
+        image_topic="/front/image,rear/image",
+        target_frame="odom",
+        rviz="1",
+    )
+    assert nodes["segmentation_node"]["name"] == "eyes"
+    assert values(nodes["segmentation_node"]) == {"target_frame": "odom"}
+    topics, frame = shown(nodes)
+    assert frame == "odom"
+    assert topics["Instances"] == "/eyes/front/image/overlay", "which keeps its place in the window"
+    assert topics["Instances rear/image"] == "/eyes/rear/image/overlay"
+    assert topics["Camera rear/image"] == "/rear/image"
+    assert topics["Objects"] == "/eyes/front/image/markers"
+    file = tmp_path / "own.yaml"
+    file.write_text("/**: {ros__parameters: {image_topics: [/rear], target_frame: map}}")
+    topics, frame = shown(started(launch_file, params_file=str(file), rviz="true"))
+    assert (topics["Camera"], topics["Instances"], frame) == (
+        "/rear",
+        "/segmentation_node/overlay",
+        "map",
+    )
 
 
 def test_simulated_time_is_for_both_nodes_and_left_to_the_file_if_not_named(launch_file):
@@ -142,9 +185,15 @@ def test_arguments_stand_above_the_parameter_file(launch_file):
         assert Path(nodes[name]["parameters"][0]).is_file()
 
 
-def test_rviz_opens_with_the_configuration_of_this_package(launch_file):
-    options = started(launch_file, rviz="true")["rviz2"]
-    assert Path(options["arguments"][1]).is_file()
+def test_what_rviz_opens_has_a_place_for_each_window_that_its_file_names(launch_file):
+    opened = yaml.safe_load(
+        Path(started(launch_file, rviz="true")["rviz2"]["arguments"][1]).read_text()
+    )
+    assert opened == yaml.safe_load((ROOT / "config" / "sipmask.rviz").read_text())
+    window = opened["Window Geometry"]
+    places = bytes.fromhex(window["QMainWindow State"])
+    for name in ("Displays", "Instances"):
+        assert name in window and name.encode("utf-16-be") in places
 
 
 def test_every_argument_is_declared_with_its_description(launch_file):
