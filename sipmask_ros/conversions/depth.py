@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-from geometry_msgs.msg import Point
+from geometry_msgs.msg import Point, Vector3
 
 from sipmask_core.errors import InputError
 from sipmask_core.positions import Lens
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from std_msgs.msg import Header
 
     from sipmask_core.instances import Instances
+    from sipmask_core.motion import Velocities
     from sipmask_core.positions import Positions
 
 _MILLIMETRES = (Encoding(1, np.uint16), 1e-3)
@@ -134,19 +135,22 @@ def _distortion(message: CameraInfo) -> tuple[float, ...]:
 
 def positions_to_message(
     positions: Positions,
+    velocities: Velocities,
     instances: Instances,
     header: Header,
     class_names: Sequence[str],
-    depth_delay: float = float("nan"),
+    depth_delay: float,
+    velocity_frame: str,
 ) -> InstancePositionArray:
-    """Return positions as a sipmask_ros/InstancePositionArray.
+    """Return positions and velocities as a sipmask_ros/InstancePositionArray.
 
     header: that of the segmented image. depth_delay: seconds from its stamp to that of the depth
-    image.
+    image, NaN if there is none. velocity_frame: that of the velocities.
     """
     return InstancePositionArray(
         header=header,
         depth_delay=depth_delay,
+        velocity_frame=velocity_frame,
         positions=[
             InstancePosition(
                 class_id=label,
@@ -160,11 +164,13 @@ def positions_to_message(
                 height=height,
                 pixels=pixels,
                 coverage=coverage,
+                velocity=Vector3(x=speed[0], y=speed[1], z=speed[2]),
+                velocity_deviation=speed_deviation,
             )
             for label, score, track_id, valid, (x, y, z), deviation, (
                 width,
                 height,
-            ), pixels, coverage in zip(
+            ), pixels, coverage, speed, speed_deviation in zip(
                 instances.labels.tolist(),
                 instances.scores.tolist(),
                 instances.track_ids.tolist(),
@@ -174,6 +180,8 @@ def positions_to_message(
                 positions.sizes.tolist(),
                 positions.pixels.tolist(),
                 positions.coverage.tolist(),
+                velocities.values.tolist(),
+                velocities.deviations.tolist(),
                 strict=True,
             )
         ],

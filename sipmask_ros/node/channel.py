@@ -5,29 +5,36 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from diagnostic_msgs.msg import DiagnosticStatus
+
+from sipmask_core.errors import InputError
 from sipmask_core.tracking.online import OnlineTracker
 from sipmask_ros.conversions.bit_depth import BitDepth
 from sipmask_ros.conversions.headers import stamp_nanoseconds
 from sipmask_ros.msg import InstanceArray
+from sipmask_ros.node.camera_tracks import CameraTracks
 from sipmask_ros.node.depth_camera import DepthCamera
 from sipmask_ros.node.diagnostics import Outcome, Reporter, Statistics
+from sipmask_ros.node.follower import Follower
 from sipmask_ros.node.image_subscription import ImageSubscription
 from sipmask_ros.node.losses import Losses
 from sipmask_ros.node.outputs import Output, outputs_of
 from sipmask_ros.node.rate_limit import RateLimit
 from sipmask_ros.node.scene import Scene
+from sipmask_ros.node.target_frame import TargetFrame
+from sipmask_ros.srv import Follow
 from sipmask_ros.transport import advice_on_losses
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from diagnostic_msgs.msg import DiagnosticStatus
     from rclpy.lifecycle import LifecycleNode
     from rclpy.time import Time
 
     from sipmask_core.segmenter import Segmenter
     from sipmask_ros.node.connections import ConnectionWatch
     from sipmask_ros.node.parameters import Parameters
+    from sipmask_ros.node.target_frame import Transforms
     from sipmask_ros.perception import ImageMessage, Percept, Perception
 
 
@@ -54,7 +61,7 @@ class Channel:
 
     topic: one of the parameters' `image_topics`. If it is the only one, the node's outputs are
     its outputs; otherwise their names begin with it. watch: sees who connects to its topics.
-    first_track_id: no id from this one on was given before.
+    first_track_id: no id from this one on was given before. transforms: if there is a target_frame.
     """
 
     def __init__(
@@ -64,6 +71,7 @@ class Channel:
         parameters: Parameters,
         watch: ConnectionWatch,
         first_track_id: int,
+        transforms: Transforms | None = None,
     ) -> None:
         self.tracker = OnlineTracker(parameters.tracker_settings(), first_track_id)
         self.statistics = Statistics()
@@ -78,6 +86,12 @@ class Channel:
         self._subscription: ImageSubscription | None = None
         self._predictor: Segmenter | None = None
         self._depth: DepthCamera | None = None
+        self._target = (
+            None if transforms is None else TargetFrame(node, parameters.target_frame, transforms)
+        )
+        self._follower = Follower(self.tracker, self.age)
+        self._tracks = CameraTracks(self.tracker, self._follower, self._target)
+        self._last_scene: Scene | None = None  # in which ~/follow looks; only if there is depth
         alone = len(parameters.image_topics) == 1
         name = f"{node.get_fully_qualified_name()}: {'segmentation' if alone else topic}"
         self._reporter = Reporter(self.statistics, name.lstrip("/"))
@@ -85,11 +99,17 @@ class Channel:
         self._publishers: list[Any] = []
         self._instances = self._offer(InstanceArray, "instances", 10)
         self.extras = [self._extra(output) for output in outputs_of(parameters)]
+        self._follow_service: Any = None
+        if parameters.depth_topics:
+            self._follow_service = node.create_service(
+                Follow, f"{self._prefix}/follow", self._follow
+            )
 
     def _offer(self, kind: type | None, name: str, depth: int) -> Any:
         """Create a topic for results of this camera and return its publisher."""
+        topic = name if name.startswith("/") else f"{self._prefix}/{name}"
         publisher = self._node.create_lifecycle_publisher(
-            kind, f"{self._prefix}/{name}", depth, event_callbacks=self._watch.publisher_events
+            kind, topic, depth, event_callbacks=self._watch.publisher_events
         )
         self._publishers.append(publisher)
         return publisher
@@ -190,7 +210,22 @@ class Channel:
 
     def scene(self, percept: Percept, perceive: Perception) -> Scene:
         """Return what the `extras` publish from."""
-        return Scene(percept, perceive, self._parameters, self._depth)
+        scene = Scene(percept, perceive, self._parameters, self._depth, self._tracks)
+        if self._follow_service is not None:
+            self._last_scene = scene
+        return scene
+
+    def _follow(self, request: Follow.Request, response: Follow.Response) -> Follow.Response:
+        """Choose the track of `~/target`."""
+        try:
+            if not self._parameters.tracking:
+                raise InputError("tracking is false.")
+            response.message = self._follower.choose(request, self._last_scene)
+            response.success = True
+        except InputError as error:
+            response.message = str(error)
+        response.track_id = self._follower.track_id
+        return response
 
     def report(self, now: Time, predictor: Segmenter, active: bool) -> DiagnosticStatus:
         """Report how this camera's images fare, see `Reporter`."""
@@ -208,10 +243,18 @@ class Channel:
                 self._hint_at_losses(facts["image_topic"], facts["reliability"])
         if self._depth is not None:
             facts |= {name: str(count) for name, count in self._depth.counts.items()}
-        return self._reporter.report(now, facts, active)
+        if self._target is not None:
+            facts["transforms_missing"] = str(self._target.missing)
+        facts |= self._follower.facts(self._last_scene)
+        status = self._reporter.report(now, facts, active)
+        if active and status.level == DiagnosticStatus.OK and self._follower.is_lost:
+            status.level, status.message = DiagnosticStatus.WARN, "the target is lost"
+        return status
 
     def destroy(self) -> None:
-        """Destroy the publishers of this camera's topics."""
+        """Destroy the publishers of this camera's topics, and its service."""
+        if self._follow_service is not None:
+            self._node.destroy_service(self._follow_service)
         for publisher in self._publishers:
             self._node.destroy_lifecycle_publisher(publisher)
 

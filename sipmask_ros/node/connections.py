@@ -25,6 +25,8 @@ NAMELESS_CHECKS = 4
 # After so many checks, 3 s, a topic that is subscribed to and that nobody publishes on is told of.
 SILENT_CHECKS = 12
 MOST_TOPICS = 8  # that one sentence names
+# Of tf2, which says by itself what it lacks: a robot may well have only one of the two.
+_MAY_BE_SILENT = ("/tf", "/tf_static")
 
 # The policies that DDS compares between publisher and subscription, and what they are if unset.
 _POLICIES = {
@@ -110,7 +112,7 @@ class ConnectionWatch:
             self._silent = {
                 topic: self._silent.get(topic, 0) + 1
                 for topic in asked
-                if not self._node.count_publishers(topic)
+                if topic not in _MAY_BE_SILENT and not self._node.count_publishers(topic)
             }
             for topic, count in self._silent.items():
                 if count == SILENT_CHECKS:

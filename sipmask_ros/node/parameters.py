@@ -170,6 +170,16 @@ class Parameters(ParameterTable):
         maximum=100,
         effect=Effect.LIVE,
     )
+    target_frame: str = parameter(
+        "",
+        "A frame of tf2, such as `odom`, in which ~/target and the velocities of tracks are given;"
+        " empty: relative to the camera.",
+    )
+    publish_tf: bool = parameter(
+        False,
+        "Give each confirmed track whose position is known a frame on /tf,"
+        " `<camera's frame>_<class>_<id>`.",
+    )
     tracking: bool = parameter(
         True,
         "Give objects ids that stay with them from image to image.",
@@ -201,6 +211,11 @@ class Parameters(ParameterTable):
                         f"The parameter {name} names {topic!r}; accepted are topics such as"
                         " camera/image_raw: letters, digits and _, no part beginning with a digit."
                     )
+        if self.target_frame.startswith("/") or self.target_frame != self.target_frame.strip():
+            raise InputError(
+                f"The parameter target_frame is {self.target_frame!r}; frames of tf2 have no slash"
+                " and no space at their ends, such as odom."
+            )
         if not self.image_topics:
             raise InputError("The parameter image_topics is empty; give at least one topic.")
         # Outputs are named after the topics without a leading slash.

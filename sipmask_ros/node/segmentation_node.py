@@ -29,6 +29,7 @@ from sipmask_ros.node.label_publisher import LabelPublisher
 from sipmask_ros.node.model_loader import ModelLoader, load_predictor
 from sipmask_ros.node.parameters import Parameters
 from sipmask_ros.node.segmenter import Segmenter
+from sipmask_ros.node.target_frame import Transforms, require_tf2
 from sipmask_ros.parameter_table import changed, declare, delays, read, reloaded
 from sipmask_ros.perception import Perception, labels_of
 from sipmask_ros.transport import prepare_for_images
@@ -58,6 +59,7 @@ class _Configuration:
     parameters: Parameters
     perceive: Perception
     watch: ConnectionWatch
+    transforms: Transforms | None
     channels: list[Channel]
     diagnostics: Any
     labels: LabelPublisher
@@ -165,6 +167,7 @@ class SegmentationNode(LifecycleNode):
         """Load the model and offer the topics; refuse with one sentence if a parameter is wrong."""
         try:
             wanted = read(self, Parameters)
+            require_tf2(wanted)
             predictor = self._loader.load(wanted)
             perceive = _perception(predictor, wanted)
         except InputError as error:
@@ -175,12 +178,14 @@ class SegmentationNode(LifecycleNode):
             return TransitionCallbackReturn.FAILURE
 
         watch = ConnectionWatch(self, wanted.image_topics)
+        transforms = Transforms(self) if wanted.target_frame else None
         self._configuration = _Configuration(
             parameters=wanted,
             perceive=perceive,
             watch=watch,
+            transforms=transforms,
             channels=[
-                Channel(self, topic, wanted, watch, self._first_track_id)
+                Channel(self, topic, wanted, watch, self._first_track_id, transforms)
                 for topic in wanted.image_topics
             ],
             diagnostics=self.create_publisher(DiagnosticArray, "/diagnostics", 10),
@@ -218,6 +223,8 @@ class SegmentationNode(LifecycleNode):
             # No id comes twice while the node lives.
             self._first_track_id = max(channel.tracker.next_id for channel in gone.channels)
             gone.watch.destroy()
+            if gone.transforms is not None:
+                gone.transforms.close()
             self.destroy_publisher(gone.diagnostics)
             gone.labels.destroy()
             for channel in gone.channels:

@@ -25,8 +25,9 @@ ROSDEP_KEYS = {
     "ruamel": "python3-ruamel.yaml",
     "torch": "python3-pytorch-pip",
     "torchvision": "python3-torchvision-pip",
+    "tf2_ros": "tf2_ros_py",
 }
-NOT_ON_PYPI = {"cv_bridge", "launch", "launch_ros", "vision_msgs"}
+NOT_ON_PYPI = {"cv_bridge", "launch", "launch_ros", "tf2_msgs", "tf2_ros", "vision_msgs"}
 LATER_STANDARD = {"compression"}  # Python 3.14
 FOR_TYPE_CHECKERS = {"_typeshed", "typing_extensions"}
 
@@ -93,5 +94,6 @@ def test_the_rviz_configuration_shows_the_topics_of_the_launch_file():
     yaml = pytest.importorskip("yaml")
     config = yaml.safe_load((ROOT / "config" / "sipmask.rviz").read_text())
     displays = config["Visualization Manager"]["Displays"]
-    topics = {display["Topic"]["Value"] for display in displays}
-    assert topics == {"/segmentation_node/overlay", "/camera/image_raw"}
+    topics = {display["Topic"]["Value"] for display in displays if "Topic" in display}
+    outputs = {"/segmentation_node/overlay", "/segmentation_node/markers"}
+    assert topics == {*outputs, "/camera/image_raw"}

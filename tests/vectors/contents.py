@@ -103,6 +103,8 @@ POSITIONS = [
         "height": 1.75,
         "pixels": 1600,
         "coverage": 0.8,
+        "velocity": {"x": 0.5, "y": -0.0625, "z": 1.1},
+        "velocity_deviation": 0.03,
     },
     {
         "class_id": 0,
@@ -116,13 +118,20 @@ POSITIONS = [
         "height": math.nan,
         "pixels": 0,
         "coverage": 0.0,
+        "velocity": {"x": math.nan, "y": math.nan, "z": math.nan},
+        "velocity_deviation": math.nan,
     },
 ]
 
 
 def all_contents() -> dict[str, Contents]:
     """Return the messages by the names of their files."""
-    positions = {"header": HEADER, "depth_delay": -0.01, "positions": POSITIONS}
+    positions = {
+        "header": HEADER,
+        "depth_delay": -0.01,
+        "positions": POSITIONS,
+        "velocity_frame": "odom",
+    }
     no_depth = {"header": HEADER, "depth_delay": math.nan, "positions": []}
     label_info = {
         "header": HEADER,

@@ -12,6 +12,7 @@ from sensor_msgs.msg import CameraInfo, Image, RegionOfInterest
 from std_msgs.msg import Header
 
 from sipmask_core.errors import InputError
+from sipmask_core.motion import Velocities
 from sipmask_core.positions import Positions, locate
 from sipmask_ros.conversions.depth import (
     DEPTH_ENCODINGS,
@@ -198,8 +199,10 @@ def test_the_message_stands_alone():
     seen = view(SCENES[0])
     found = locate(seen.instances, seen.depth, 1e-3, LENS)
     header = Header(stamp=Time(sec=7, nanosec=8), frame_id="camera_optical")
-    sent = positions_to_message(found, seen.instances, header, ["ball"], -0.01)
+    velocities = Velocities(np.arange(9.0).reshape(3, 3), np.array([0.1, 0.2, 0.3]))
+    sent = positions_to_message(found, velocities, seen.instances, header, ["ball"], -0.01, "odom")
     assert sent.header == header
+    assert sent.velocity_frame == "odom"
     assert sent.depth_delay == pytest.approx(-0.01)
     assert len(sent.positions) == 3
     for index, one in enumerate(sent.positions):
@@ -210,16 +213,28 @@ def test_the_message_stands_alone():
         assert point == found.points[index].tolist()
         assert [one.width, one.height] == pytest.approx(found.sizes[index])
         assert one.deviation == pytest.approx(found.deviations[index])
+        speed = one.velocity
+        assert [speed.x, speed.y, speed.z] == velocities.values[index].tolist()
+        assert one.velocity_deviation == velocities.deviations[index]
         assert one.pixels == found.pixels[index]
         assert one.coverage == pytest.approx(found.coverage[index])
 
 
 def test_what_is_not_known_is_not_a_number():
     instances = view(SCENES[0]).instances
-    sent = positions_to_message(Positions.unknown(3), instances, Header(), ["ball"])
+    sent = positions_to_message(
+        Positions.unknown(3),
+        Velocities.unknown(3),
+        instances,
+        Header(),
+        ["ball"],
+        float("nan"),
+        "camera",
+    )
     assert np.isnan(sent.depth_delay)
     for one in sent.positions:
         assert not one.valid and one.pixels == 0 and one.coverage == 0
-        point = one.position
+        point, speed = one.position, one.velocity
         numbers = [point.x, point.y, point.z, one.deviation, one.width, one.height]
+        numbers += [speed.x, speed.y, speed.z, one.velocity_deviation]
         assert np.isnan(numbers).all()

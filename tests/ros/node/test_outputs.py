@@ -6,10 +6,15 @@ import pytest
 pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
 pytest.importorskip("sipmask_ros.msg", reason="the messages are not built")
 
+pytest.importorskip("visualization_msgs", reason="visualization_msgs is not installed")
+
+from geometry_msgs.msg import PoseStamped
 from node_harness import RELIABLE, Starter, picture
 from scripted_node import CLASS_NAMES, expected
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from sipmask_ros.msg import InstancePositionArray, LabelInfo
+from sipmask_ros.srv import Follow
+from visualization_msgs.msg import MarkerArray
 
 from sipmask_ros.conversions.images import array_to_image, compressed_to_bgr
 from sipmask_ros.conversions.label_info import LATCHED
@@ -130,6 +135,51 @@ def test_masks_points_and_pictures_come_to_who_subscribes(camera, answer_with_de
     assert np.array_equal(np.isnan(image("depth_without", np.float32)), dog)
     assert came["points"][-1].width == (person | dog).sum()
     assert compressed_to_bgr(came["overlay/compressed"][-1]).shape == pixels.shape
+
+
+def test_the_nearest_object_of_a_class_is_followed_and_shown_with_its_box(
+    camera, positions, answer_with_depth
+):
+    follow = camera.create_client(Follow, "segmentation_node/follow")
+    targets, markers = [], []
+    subscriptions = [
+        camera.subscribe(PoseStamped, "target", targets),
+        camera.subscribe(MarkerArray, "markers", markers),
+    ]
+    camera.wait(follow.service_is_ready)
+    pixels, answers = picture(), []
+
+    def followed():
+        answer_with_depth(pixels)
+        answers.append(follow.call_async(Follow.Request(class_name="person")))
+        return any(answer.done() and answer.result().success for answer in answers)
+
+    def came():
+        answer_with_depth(pixels)
+        return targets and any(len(m.markers) > 1 for m in markers)
+
+    def is_lost():
+        answer_with_depth(pixels)
+        return camera.message == "the target is lost"
+
+    camera.wait(followed)
+    camera.wait(came)
+    chosen = next(a.result() for a in answers if a.done() and a.result().success)
+    target = targets[-1]
+    assert target.pose.position.z == pytest.approx(2.0, abs=0.01)
+    camera.wait(lambda: any(p.header == target.header for p in positions))
+    of_it = next(p for p in positions if p.header == target.header)
+    (first,) = (p for p in of_it.positions if p.track_id == chosen.track_id)
+    assert first.position == target.pose.position
+    assert of_it.velocity_frame == of_it.header.frame_id, "it is relative to the camera"
+    boxes = next(m for m in reversed(markers) if len(m.markers) > 1).markers
+    assert f"person #{chosen.track_id}\n" in "".join(m.text for m in boxes)
+    camera.wait(lambda: camera.counts.get("target_track") == str(chosen.track_id))
+    camera.trigger("reset_tracks")
+    camera.wait(is_lost)
+    assert camera.counts["target_state"] == "lost"
+    for subscription in subscriptions:
+        camera.destroy_subscription(subscription)
 
 
 def test_who_comes_late_still_learns_what_the_class_numbers_mean(camera):

@@ -164,4 +164,6 @@ def test_what_counts_when_is_as_the_node_applies_it():
         "depth_topics",
         "depth_transport",
         "camera_info_topics",
+        "target_frame",
+        "publish_tf",
     }
