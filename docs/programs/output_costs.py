@@ -46,8 +46,9 @@ def main() -> None:
     args = parser.parse_args()
     print("| output | ms | kB |\n|---|---|---|")
     for output in OUTPUTS:
+        name = output.name if output.name.startswith("/") else f"~/{output.name}"
         if output.kind is None:
-            print(f"| `~/{output.name}` | its messages are not installed | |")
+            print(f"| `{name}` | its messages are not installed | |")
             continue
         seconds = []
         for _ in range(args.runs):
@@ -55,8 +56,11 @@ def main() -> None:
             began = perf_counter()
             message = output.make(seen)
             seconds.append(perf_counter() - began)
+        if message is None:
+            print(f"| `{name}` | nothing is followed | |")
+            continue
         size = len(serialize_message(message))
-        print(f"| `~/{output.name}` | {1e3 * min(seconds):.2f} | {size / 1e3:.0f} |")
+        print(f"| `{name}` | {1e3 * min(seconds):.2f} | {size / 1e3:.0f} |")
 
 
 def scene() -> Scene:

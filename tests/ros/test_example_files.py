@@ -9,12 +9,14 @@ pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
 pytest.importorskip("sipmask_ros.msg", reason="the messages are not built")
 pytest.importorskip("rosbags", reason="rosbags is not installed")
 
+from geometry_msgs.msg import PoseStamped
 from node_harness import picture
 from places import ROOT
 from recordings import CAMERA, raw, write
 from ros_harness import Client
 from scripted_node import ScriptedPredictor, expected
-from sipmask_ros.msg import InstanceArray
+from sipmask_ros.msg import InstanceArray, InstancePosition, InstancePositionArray
+from sipmask_ros.srv import Follow
 from std_msgs.msg import Header
 
 import sipmask_core as sm
@@ -46,6 +48,35 @@ def test_listen_prints_what_the_node_sees(start):
 
     client.wait_until(has_printed, listener)
     assert "0.000000000: person #-1 (" in listener.output
+
+
+def test_follow_asks_for_a_person_and_prints_where_it_is_and_how_fast_things_move(start):
+    follower = start.run("examples/follow.py")
+    client = start.add(Client())
+    asked = []
+
+    def answer(request, response):
+        asked.append(request)
+        response.success, response.message = True, "Track 7 is followed."
+        return response
+
+    client.create_service(Follow, "segmentation_node/follow", answer)
+    targets = client.create_publisher(PoseStamped, "segmentation_node/target", 1)
+    positions = client.create_publisher(InstancePositionArray, "segmentation_node/positions", 10)
+    target = PoseStamped(header=Header(frame_id="odom"))
+    target.pose.position.x = 2.5
+    one = InstancePosition(class_name="dog", track_id=3, velocity_deviation=0.125)
+    one.velocity.x = -0.75
+    array = InstancePositionArray(positions=[one], velocity_frame="odom")
+    lines = ["Track 7 is followed.", "odom: 2.50 0.00 0.00", "dog #3: -0.75 ± 0.12 m/s in odom"]
+
+    def has_printed():
+        targets.publish(target)
+        positions.publish(array)
+        return all(line in follower.output for line in lines)
+
+    client.wait_until(has_printed, follower)
+    assert {(request.track_id, request.class_name) for request in asked} == {(-1, "person")}
 
 
 def test_mask_rcnn_stands_behind_the_node(start, tmp_path):

@@ -1,5 +1,6 @@
-"""The program in docs/programs that needs ROS does what the page says, on a small scale."""
+"""The programs in docs/programs that need ROS do what the pages say, on a small scale."""
 
+import cv2
 import pytest
 
 pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
@@ -21,3 +22,9 @@ def test_one_node_serves_two_cameras_and_the_table_has_their_shares(monkeypatch,
     assert 1 <= float(batch) <= 2
     p50, p99 = (float(latency.removesuffix(" ms")) for latency in latencies)
     assert 0 < p50 <= p99
+
+
+def test_the_picture_of_a_scene_in_space_is_drawn_from_its_markers(monkeypatch, tmp_path):
+    pytest.importorskip("visualization_msgs", reason="visualization_msgs is not installed")
+    programs.run(monkeypatch, "scene_3d", tmp_path / "scene.png")
+    assert cv2.imread(str(tmp_path / "scene.png")).shape[1] > 1000
