@@ -1,5 +1,7 @@
 """What tests of several files need: real nodes, and a GPU if there is one."""
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -7,9 +9,18 @@ from hypothesis import HealthCheck, settings
 
 TESTS = Path(__file__).parent
 
-# On a busy machine an example may take any time.
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# On a busy machine an example may take any time. The examples are the same in every run: a failure
+# belongs to the change that meets it. `make fuzz` tries others.
+settings.register_profile(
+    "patient",
+    deadline=None,
+    derandomize="SIPMASK_FUZZ_CASES" not in os.environ,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("patient")
+
+# Tests send themselves Ctrl-C, which Python ignores if it was started in a shell's background.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items):
