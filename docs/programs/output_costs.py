@@ -21,7 +21,10 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from sipmask_core.instances import Instances
+from sipmask_core.tracking.online import OnlineTracker
+from sipmask_core.tracking.settings import TrackerSettings
 from sipmask_ros.conversions.depth import read_lens
+from sipmask_ros.node.camera_tracks import CameraTracks
 from sipmask_ros.node.depth_camera import DepthView
 from sipmask_ros.node.outputs import OUTPUTS
 from sipmask_ros.node.parameters import Parameters
@@ -68,7 +71,8 @@ def scene() -> Scene:
     model: Any = SimpleNamespace(class_names=NAMES, model_name="none")
     percept = Percept(HEADER, IMAGE, INSTANCES, tracked=True)
     camera: Any = SimpleNamespace(view=lambda header, size: VIEW)
-    return Scene(percept, Perception(model), Parameters(), camera)
+    tracks = CameraTracks(OnlineTracker(TrackerSettings()), lambda header: None)
+    return Scene(percept, Perception(model), Parameters(), tracks, camera)
 
 
 def picture() -> NDArray[np.uint8]:

@@ -8,29 +8,34 @@ from sipmask_core.instances import TrackState
 from sipmask_core.motion import TrackMotions, Velocities
 from sipmask_ros.conversions.headers import stamp_seconds
 from sipmask_ros.conversions.placement import Placement
+from sipmask_ros.node.follower import Follower
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from typing import Any
 
     from std_msgs.msg import Header
 
     from sipmask_core.instances import Instances
     from sipmask_core.positions import Positions
     from sipmask_core.tracking.online import OnlineTracker
-    from sipmask_ros.node.follower import Follower
     from sipmask_ros.node.target_frame import TargetFrame
 
 
 class CameraTracks:
     """The memory of one camera; a track that has ended is forgotten.
 
-    target: None if `target_frame` is empty; then all is relative to the camera.
+    age: tells the seconds since a header's stamp, None if it has none. target: None if
+    `target_frame` is empty; then all is relative to the camera.
     """
 
     def __init__(
-        self, tracker: OnlineTracker, follower: Follower, target: TargetFrame | None = None
+        self,
+        tracker: OnlineTracker,
+        age: Callable[[Any], float | None],
+        target: TargetFrame | None = None,
     ) -> None:
-        self.follower = follower
+        self.follower = Follower(tracker, age)
         self.target = target
         self._tracker = tracker
         self._motions = TrackMotions()

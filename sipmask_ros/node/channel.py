@@ -15,7 +15,6 @@ from sipmask_ros.msg import InstanceArray
 from sipmask_ros.node.camera_tracks import CameraTracks
 from sipmask_ros.node.depth_camera import DepthCamera
 from sipmask_ros.node.diagnostics import Outcome, Reporter, Statistics
-from sipmask_ros.node.follower import Follower
 from sipmask_ros.node.image_subscription import ImageSubscription
 from sipmask_ros.node.losses import Losses
 from sipmask_ros.node.outputs import Output, outputs_of
@@ -90,8 +89,7 @@ class Channel:
         self._target = (
             None if transforms is None else TargetFrame(node, parameters.target_frame, transforms)
         )
-        self._follower = Follower(self.tracker, self.age)
-        self._tracks = CameraTracks(self.tracker, self._follower, self._target)
+        self._tracks = CameraTracks(self.tracker, self.age, self._target)
         self._last_scene: Scene | None = None  # in which ~/follow looks; only if there is depth
         alone = len(parameters.image_topics) == 1
         name = f"{node.get_fully_qualified_name()}: {'segmentation' if alone else topic}"
@@ -213,21 +211,22 @@ class Channel:
 
     def scene(self, percept: Percept, perceive: Perception) -> Scene:
         """Return what the `extras` publish from."""
-        scene = Scene(percept, perceive, self._parameters, self._depth, self._tracks)
+        scene = Scene(percept, perceive, self._parameters, self._tracks, self._depth)
         if self._follow_service is not None:
             self._last_scene = scene
         return scene
 
     def _follow(self, request: Follow.Request, response: Follow.Response) -> Follow.Response:
         """Choose the track of `~/target`."""
+        follower = self._tracks.follower
         try:
             if not self._parameters.tracking:
                 raise InputError("tracking is false.")
-            response.message = self._follower.choose(request, self._last_scene)
+            response.message = follower.choose(request, self._last_scene)
             response.success = True
         except InputError as error:
             response.message = str(error)
-        response.track_id = self._follower.track_id
+        response.track_id = follower.track_id
         return response
 
     def report(self, now: Time, predictor: Segmenter, active: bool) -> DiagnosticStatus:
@@ -248,9 +247,10 @@ class Channel:
             facts |= {name: str(count) for name, count in self._depth.counts.items()}
         if self._target is not None:
             facts["transforms_missing"] = str(self._target.missing)
-        facts |= self._follower.facts(self._last_scene)
+        follower = self._tracks.follower
+        facts |= follower.facts(self._last_scene)
         status = self._reporter.report(now, facts, active)
-        if active and status.level == DiagnosticStatus.OK and self._follower.is_lost:
+        if active and status.level == DiagnosticStatus.OK and follower.is_lost:
             status.level, status.message = DiagnosticStatus.WARN, "the target is lost"
         return status
 

@@ -12,6 +12,7 @@ from sipmask_core.errors import InputError
 from sipmask_core.instances import UNTRACKED, TrackState
 from sipmask_core.runtime.stopwatch import distribution
 from sipmask_ros.conversions.target import target_to_message
+from sipmask_ros.node.diagnostics import LATENCY_WINDOW
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from sipmask_ros.node.scene import Scene
     from sipmask_ros.srv import Follow
 
-# Latencies of this many last poses are kept for the percentiles.
-LATENCY_WINDOW = 500
 MOST_IDS = 8  # that one sentence names
 
 

@@ -45,7 +45,7 @@ class Output:
 
 
 def _target(scene: Scene) -> PoseStamped | None:
-    return None if scene.follower is None else scene.follower.pose(scene)
+    return scene.tracks.follower.pose(scene)
 
 
 def _positions(scene: Scene) -> InstancePositionArray:
@@ -57,12 +57,14 @@ def _positions(scene: Scene) -> InstancePositionArray:
         percept.header,
         scene.class_names,
         float("nan") if depth is None else depth.delay,
-        scene.motion_frame,
+        scene.tracks.frame(percept.header),
     )
 
 
 def _frames(scene: Scene) -> Any:
-    return positions_to_transforms(scene.positions, scene.track_names, scene.percept.header)
+    percept = scene.percept
+    names = scene.tracks.names(percept.instances, scene.class_names)
+    return positions_to_transforms(scene.positions, names, percept.header)
 
 
 def _detections(scene: Scene) -> Any:

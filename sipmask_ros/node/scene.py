@@ -5,10 +5,8 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from sipmask_core.motion import Velocities
 from sipmask_core.positions import Positions, locate
 from sipmask_ros.conversions.masks import covered, label_image
-from sipmask_ros.conversions.placement import Placement
 from sipmask_ros.perception import labels_of
 
 if TYPE_CHECKING:
@@ -17,9 +15,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from sipmask_core.motion import Velocities
+    from sipmask_ros.conversions.placement import Placement
     from sipmask_ros.node.camera_tracks import CameraTracks
     from sipmask_ros.node.depth_camera import DepthCamera, DepthView
-    from sipmask_ros.node.follower import Follower
     from sipmask_ros.node.parameters import Parameters
     from sipmask_ros.perception import Percept, Perception
 
@@ -27,8 +26,8 @@ if TYPE_CHECKING:
 class Scene:
     """An image, what was seen in it, and what follows from both: computed once, when asked for.
 
-    parameters: as of this image. depth_camera: the one beside the image's camera, if there is one.
-    tracks: what is remembered of that camera; None if nothing is.
+    parameters: as of this image. tracks: what is remembered of its camera. depth_camera: the one
+    beside that camera, if there is one.
     """
 
     def __init__(
@@ -36,14 +35,14 @@ class Scene:
         percept: Percept,
         perceive: Perception,
         parameters: Parameters,
+        tracks: CameraTracks,
         depth_camera: DepthCamera | None = None,
-        tracks: CameraTracks | None = None,
     ) -> None:
         self.percept = percept
         self.perceive = perceive
         self.parameters = parameters
+        self.tracks = tracks
         self._depth_camera = depth_camera
-        self._tracks = tracks
 
     @property
     def class_names(self) -> Sequence[str]:
@@ -88,33 +87,12 @@ class Scene:
 
         None if tf2 could not tell.
         """
-        header = self.percept.header
-        return Placement.itself(header) if self._tracks is None else self._tracks.placement(header)
-
-    @property
-    def motion_frame(self) -> str:
-        """The frame of velocities and target, whether or not the camera's place in it is known."""
-        header = self.percept.header
-        return header.frame_id if self._tracks is None else self._tracks.frame(header)
-
-    @property
-    def follower(self) -> Follower | None:
-        """Which track is followed; None if nothing is remembered of the camera."""
-        return None if self._tracks is None else self._tracks.follower
+        return self.tracks.placement(self.percept.header)
 
     @cached_property
     def velocities(self) -> Velocities:
         """How fast the instances move, in the frame of the placement."""
-        instances = self.percept.instances
-        if self._tracks is None:
-            return Velocities.unknown(len(instances))
-        return self._tracks.velocities(
-            self.percept.header, instances, self.positions, self.placement
+        percept = self.percept
+        return self.tracks.velocities(
+            percept.header, percept.instances, self.positions, self.placement
         )
-
-    @property
-    def track_names(self) -> dict[int, str]:
-        """Names of the confirmed tracks, such as `person_7`, by their index in the image."""
-        if self._tracks is None:
-            return {}
-        return self._tracks.names(self.percept.instances, self.class_names)

@@ -20,7 +20,10 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, RegionOfInterest
 from std_msgs.msg import Header
 
 from sipmask_core.instances import Instances
+from sipmask_core.tracking.online import OnlineTracker
+from sipmask_core.tracking.settings import TrackerSettings
 from sipmask_ros.conversions.images import array_to_image
+from sipmask_ros.node.camera_tracks import CameraTracks
 from sipmask_ros.node.depth_camera import KEPT_IMAGES, WARNING_PERIOD, DepthCamera
 from sipmask_ros.node.outputs import OUTPUTS
 from sipmask_ros.node.scene import Scene
@@ -84,7 +87,8 @@ def ask(made, seconds, instances=SEEN.instances, frame=FRAME):
     """Return what is published on `~/positions` of an image."""
     percept = Percept(header(seconds, frame), None, instances, tracked=True)
     model = SimpleNamespace(predictor=SimpleNamespace(class_names=NAMES))
-    scene = Scene(percept, model, None, made)
+    tracks = CameraTracks(OnlineTracker(TrackerSettings()), lambda header: None)
+    scene = Scene(percept, model, None, tracks, made)
     (output,) = (output for output in OUTPUTS if output.name == "positions")
     return output.make(scene)
 
