@@ -1,15 +1,12 @@
 """Boxes in space as vision_msgs, if installed, and always as a stand-in with the same fields."""
 
-from dataclasses import dataclass, field, fields
-from typing import Any
-
 import numpy as np
 import pytest
 
 pytest.importorskip("sensor_msgs", reason="no ROS 2 in this environment")
 
+import vision_msgs_double as double
 from depth_scenes import LENS, SCENES, view
-from geometry_msgs.msg import Pose, PoseWithCovariance, Vector3
 from std_msgs.msg import Header
 
 from sipmask_core.positions import Positions, locate
@@ -19,54 +16,10 @@ HEADER = Header(frame_id="camera_optical")
 SEEN = view(SCENES[0])
 
 
-@dataclass(slots=True)
-class ObjectHypothesis:
-    class_id: str = ""
-    score: float = 0.0
-
-
-@dataclass(slots=True)
-class ObjectHypothesisWithPose:
-    hypothesis: ObjectHypothesis = field(default_factory=ObjectHypothesis)
-    pose: PoseWithCovariance = field(default_factory=PoseWithCovariance)
-
-
-@dataclass(slots=True)
-class BoundingBox3D:
-    center: Pose = field(default_factory=Pose)
-    size: Vector3 = field(default_factory=Vector3)
-
-
-@dataclass(slots=True)
-class Detection3D:
-    header: Any = None
-    results: list[Any] = field(default_factory=list)
-    bbox: BoundingBox3D = field(default_factory=BoundingBox3D)
-    id: str = ""
-
-
-@dataclass(slots=True)
-class Detection3DArray:
-    header: Any = None
-    detections: list[Any] = field(default_factory=list)
-
-
-STAND_INS = (
-    ObjectHypothesis,
-    ObjectHypothesisWithPose,
-    BoundingBox3D,
-    Detection3D,
-    Detection3DArray,
-)
-
-
-@pytest.fixture(params=["vision_msgs", "stand-in"], autouse=True)
+@pytest.fixture(params=double.PACKAGES, autouse=True)
 def messages(request, monkeypatch):
-    if request.param == "vision_msgs":
-        pytest.importorskip("vision_msgs.msg", reason="vision_msgs is not installed")
-    else:
-        for stand_in in (ObjectHypothesisWithPose, Detection3D, Detection3DArray):
-            monkeypatch.setattr(vision, stand_in.__name__, stand_in, raising=False)
+    kinds = (double.ObjectHypothesisWithPose, double.Detection3D, double.Detection3DArray)
+    double.install(request.param, monkeypatch, vision, *kinds)
 
 
 def test_each_known_position_is_a_detection_with_its_box():
@@ -97,7 +50,6 @@ def test_what_has_no_position_has_no_box_and_what_has_no_track_no_id():
 
 
 def test_the_stand_in_has_fields_that_vision_msgs_has():
-    real = pytest.importorskip("vision_msgs.msg", reason="vision_msgs is not installed")
-    for stand_in in STAND_INS:
-        names = getattr(real, stand_in.__name__).get_fields_and_field_types()
-        assert {f.name for f in fields(stand_in)} <= set(names), stand_in
+    for stand_in in (double.BoundingBox3D, double.Detection3D, double.Detection3DArray):
+        own, real = double.fields_of(stand_in)
+        assert own <= real, stand_in

@@ -1,15 +1,12 @@
 """LabelInfo of vision_msgs if that is installed, and always of a stand-in with the same fields."""
 
-from dataclasses import dataclass, field, fields
-from typing import Any
-
 import pytest
 
 pytest.importorskip("sensor_msgs", reason="no ROS 2 in this environment")
 pytest.importorskip("sipmask_ros.msg", reason="the messages are not built")
 
+import vision_msgs_double as double
 from builtin_interfaces.msg import Time
-from std_msgs.msg import Header
 
 from sipmask_ros.conversions import vision_label_info as vision
 
@@ -17,26 +14,9 @@ NOW = Time(sec=12, nanosec=34)
 NAMES = ("person", "cup", "dog")
 
 
-@dataclass(slots=True)
-class VisionClass:
-    class_id: int = 0
-    class_name: str = ""
-
-
-@dataclass(slots=True)
-class LabelInfo:
-    header: Any = field(default_factory=Header)
-    class_map: list[Any] = field(default_factory=list)
-    threshold: float = 0.0
-
-
-@pytest.fixture(params=["vision_msgs", "stand-in"], autouse=True)
+@pytest.fixture(params=double.PACKAGES, autouse=True)
 def messages(request, monkeypatch):
-    if request.param == "vision_msgs":
-        pytest.importorskip("vision_msgs.msg", reason="vision_msgs is not installed")
-    else:
-        for stand_in in (VisionClass, LabelInfo):
-            monkeypatch.setattr(vision, stand_in.__name__, stand_in, raising=False)
+    double.install(request.param, monkeypatch, vision, double.VisionClass, double.LabelInfo)
 
 
 def class_map(message):
@@ -61,7 +41,6 @@ def test_a_class_that_no_mask_can_show_is_left_out():
 
 
 def test_the_stand_in_has_fields_that_vision_msgs_has():
-    real = pytest.importorskip("vision_msgs.msg", reason="vision_msgs is not installed")
-    for stand_in in (VisionClass, LabelInfo):
-        names = getattr(real, stand_in.__name__).get_fields_and_field_types()
-        assert {f.name for f in fields(stand_in)} == set(names), stand_in
+    for stand_in in (double.VisionClass, double.LabelInfo):
+        own, real = double.fields_of(stand_in)
+        assert own == real, stand_in
