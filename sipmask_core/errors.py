@@ -1,4 +1,11 @@
-"""The exception types that callers are meant to catch."""
+"""The exception types that callers are meant to catch, and how their sentences list things."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class InputError(ValueError):
@@ -42,3 +49,10 @@ class PredictionError(RuntimeError):
     >>> issubclass(sm.PredictionError, sm.InputError)  # another image will not help
     False
     """
+
+
+def first_of(things: Sequence[object], most: int) -> str:
+    """Return the first things for a sentence, and how many others there are: "a, b and 3 more"."""
+    named = ", ".join(map(str, things[:most]))
+    others = len(things) - most
+    return f"{named} and {others} more" if others > 0 else named

@@ -13,7 +13,7 @@ from sipmask_core.errors import InputError
 from sipmask_core.imaging.image_files import IMAGE_SUFFIXES, images_in, read_image
 from sipmask_core.runtime.files import PiecewiseWriter, pending_path
 from sipmask_core.runtime.provenance import sha256, sha256_of_all
-from sipmask_core.runtime.signatures import HEAD_BYTES, other_kind
+from sipmask_core.runtime.signatures import first_bytes, other_kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -243,8 +243,7 @@ def _other_kind(path: Path) -> str:
     if not path.is_file():  # to read a device or a pipe could take for ever
         return ""
     try:
-        with path.open("rb") as stream:
-            kind = other_kind(stream.read(HEAD_BYTES))
+        kind = other_kind(first_bytes(path))
     except OSError:  # who opens it says so
         return ""
     return "" if kind == "a video" else kind

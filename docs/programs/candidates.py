@@ -10,22 +10,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
+from input_sizes import milliseconds
 from matplotlib.figure import Figure
-from skimage import data
 
 import sipmask_core as sm
 from sipmask_core.model.cost import cost_of_model
 from sipmask_core.runtime.files import write_figure
 
-WARM_UP = 5
 _SHOWN = ("AP", "AP50", "APs", "APm", "APl")
-SIZE = (480, 640)  # (H, W) of the photograph
 
 
 def last_validation(run: Path) -> dict[str, dict[str, float]]:
@@ -38,18 +33,6 @@ def last_validation(run: Path) -> dict[str, dict[str, float]]:
     return figures
 
 
-def milliseconds(predictors: list[sm.Predictor], rounds: int) -> list[float]:
-    """Return the median time of an image for each of the predictors, by turns."""
-    photograph = cv2.resize(data.astronaut(), SIZE[::-1])[..., ::-1].astype(np.uint8)
-    seconds: list[list[float]] = [[] for _ in predictors]
-    for _ in range(WARM_UP + rounds):
-        for predictor, own in zip(predictors, seconds, strict=True):
-            began = time.perf_counter()
-            predictor(photograph)
-            own.append(time.perf_counter() - began)
-    return [1e3 * float(np.median(own[WARM_UP:])) for own in seconds]
-
-
 def main() -> None:
     """Measure, print and draw."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -60,17 +43,20 @@ def main() -> None:
     add("--output", type=Path, default=Path("docs/candidates.png"))
     args = parser.parse_args()
     models = [sm.load_model(run / "best.safetensors") for run in args.runs]
-    predictors = [sm.Predictor(m, device="cpu", num_threads=args.threads) for m in models]
+    predictors = {
+        run: sm.Predictor(model, device="cpu", num_threads=args.threads)
+        for run, model in zip(args.runs, models, strict=True)
+    }
     took = milliseconds(predictors, args.rounds)
     rows: list[dict[str, Any]] = []
-    for run, model, ms in zip(args.runs, models, took, strict=True):
+    for run, model in zip(args.runs, models, strict=True):
         figures = last_validation(run)
         cost = cost_of_model(model, (288, 384))
         own = {name: round(figures["segm"][name], 3) for name in _SHOWN}
         rows.append(
             {
                 "name": run.name.replace("_", " "),
-                "ms": round(ms, 1),
+                "ms": round(took[run], 1),
                 "parameters": cost.parameters,
                 "GFLOPs": round(cost.flops / 1e9, 1),
                 **own,

@@ -12,6 +12,7 @@ import argparse
 import json
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import cv2
 import numpy as np
@@ -26,6 +27,11 @@ from sipmask_core.inference.predictor import PRETRAINED
 from sipmask_core.model.presets import with_longest_side
 from sipmask_core.runtime.files import write_figure
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Key = TypeVar("Key")
+
 WARM_UP = 5
 EVALUATED_FROM = 0.05  # score: AP wants uncertain detections, too
 
@@ -37,17 +43,17 @@ def predictor_at(checkpoint: Path, side: int, threads: int) -> sm.Predictor:
     return sm.Predictor(model, device="cpu", num_threads=threads)
 
 
-def milliseconds(predictors: dict[int, sm.Predictor], rounds: int) -> dict[int, float]:
+def milliseconds(predictors: Mapping[Key, sm.Predictor], rounds: int) -> dict[Key, float]:
     """Return the median time of an image for each of the predictors, by turns."""
     bgr = np.ascontiguousarray(data.astronaut()[..., ::-1])
     photograph = np.asarray(cv2.resize(bgr, (640, 480)), np.uint8)
-    seconds: dict[int, list[float]] = {side: [] for side in predictors}
+    seconds: dict[Key, list[float]] = {key: [] for key in predictors}
     for _ in range(WARM_UP + rounds):
-        for side, predictor in predictors.items():
+        for key, predictor in predictors.items():
             began = time.perf_counter()
             predictor(photograph)
-            seconds[side].append(time.perf_counter() - began)
-    return {side: 1e3 * float(np.median(times[WARM_UP:])) for side, times in seconds.items()}
+            seconds[key].append(time.perf_counter() - began)
+    return {key: 1e3 * float(np.median(times[WARM_UP:])) for key, times in seconds.items()}
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ import zipfile
 from typing import TYPE_CHECKING, Literal
 
 from sipmask_core.errors import InputError
-from sipmask_core.runtime.signatures import HEAD_BYTES, other_kind
+from sipmask_core.runtime.signatures import first_bytes, other_kind
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,8 +27,7 @@ def checkpoint_format(path: Path) -> Format:
 
     Raise InputError, which says what it is, if it holds none, and OSError if it cannot be read.
     """
-    with path.open("rb") as stream:
-        head = stream.read(HEAD_BYTES)
+    head = first_bytes(path)
     what = _kind_of_zip(path) if head.startswith(_ZIP) else other_kind(head)
     if what:
         raise InputError(f"{str(path)!r} is {what}.")

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
 HEAD_BYTES = 512  # as many as `other_kind` wants, if there are so many
 
 _ARCHIVES = (  # what packed it, where the magic number stands, the number
@@ -43,6 +48,12 @@ _OTHERS = (  # where the magic number stands, the number, what it means
     *((4, b"ftyp" + brand, _HEIC) for brand in (b"heic", b"heix", b"hevc", b"heim", b"mif1")),
     *((4, b"ftyp" + brand, "a video") for brand in (b"isom", b"mp41", b"mp42", b"iso", b"qt")),
 )
+
+
+def first_bytes(path: Path) -> bytes:
+    """Return the HEAD_BYTES with which a file begins; raise OSError if it cannot be read."""
+    with path.open("rb") as stream:
+        return stream.read(HEAD_BYTES)
 
 
 def other_kind(head: bytes) -> str:

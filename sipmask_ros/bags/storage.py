@@ -15,7 +15,7 @@ import lz4.frame
 from ruamel.yaml import YAML
 
 from sipmask_core.errors import InputError
-from sipmask_core.runtime.signatures import HEAD_BYTES, other_kind
+from sipmask_core.runtime.signatures import first_bytes, other_kind
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -78,8 +78,7 @@ def storage_files(path: Path) -> list[Path]:
 
 def _other_kind(file: Path) -> str:
     """Return what a file is that does not begin as a recording, if its first bytes tell."""
-    with file.open("rb") as stream:
-        head = stream.read(HEAD_BYTES)
+    head = first_bytes(file)
     if head.startswith(tuple(_MAGIC)) or write_ahead_log(file):
         return ""
     return other_kind(head)

@@ -11,8 +11,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
+
+from sipmask_ros.node.timers import steady_timer
 
 try:
     from bond.msg import Status
@@ -47,9 +48,7 @@ class Bond:
             heartbeat_period=HEARTBEAT_PERIOD,
         )
         self._publisher = node.create_publisher(Status, "bond", 5)
-        # Simulated time may stand still.
-        clock = Clock(clock_type=ClockType.STEADY_TIME)
-        self._timer = node.create_timer(HEARTBEAT_PERIOD, self._publish, clock=clock)
+        self._timer = steady_timer(node, HEARTBEAT_PERIOD, self._publish)
 
     def end(self) -> None:
         """Publish no more and, unless rclpy has ended, say that the bond ends as it should.

@@ -5,12 +5,13 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration, Infinite
 from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
 from rclpy.qos import DurabilityPolicy, LivelinessPolicy, ReliabilityPolicy
 
+from sipmask_core.errors import first_of
 from sipmask_ros.conversions.images import type_name
+from sipmask_ros.node.timers import steady_timer
 from sipmask_ros.topic_names import compressed_topic
 
 if TYPE_CHECKING:
@@ -88,9 +89,7 @@ class ConnectionWatch:
         self.publisher_events = PublisherEventCallbacks(
             incompatible_qos=self._on_event, use_default_callbacks=False
         )
-        # Simulated time may stand still.
-        clock = Clock(clock_type=ClockType.STEADY_TIME)
-        self._timer = node.create_timer(CHECK_PERIOD, self._on_timer, clock=clock)
+        self._timer = steady_timer(node, CHECK_PERIOD, self._on_timer)
 
     def destroy(self) -> None:
         """Watch no more."""
@@ -163,11 +162,9 @@ class ConnectionWatch:
             ]
         for present, remedy in remedies:
             if topics := self._published(present):
-                names = ", ".join(topics[:MOST_TOPICS])
-                more = f" and {n} more" if (n := len(topics) - MOST_TOPICS) > 0 else ""
                 return (
                     f"{topic}: nobody publishes on this topic; of type {present}{remedy} there are"
-                    f" {names}{more}."
+                    f" {first_of(topics, MOST_TOPICS)}."
                 )
         return f"{topic}: nobody publishes on this topic, nor on any other of type {kind}."
 

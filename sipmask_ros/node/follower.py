@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sipmask_core.errors import InputError
+from sipmask_core.errors import InputError, first_of
 from sipmask_core.instances import UNTRACKED, TrackState
 from sipmask_core.runtime.stopwatch import distribution
 from sipmask_ros.conversions.target import target_to_message
@@ -69,9 +69,8 @@ class Follower:
     def _check(self, track_id: int) -> None:
         living = sorted(self._tracker.living)
         if track_id not in living:
-            names = ", ".join(map(str, living[:MOST_IDS]))
-            more = f" and {n} more" if (n := len(living) - MOST_IDS) > 0 else ""
-            present = f"there are {names}{more}" if living else "there is none at present"
+            names = first_of(living, MOST_IDS)
+            present = f"there are {names}" if living else "there is none at present"
             raise InputError(f"There is no track {track_id}; {present}.")
 
     def pose(self, scene: Scene) -> PoseStamped | None:

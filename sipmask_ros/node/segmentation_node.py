@@ -15,7 +15,6 @@ from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import ReentrantCallbackGroup
-from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -32,6 +31,7 @@ from sipmask_ros.node.on_request import SegmentService
 from sipmask_ros.node.parameters import Parameters
 from sipmask_ros.node.segmenter import Segmenter
 from sipmask_ros.node.target_frame import Transforms, require_tf2
+from sipmask_ros.node.timers import steady_timer
 from sipmask_ros.parameter_table import changed, declare, delays, read, reloaded
 from sipmask_ros.perception import Perception, labels_of
 from sipmask_ros.transport import prepare_for_images
@@ -217,12 +217,10 @@ class SegmentationNode(LifecycleNode):
         assert ready is not None
         segmenter = Segmenter(self, ready.perceive, ready.parameters)
         self._on_request.segmenter = segmenter
-        # Simulated time may stand still.
-        clock = Clock(clock_type=ClockType.STEADY_TIME)
         managed = bond.Status is not None and not ready.parameters.autostart
         self._activity = _Activity(
             segmenter,
-            self.create_timer(1.0, self._report, clock=clock),
+            steady_timer(self, 1.0, self._report),
             bond.Bond(self) if managed else None,
         )
         for channel in ready.channels:
