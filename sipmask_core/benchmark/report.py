@@ -79,7 +79,8 @@ def draw(record: dict[str, Any], path: Path) -> None:
         for model in record["models"]
         for name, contender in model["contenders"].items()
     ]
-    figure = Figure(figsize=(10, 1.4 + 0.32 * len(rows) + 0.3 * len(record["models"])))
+    height = 1.4 + 0.32 * len(rows) + 0.3 * len(record["models"])
+    figure = Figure(figsize=(10, height), layout="constrained")
     axes = figure.add_subplot()
     longest = max(contender["total"]["p50_ms"] for _, _, contender in rows)
     places: list[float] = []
@@ -87,8 +88,7 @@ def draw(record: dict[str, Any], path: Path) -> None:
     for model, name, contender in rows:
         if name == next(iter(model["contenders"])):
             place += 1.0
-            height, width = model["input_size"]
-            title = f"{model['name']}, {height}×{width}"
+            title = f"{model['name']}, {'×'.join(map(str, model['input_size']))}"
             axes.text(0, place - 0.72, title, fontsize=9, fontweight="bold", va="center")
         left = 0.0
         for stage in STAGES:
