@@ -26,38 +26,38 @@ class TrackerSettings:
 
     new_score: float = setting(
         0.4,
-        "An object must score this to get an id; a weaker one can only continue one.",
+        "Lowest score that starts a track; a weaker instance can only continue one.",
         minimum=0,
         maximum=1,
     )
     confirm_after: int = setting(
-        3, "Images that show an object before its track is confirmed.", minimum=1
+        3, "Images that must show an object before its track is confirmed.", minimum=1
     )
     # A new track must reach the double. What lies within another and is left over may have less.
     min_affinity: float = setting(
         0.1,
-        "Below this overlap with where it should be, an object gets another id.",
+        "Least overlap with its predicted place at which an object keeps its id.",
         minimum=0,
         maximum=1,
     )
     max_lost_seconds: float = setting(
         1.5,
         "How long an object out of sight is looked for, by the stamps of the images; also the"
-        " longest time between two images that ids survive.",
+        " longest gap between two images that ids survive.",
         minimum=0,
     )
     max_tracks: int = setting(
-        200, "Most objects in memory of each camera; those longest unseen go first.", minimum=1
+        200, "Most tracks in memory for each camera; those unseen for longest go first.", minimum=1
     )
     duplicate_iou: float = setting(
         0.7,
-        "An object whose mask overlaps another tracked one's more starts no track.",
+        "An object starts no track if its mask overlaps that of a tracked one by more than this.",
         minimum=0,
         maximum=1,
     )
-    mask_weight: float = setting(1.0, "Of mask IoU in the affinity.", minimum=0)
-    box_weight: float = setting(1.0, "Of box IoU in the affinity.", minimum=0)
-    embedding_weight: float = setting(1.0, "Of embeddings in the affinity.", minimum=0)
+    mask_weight: float = setting(1.0, "Weight of mask IoU in the affinity.", minimum=0)
+    box_weight: float = setting(1.0, "Weight of box IoU in the affinity.", minimum=0)
+    embedding_weight: float = setting(1.0, "Weight of embeddings in the affinity.", minimum=0)
 
     def __post_init__(self) -> None:
         check_settings(self)

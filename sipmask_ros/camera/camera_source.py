@@ -49,7 +49,7 @@ class Settings(ParameterTable):
 
     source: str = parameter(
         "demo",
-        "`demo`, a camera (/dev/video0), a video or image file, a folder of images or a stream"
+        "`demo`, a camera (/dev/video0), a video or image file, a folder of images, or a stream"
         " (rtsp://...).",
         effect=Effect.START,
     )
@@ -61,30 +61,28 @@ class Settings(ParameterTable):
     )
     width: int = parameter(
         0,
-        "Images are scaled to this width; 0: the source's own, 1280 for the demo.",
+        "Scale images to this width; 0: the source's own, 1280 for the demo.",
         minimum=0,
         effect=Effect.START,
     )
     height: int = parameter(
         0,
-        "Images are scaled to this height; 0: the source's own, 720 for the demo.",
+        "Scale images to this height; 0: the source's own, 720 for the demo.",
         minimum=0,
         effect=Effect.START,
     )
-    loop: bool = parameter(
-        True, "Start files again from the beginning when they end.", effect=Effect.START
-    )
+    loop: bool = parameter(True, "Start files again when they end.", effect=Effect.START)
     preload: int = parameter(
         0,
-        "Keep the first so many images in memory and send these again and again, which leaves the"
-        " processor to who receives them; 0: make each image when it is due.",
+        "Keep the first so many images in memory and send them again and again, which leaves the"
+        " CPU to the receivers; 0: make each image when it is due.",
         minimum=0,
         effect=Effect.START,
     )
     frames: int = parameter(
-        0, "End after so many images; 0: never.", minimum=0, effect=Effect.START
+        0, "Stop after so many images; 0: never.", minimum=0, effect=Effect.START
     )
-    frame_id: str = parameter("camera", "The frame in the images' headers.", effect=Effect.START)
+    frame_id: str = parameter("camera", "The frame_id in the images' headers.", effect=Effect.START)
     transport: str = parameter(
         "raw",
         "`raw`: sensor_msgs/Image, bgr8, on `image`; `compressed`: sensor_msgs/CompressedImage,"
@@ -99,7 +97,7 @@ class Settings(ParameterTable):
         effect=Effect.START,
     )
     wait_for_subscriber: bool = parameter(
-        False, "Send nothing before somebody listens.", effect=Effect.START
+        False, "Send nothing until somebody subscribes.", effect=Effect.START
     )
 
     def __post_init__(self) -> None:

@@ -42,7 +42,7 @@ class Parameters(ParameterTable):
 
     image_topics: tuple[str, ...] = parameter(
         ("image",),
-        "The cameras' topics; their images share one model, each camera has its own ids.",
+        "Camera topics. All cameras share one model; each has ids of its own.",
     )
     transport: str = parameter(
         "raw",
@@ -52,98 +52,105 @@ class Parameters(ParameterTable):
     )
     reliability: str = parameter(
         "best_effort",
-        "Of the subscriptions to images: `best_effort`; `reliable`, which works only with a"
-        " reliable camera; `auto`, which is reliable while the camera is.",
+        "QoS reliability of the image subscriptions: `best_effort`; `reliable`, which works only"
+        " with a reliable camera; `auto`, which is reliable while the camera is.",
         choices=("best_effort", "reliable", "auto"),
     )
     image_bits: int = parameter(
         0,
-        "Bits of a value that 16-bit images use, such as 12; 0: as many as the camera's images have"
-        " used so far, of 10, 12, 14 and 16.",
+        "Bits per value that 16-bit images really use, such as 12; 0: judged by the camera's"
+        " images so far, as 10, 12, 14 or 16.",
         minimum=0,
         maximum=16,
         effect=Effect.LIVE,
     )
     model: str = parameter(
         "",
-        "The name of fetched weights (`sipmask weights list`); a file .safetensors, .pth, or .onnx,"
-        " which onnxruntime runs; `package.module:factory`, code of your own; empty: the one that"
-        " ships.",
+        "Name of fetched weights (`sipmask weights list`); a file .safetensors, .pth or .onnx,"
+        " the last run by onnxruntime; `package.module:factory`, code of your own; empty: the"
+        " model that ships.",
         effect=Effect.RELOAD,
     )
     device: str = parameter(
         "auto",
-        "`auto`, `cpu`, `cuda` or `cuda:N`; `auto` is CUDA where there is one.",
+        "`auto`, `cpu`, `cuda` or `cuda:N`; `auto` is CUDA if there is a GPU.",
         effect=Effect.RELOAD,
     )
     precision: str = parameter(
         "auto",
-        "Number format of the network: `fp32`, `fp16` or `bf16`; `auto` is half precision where"
-        " the hardware has it.",
+        "Number format of the network: `fp32`, `fp16` or `bf16`; `auto` is half precision if the"
+        " hardware has it.",
         choices=("auto", "fp32", "fp16", "bf16"),
         effect=Effect.RELOAD,
     )
     num_threads: int = parameter(
-        0, "CPU threads; 0: PyTorch's own choice.", minimum=0, maximum=512, effect=Effect.RELOAD
+        0,
+        "CPU threads of the network; 0: PyTorch decides.",
+        minimum=0,
+        maximum=512,
+        effect=Effect.RELOAD,
     )
     score_threshold: float = parameter(
-        0.3, "Lowest score that is reported.", minimum=0.0, maximum=1.0, effect=Effect.LIVE
+        0.3, "Lowest score to report.", minimum=0.0, maximum=1.0, effect=Effect.LIVE
     )
     classes: tuple[str, ...] = parameter(
-        (), "Names of the classes that are reported; empty: all.", effect=Effect.LIVE
+        (), "Names of the classes to report; empty: all.", effect=Effect.LIVE
     )
     class_thresholds: tuple[str, ...] = parameter(
         (),
-        "Lowest scores of single classes, such as `person:0.5`; the others have score_threshold.",
+        "Lowest scores of single classes, such as `person:0.5`; score_threshold holds for the"
+        " others.",
         effect=Effect.LIVE,
     )
     ignore_zones: tuple[str, ...] = parameter(
         (),
-        "Polygons in which nothing is reported, such as `image: 0,0 1,0 1,0.3 0,0.3`: a camera's"
-        " topic, or a beginning of several, and corners x,y in shares of the image; without a topic"
-        " it is of all cameras. An instance with more than half of its mask in them is dropped.",
+        "Polygons in which nothing is reported, such as `image: 0,0 1,0 1,0.3 0,0.3`: a camera"
+        " topic, or what several begin with, then corners x,y as fractions of width and height."
+        " Without a topic, a zone holds for all cameras. An instance with more than half of its"
+        " mask inside is dropped.",
         effect=Effect.LIVE,
     )
     tiles: str = parameter(
         "",
-        "Columns x rows, such as `2x2`: for small objects, images go through the network in"
-        " overlapping tiles, too, which takes as many times as long; empty: the whole image alone.",
+        "Columns x rows, such as `2x2`: images also go through the network in overlapping tiles,"
+        " to find small objects; each tile takes as long as an image; empty: the whole image alone.",
         effect=Effect.RELOAD,
     )
     always_on: bool = parameter(
         False,
-        "Segment also while nobody subscribes to any output.",
+        "Segment even if nobody subscribes to any output.",
         effect=Effect.LIVE,
     )
     max_rate: float = parameter(
         0.0,
-        "Most images per second of each camera that are segmented; 0: no limit.",
+        "Most images per second to segment from each camera; 0: no limit.",
         minimum=0.0,
         effect=Effect.LIVE,
     )
     max_age: float = parameter(
         0.0,
-        "An image whose stamp is older than this many seconds when its turn comes is dropped;"
-        " 0: never. Recordings need use_sim_time with it.",
+        "Drop an image whose stamp is older than this many seconds when its turn comes; 0: never."
+        " For recordings, set use_sim_time, too.",
         minimum=0.0,
         effect=Effect.LIVE,
     )
     max_batch: int = parameter(
         4,
-        "Most waiting images, of different cameras, that go through the network together.",
+        "Most waiting images, from different cameras, that go through the network together.",
         minimum=1,
         maximum=64,
         effect=Effect.LIVE,
     )
     mask_encoding: str = parameter(
         "mono8",
-        "`mono8`: masks as bytes of their rectangle; `rle`: COCO run lengths, smaller and slower.",
+        "`mono8`: a byte for each pixel of the instance's rectangle; `rle`: COCO run lengths,"
+        " smaller and slower.",
         choices=("mono8", "rle"),
         effect=Effect.LIVE,
     )
     depth_topics: tuple[str, ...] = parameter(
         (),
-        "Depth images registered to the images, one topic for each of image_topics; empty: no"
+        "Topics of depth images registered to the images, one for each of image_topics; empty: no"
         " positions.",
     )
     depth_transport: str = parameter(
@@ -154,18 +161,18 @@ class Parameters(ParameterTable):
     )
     camera_info_topics: tuple[str, ...] = parameter(
         (),
-        "Their calibrations, one topic for each of depth_topics; empty: `camera_info` beside each"
-        " depth topic.",
+        "Topics of the depth images' calibration, one for each of depth_topics; empty:"
+        " `camera_info` beside each depth topic.",
     )
     depth_tolerance: float = parameter(
         0.05,
-        "Most seconds between the stamps of an image and of its depth.",
+        "Most seconds between the stamps of an image and its depth image.",
         minimum=0.0,
         effect=Effect.LIVE,
     )
     depth_registered: bool = parameter(
         False,
-        "Depth and image share their pixels even if their frame_ids differ.",
+        "Take depth and image as registered even if their frame_ids differ.",
         effect=Effect.LIVE,
     )
     points_stride: int = parameter(
@@ -177,13 +184,13 @@ class Parameters(ParameterTable):
     )
     ignore_classes: tuple[str, ...] = parameter(
         (),
-        "Names of the classes that `~/ignore_mask` covers and `~/depth_without` lacks, among those"
-        " reported; empty: all.",
+        "Names of the classes that `~/ignore_mask` covers and `~/depth_without` leaves out, among"
+        " those reported; empty: all.",
         effect=Effect.LIVE,
     )
     ignore_margin: int = parameter(
         10,
-        "Pixels by which these masks are grown on all sides.",
+        "Pixels by which these masks grow on all sides.",
         minimum=0,
         maximum=200,
         effect=Effect.LIVE,
@@ -197,13 +204,13 @@ class Parameters(ParameterTable):
     )
     target_frame: str = parameter(
         "",
-        "A frame of tf2, such as `odom`, in which ~/target and the velocities of tracks are given;"
-        " empty: relative to the camera.",
+        "Frame of tf2, such as `odom`, in which ~/target and velocities are given; empty:"
+        " relative to the camera.",
     )
     publish_tf: bool = parameter(
         False,
-        "Give each confirmed track whose position is known a frame on /tf,"
-        " `<camera's frame>_<class>_<id>`.",
+        "Publish a frame on /tf for each confirmed track whose position is known, `<camera's"
+        " frame>_<class>_<id>`.",
     )
     tracking: bool = parameter(
         True,
@@ -217,14 +224,14 @@ class Parameters(ParameterTable):
     track_max_tracks: int = _tracker("max_tracks")
     timing: bool = parameter(
         False,
-        "Split the latency in /diagnostics into its stages, from the camera's stamp to the"
+        "Split the latency in /diagnostics into stages, from the camera's stamp to the"
         " publication; on a GPU this slows the node down.",
         effect=Effect.LIVE,
     )
     autostart: bool = parameter(
         True,
-        "Configure and activate at the start; false leaves both to a lifecycle manager, which gets"
-        " heartbeats (docs/lifecycle.md).",
+        "Configure and activate at the start; false leaves both to a lifecycle manager and sends"
+        " it heartbeats (docs/lifecycle.md).",
         effect=Effect.START,
     )
 
