@@ -1,4 +1,4 @@
-"""A camera, the segmentation node and, if wished, RViz."""
+"""Start a camera, the segmentation node and, with rviz:=true, RViz."""
 
 import tempfile
 from collections.abc import Iterator
@@ -17,40 +17,56 @@ SHARE = Path(__file__).parents[1]
 SOURCE_TOPIC = "camera/image_raw"
 
 ARGUMENTS = {
-    "source": ("demo", "demo, a camera (/dev/video0), a video file or a stream (rtsp://...)."),
+    "source": (
+        "demo",
+        "demo, a camera (/dev/video0), a video or image file, a folder, or a stream (rtsp://...).",
+    ),
     "image_topic": (
         "",
-        "The topic of a camera driver that runs already, or several with commas between them;"
-        " then no source starts, nor if params_file names image_topics.",
+        "The topic of a camera that is already running, or several, separated by commas. Then no"
+        " source starts; the same holds if params_file names image_topics.",
     ),
     "depth_topic": (
         "",
-        "Depth images registered to those of image_topic, as many topics; then the node publishes"
+        "Depth images registered to image_topic, as many topics; the node then publishes"
         " positions.",
     ),
     "depth_transport": (
         "",
-        "raw, or compressedDepth for CompressedImages, on depth_topic + /compressedDepth.",
+        "raw, or compressedDepth for CompressedImages on depth_topic + /compressedDepth.",
     ),
     "target_frame": (
         "",
-        "The frame of velocities and of ~/target, such as odom; also RViz's fixed frame.",
+        "The tf2 frame of velocities and of ~/target, such as odom; also RViz's fixed frame.",
     ),
-    "rviz": ("false", "Whether RViz opens, with this package's configuration."),
+    "rviz": ("false", "true opens RViz with this package's configuration."),
     "model": (
         "",
-        "Fetched weights by name, a model file, or package.module:factory; empty: the one shipped.",
+        "Fetched weights by name, a model file, or package.module:factory; empty: the model that"
+        " ships.",
     ),
     "device": ("", "auto, cpu, cuda or cuda:N."),
-    "transport": ("", "raw, or compressed for CompressedImages, on image_topic + /compressed."),
-    "params_file": (str(SHARE / "config" / "segmentation.yaml"), "The node's parameters."),
+    "transport": ("", "raw, or compressed for CompressedImages on image_topic + /compressed."),
+    "params_file": (
+        str(SHARE / "config" / "segmentation.yaml"),
+        "A YAML file with the node's parameters.",
+    ),
     "source_params_file": (
         str(SHARE / "config" / "camera_source.yaml"),
-        "The parameters of the source.",
+        "A YAML file with the parameters of the source.",
     ),
-    "name": ("segmentation_node", "Of the node; the key of its parameters in params_file."),
-    "namespace": ("", "Of the nodes and of the topics between them, such as robot_1."),
-    "use_sim_time": ("", "true: time is that of /clock, as of a simulator; empty: params_file."),
+    "name": (
+        "segmentation_node",
+        "The node's name, also the key of its parameters in params_file.",
+    ),
+    "namespace": (
+        "",
+        "The namespace of the nodes and of the topics between them, such as robot_1.",
+    ),
+    "use_sim_time": (
+        "",
+        "true: use the time of /clock, as in a simulator; empty: see params_file.",
+    ),
 }
 
 

@@ -14,12 +14,12 @@ def add_reading_arguments(add: argparse._ActionsContainer) -> None:
     add.add_argument(
         "--skip-invalid",
         action="store_true",
-        help="leave out annotated objects that cannot be used, and say how many and why",
+        help="leave out annotated objects that cannot be used, and report how many and why",
     )
     add.add_argument(
         "--ignore-exif",
         action="store_true",
-        help="read images as they are stored, not as their EXIF orientation turns them",
+        help="read images as they are stored, without turning them by their EXIF orientation",
     )
 
 

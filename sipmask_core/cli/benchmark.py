@@ -1,12 +1,12 @@
 """Time models on this machine, stage by stage, from the encoded image to RLEs.
 
-Two others take turns with each model, so that what disturbs the machine disturbs all alike: its
-plain form (float32, batch norm not folded, every mask at the size of the image), to which the
+Each model takes turns with two others, so that whatever disturbs the machine disturbs all alike:
+its plain form (float32, batch norm not folded, every mask at the size of the image), to which the
 speedups are relative, and torchvision's Mask R-CNN with ResNet-50 at the same input size.
 
 Instances cost time. Trained weights are timed with what they find in the images, unless --instances
-names a number; random ones get thresholds that make them report such a number. Mask R-CNN has
-random weights and its own settings: compare its masks with the number of its instances in mind.
+gives a number; for random weights, thresholds are chosen that yield such a number. Mask R-CNN has
+random weights and its own settings, so compare its times with its number of instances in mind.
 Share of peak is relative to the fastest matrix product or convolution measured here, in the same
 precision and with the same threads.
 
@@ -58,11 +58,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--instances",
         type=int,
         metavar="N",
-        help="lower the thresholds so that N are reported; 0: as the model finds them (default: 0,"
+        help="choose thresholds so that N are reported; 0: as the model finds them (default: 0,"
         f" with random weights {INSTANCES_OF_RANDOM_WEIGHTS})",
     )
-    parser.add_argument("--runs", type=int, metavar="N", help=f"counted runs ({RUNS})")
-    parser.add_argument("--warmup", type=int, metavar="N", help=f"runs before ({WARMUP})")
+    parser.add_argument("--runs", type=int, metavar="N", help=f"timed runs ({RUNS})")
+    parser.add_argument("--warmup", type=int, metavar="N", help=f"runs before these ({WARMUP})")
     parser.add_argument(
         "--quick",
         action="store_true",
@@ -72,13 +72,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--batch",
         type=_batch_sizes,
         metavar="N[,N]",
-        help="also time the network on so many images at once (default: none, on CUDA 1,4,8)",
+        help="also time the network on this many images at once (default: none, on CUDA 1,4,8)",
     )
     parser.add_argument(
         "--no-rivals",
         dest="rivals",
         action="store_false",
-        help="leave torchvision's Mask R-CNN out",
+        help="leave out torchvision's Mask R-CNN",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers there")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="also draw a chart, .png or .svg")

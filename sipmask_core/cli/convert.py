@@ -1,8 +1,7 @@
-"""Turn a checkpoint of the authors (.pth), or one of your own, into a .safetensors file.
+"""Turn the authors' checkpoint (.pth), or one of your own, into a .safetensors file.
 
-The new file holds the weights and, as metadata, the preset, the class names and where the weights
-came from, so that `--checkpoint FILE` alone suffices from then on. Nothing in the old file is
-executed.
+The new file holds the weights and, as metadata, the preset, the class names and the origin, so from
+then on `--checkpoint FILE` needs no other option. Nothing in the old file is executed.
 
 examples:
   sipmask convert SipMask_r50.pth sipmask_r50.safetensors
@@ -30,13 +29,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", type=Path, help="the checkpoint to read")
     parser.add_argument("target", type=Path, help="the file to write, ending in .safetensors")
     parser.add_argument(
-        "--preset", metavar="NAME", help="its configuration; by default found from the weights"
+        "--preset", metavar="NAME", help="its configuration; by default inferred from the weights"
     )
     parser.add_argument(
         "--class-names",
         type=Path,
         metavar="FILE",
-        help="text file with one class name a line; by default those stored in the checkpoint",
+        help="text file with one class name per line; by default those stored in the checkpoint",
     )
     parser.add_argument(
         "--half", action="store_true", help="store the weights in 16 bits: half the file"
@@ -46,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="a fact to keep in the file, such as a licence; may be given several times",
+        help="a fact to store in the file, such as a licence; may be repeated",
     )
 
 

@@ -1,4 +1,4 @@
-"""Make a data set to train on from recorded images, or add to one what another model finds.
+"""Make a training data set from a recording or video, or add what another model finds.
 
 examples:
   sipmask dataset from-bag drive.mcap --output drive/ --rate 1
@@ -34,28 +34,28 @@ if TYPE_CHECKING:
     from sipmask_core.data.annotation_writer import Recorded
     from sipmask_core.video import Frame, Frames
 
-SUMMARY = "make a data set of a bag or video, or add what another model finds, to train on"
+SUMMARY = "make a training data set from a bag or video, or add what another model finds"
 
 _FORMS = """\
-Into the new folder --output go images/ and annotations.json, as `sipmask train`, `sipmask evaluate
-coco` (or youtube-vis) and `sipmask evaluate bag --ground-truth` read them.
+Writes images/ and annotations.json into the new folder --output, ready for `sipmask train`,
+`sipmask evaluate coco` (or youtube-vis) and `sipmask evaluate bag --ground-truth`.
 
---format coco: every object is one or more polygons, which annotation tools such as CVAT and Label
-Studio import and let you edit; a hole is joined to the outline by a slit without width. An outline
-has as few corners as keep an IoU of 0.97 with the mask. `score` and `track_id` stand beside it,
-the latter also under `attributes`, where CVAT looks for it.
---format youtube-vis: every camera or video is a video, every object a track of compressed RLEs;
-objects too uncertain to get an id are left out.
+--format coco: each object is one or more polygons, which annotation tools such as CVAT and Label
+Studio can import and edit; a slit without width joins a hole to the outline. An outline has as few
+corners as keep an IoU of 0.97 with the mask. `score` and `track_id` are stored with it, the latter
+also under `attributes`, where CVAT looks for it.
+--format youtube-vis: each camera or video is a video, each object a track of compressed RLEs.
+Objects too uncertain to get an id are left out.
 
-Boxes and areas are those of the masks. The tracker that gives the ids sees the images that are
-taken: the fewer a second, the worse it knows objects again. Ctrl-C keeps what is done.
+Boxes and areas are those of the masks. The tracker sees only the images that are taken: the fewer
+per second, the worse it recognises objects. Ctrl-C keeps what is done.
 """
 
 _FROM_BAG = f"""\
 {_FORMS}
-The name of an image is its topic and its stamp in nanoseconds, by which the corrected file is
-ground truth for the same bag. A compressed image is stored as it was recorded. A damaged bag gives
-what can be read, and the exit status is 1.
+An image is named after its topic and its stamp in nanoseconds, so the corrected file is ground
+truth for the same bag. A compressed image is stored as it was recorded. From a damaged bag,
+everything readable is used, and the exit status is 1.
 
 examples:
   sipmask dataset from-bag drive.mcap --output drive/ --rate 1 --skip-similar
@@ -65,8 +65,8 @@ examples:
 
 _FROM_VIDEO = f"""\
 {_FORMS}
-The name of an image is that of the video and the number of the frame, counted from 0. Frames of a
-folder are encoded anew.
+An image is named after the video and the number of the frame, counted from 0. Frames of a folder
+are encoded again.
 
 examples:
   sipmask dataset from-video street.mp4 --output street/ --every 10
@@ -75,19 +75,19 @@ examples:
 """
 
 _PSEUDO = """\
-Add to annotations what another model, a teacher, finds in the same images, for training on classes
+Add to annotations what another model, the teacher, finds in the same images, to train on classes
 that nobody has annotated there.
 
-A box that scores --use becomes an object known by its box alone, which teaches class and box but no
-mask. One that scores --unsure is written as a crowd without a mask: within it, training learns
-neither that there is an object of that class nor that there is none. Lower scores, and boxes that
-overlap a true object of their class by three tenths of the smaller one, are left out. The file then
-counts as annotated for all classes that the teacher knows: where it finds nothing is background.
+A box that scores at least --use becomes an object without a mask, which teaches class and box only.
+One that scores at least --unsure becomes a crowd without a mask: within it, training learns neither
+that there is an object of that class nor that there is none. Lower scores, and boxes that overlap
+an annotated object of their class by three tenths of the smaller one, are dropped. The file then
+counts as annotated for all classes that the teacher knows: everything else is background.
 
---found is COCO's results format, as detectors write it (a list of objects with image_id,
-category_id, bbox and score) or `sipmask predict --json`, which names images and classes; or one
-object with "categories" as in a COCO file and "boxes", which maps each file name without suffix to
-lists [category_id, x, y, width, height, score].
+--found takes COCO's results format (a list of objects with image_id, category_id, bbox and score),
+the output of `sipmask predict --json`, which names images and classes, or one object with
+"categories" as in a COCO file and "boxes", which maps each file name without suffix to lists
+[category_id, x, y, width, height, score].
 
 examples:
   sipmask dataset pseudo --annotations people.json --found detections.json --output all.json
@@ -128,13 +128,19 @@ def _add_pseudo(kinds: Any) -> None:
     add("--annotations", required=True, type=Path, metavar="FILE", help="COCO instances JSON")
     add("--found", required=True, type=Path, metavar="FILE", help="what the other model finds")
     add("--output", required=True, type=Path, metavar="FILE", help="COCO instances JSON to write")
-    add("--use", type=float, default=0.5, metavar="S", help="score of an object (default: 0.5)")
+    add(
+        "--use",
+        type=float,
+        default=0.5,
+        metavar="S",
+        help="lowest score of an object (default: 0.5)",
+    )
     add(
         "--unsure",
         type=float,
         default=0.3,
         metavar="S",
-        help="score from which there may be an object (default: 0.3)",
+        help="lowest score of what may be an object (default: 0.3)",
     )
 
 
@@ -163,7 +169,7 @@ def _add_options(kind: argparse.ArgumentParser) -> None:
         "--image-format",
         default="jpg",
         choices=("jpg", "png"),
-        help="of images that are not compressed already: jpg (default; quality 95) or png (exact)",
+        help="for images that are not compressed yet: jpg (default; quality 95) or png (exact)",
     )
     thinning = kind.add_argument_group("which images (of each camera; by default all)")
     thin = thinning.add_mutually_exclusive_group()
@@ -189,7 +195,7 @@ def _add_options(kind: argparse.ArgumentParser) -> None:
         type=float,
         default=0.3,
         metavar="S",
-        help="lowest score of an object to be annotated (default: 0.3)",
+        help="lowest score to annotate (default: 0.3)",
     )
     add_model_arguments(kind)
 

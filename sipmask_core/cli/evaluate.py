@@ -1,4 +1,4 @@
-"""Score a model, or results that exist already, against ground truth.
+"""Score a model, or existing results, against ground truth.
 
 examples:
   sipmask evaluate coco --annotations instances.json --images photos/ --output evaluation/

@@ -19,19 +19,20 @@ from sipmask_core.cli.options import (
 from sipmask_core.errors import InputError
 
 _DESCRIPTION = """\
-Model and tracker over the images of a recorded bag (MCAP or SQLite), without waiting for its clock.
+Run model and tracker over the images of a recorded bag (MCAP or SQLite), as fast as they can.
 
-Into the folder --output go a new bag with an InstanceArray for each image, on <topic>/instances
+Writes into the folder --output a new bag with an InstanceArray for each image, on <topic>/instances
 with the image's stamp, exactly as segmentation_node publishes them; report.json with rates, gaps,
-latencies, instances and tracks; and plots of these over time. With ground truth the report has mask
-and box AP and the tracking metrics. A damaged bag gives what can be read, and the exit status is 1.
-Ctrl-C keeps what is done. Options for a topic are repeated for several, in the order of --topic.
+latencies, instances and tracks; and plots of these over time. With ground truth, the report adds
+mask and box AP and the tracking metrics. From a damaged bag, everything readable is used, and the
+exit status is 1. Ctrl-C keeps what is done. With several topics, repeat the options that belong to
+a topic, in the order of --topic.
 
-An image of a ground truth file belongs to the recorded image that its integer field `stamp`
-(nanoseconds) or `frame` (0 is the topic's first image) names; for YouTube-VIS, lists `stamps` or
-`frames` of the video. Without these, the number that its file name ends in counts: a stamp from 16
-digits on, otherwise a frame. `sipmask dataset from-bag` makes such files, also for several topics
-at once: give that file once for each.
+A ground-truth image is matched to the recorded image that its integer field `stamp` (nanoseconds)
+or `frame` (0 is the topic's first image) names; for YouTube-VIS, lists `stamps` or `frames` of the
+video. Without these, the number at the end of its file name is used: from 16 digits on it is a
+stamp, otherwise a frame. `sipmask dataset from-bag` makes such files, also for several topics at
+once: give that file once for each.
 
 examples:
   sipmask evaluate bag drive.mcap --output seen/
@@ -76,7 +77,7 @@ def add_arguments(kinds: Any) -> None:
         type=float,
         default=0.3,
         metavar="S",
-        help="lowest score to report (default: 0.3, the node's; AP wants 0.05)",
+        help="lowest score to report (default: 0.3, as in the node; for AP, use 0.05)",
     )
     truth = bag.add_mutually_exclusive_group()
     truth.add_argument(
@@ -92,13 +93,13 @@ def add_arguments(kinds: Any) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="InstanceArrays in the bag that are true",
+        help="topic of InstanceArrays in the bag to use as ground truth",
     )
     bag.add_argument(
         "--results",
         type=Path,
         metavar="BAG",
-        help="look at the InstanceArrays of this bag, the recording itself or another; no model"
+        help="score the InstanceArrays in this bag, the recording itself or another; no model"
         " runs, no bag is written",
     )
     bag.add_argument(

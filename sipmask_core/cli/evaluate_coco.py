@@ -30,19 +30,19 @@ if TYPE_CHECKING:
     from sipmask_core.segmenter import Segmenter
 
 _DESCRIPTION = """\
-Box and mask AP and AR by COCO's rules, over all classes and for each; equal to pycocotools.
+Compute box and mask AP and AR by COCO's rules, over all classes and for each; equal to pycocotools.
 
-With --images, the model runs over the images, and how long decoding, preparing, the network and
-postprocessing took is part of the report. With --results, existing results are scored and no model
-runs; --images then only shows where the pictures are.
+With --images, the model runs over the images, and the report includes the time for decoding,
+preprocessing, the network and postprocessing. With --results, existing results are scored and no
+model runs; --images then only says where the pictures are.
 
-Into the folder --output go report.json, results.json (what the model found, in COCO's results
-format), precision_recall.png, and mistakes.jpg: the largest objects that were not found and the
-surest false alarms. While the model runs, finished images are kept beside the results, in a file
-whose name ends in .partial: after Ctrl-C, a damaged image or a crash, the same command goes on from
-there. Without --output, --save-results and --submission nothing is kept.
+Writes into the folder --output report.json, results.json (what the model found, in COCO's results
+format), precision_recall.png, and mistakes.jpg: the largest objects that were missed and the most
+confident false alarms. While the model runs, finished images are kept beside the results, in a file
+whose name ends in .partial: after Ctrl-C, a damaged image or a crash, the same command continues
+from there. Without --output, --save-results and --submission nothing is kept.
 
-Under torchrun the processes share the images, and the figures are those of one process; an
+Under torchrun, the processes share the images, and the figures are those of one process; an
 interrupted run then starts anew.
 
 examples:

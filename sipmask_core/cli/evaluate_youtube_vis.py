@@ -28,21 +28,22 @@ if TYPE_CHECKING:
     from sipmask_core.tracking.tracker import Mode
 
 _DESCRIPTION = """\
-Tracks and their masks in videos: AP and AR by YouTube-VIS's rules, where the overlap of two tracks
-is that of their masks over the whole video, and HOTA, IDF1, MOTA and id switches on masks.
+Score tracks and their masks in videos: AP and AR by YouTube-VIS's rules, in which the overlap of
+two tracks is that of their masks over the whole video, and HOTA, IDF1, MOTA and id switches on
+masks.
 
---annotations is a file of YouTube-VIS 2019 or 2021, of OVIS, or one made alike; --images the folder
-that its file_names count from, as train/JPEGImages, which holds <video>/<frame>.jpg. Of a file
-without annotations, as that of a benchmark's server, only the results are written.
+--annotations takes a file of YouTube-VIS 2019 or 2021, of OVIS, or in the same format; --images the
+folder that its file_names are relative to, such as train/JPEGImages with <video>/<frame>.jpg. For a
+file without annotations, such as that of a benchmark's server, only the results are written.
 
---save-results writes the official results, one entry per track, as .zip the way the server takes
-them. While the model runs, finished videos are kept beside that file, with .partial added to its
-name: after Ctrl-C, a damaged frame or a crash, the same command goes on from there. With --results,
-existing results are scored and no model runs. Under torchrun the processes share the videos, and an
-interrupted run starts anew.
+--save-results writes the official results, one entry per track; as .zip, in the form that the
+server takes. While the model runs, finished videos are kept beside that file, with .partial added
+to its name: after Ctrl-C, a damaged frame or a crash, the same command continues from there. With
+--results, existing results are scored and no model runs. Under torchrun, the processes share the
+videos, and an interrupted run starts anew.
 
-AP wants many results, also doubtful ones, HOTA and MOTA only what is likely: for figures of a robot
-that reports from 0.3 on, add --score-threshold 0.3.
+AP needs many results, also doubtful ones; HOTA and MOTA only likely ones. For the figures of a
+robot that reports from a score of 0.3, add --score-threshold 0.3.
 
 examples:
   sipmask evaluate youtube-vis --annotations train.json --images train/JPEGImages --limit 100

@@ -52,7 +52,7 @@ def add_data_arguments(
     add(
         "--subset",
         action="store_true",
-        help=f"with --results: leave out those of {items} that the annotations do not list",
+        help=f"with --results: leave out those for {items} that the annotations do not list",
     )
     add_reading_arguments(parser)
 
@@ -69,7 +69,7 @@ def add_run_arguments(parser: argparse.ArgumentParser, items: str, formats: str 
         "--score-threshold",
         type=float,
         metavar="S",
-        help="lowest score that counts (default: 0.05; the authors' presets keep their own)",
+        help="lowest score to keep (default: 0.05; the authors' presets keep their own)",
     )
     add(
         "--workers",
@@ -84,7 +84,7 @@ def add_run_arguments(parser: argparse.ArgumentParser, items: str, formats: str 
         metavar="FILE",
         help=f"write what the model finds there{formats}",
     )
-    add("--restart", action="store_true", help="forget what an interrupted run has finished")
+    add("--restart", action="store_true", help="discard what an interrupted run has finished")
     add("--json", type=Path, metavar="FILE", help="write the report there")
 
 

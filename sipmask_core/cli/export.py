@@ -1,20 +1,20 @@
 """Write the network as an ONNX file, for onnxruntime, TensorRT and other runtimes.
 
-The file takes normalised pixels and gives raw head outputs; `sipmask predict`, other verbs and the
-ROS node run it with --checkpoint or model set to it, and do the rest. Its batch size is free.
-Height and width are fixed if the preset resizes every image to one size, and follow the image
-otherwise; --size fixes them, as TensorRT needs it.
+The network takes normalised pixels and returns raw head outputs. `sipmask predict`, other verbs
+(--checkpoint) and the ROS node (model) run the file and do the rest. Its batch size is free. Height
+and width are fixed if the preset resizes every image to one size, and follow the image otherwise;
+--size fixes them, as TensorRT needs.
 
-Afterwards PyTorch and onnxruntime run the network on the same picture, and what differs is shown.
-Give an --image with objects in it, so that there are detections to compare.
+Afterwards, PyTorch and onnxruntime run the network on the same picture, and the differences are
+shown. Give an --image with objects in it, so that there are detections to compare.
 
 Needs onnx, onnxscript and onnxruntime: pip install 'sipmask-core[onnx]'
 
 examples:
-  sipmask export --output people.onnx --image street.jpg
+  sipmask export --output everyday.onnx --image street.jpg
   sipmask export --checkpoint SipMask_r50.pth --preset sipmask_r50_caffe_fpn_gn_1x \\
       --size 1280x736 --output r50.onnx
-  sipmask predict photo.jpg --output seen/ --checkpoint people.onnx
+  sipmask predict photo.jpg --output seen/ --checkpoint everyday.onnx
 """
 
 from __future__ import annotations

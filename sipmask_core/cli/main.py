@@ -33,8 +33,8 @@ _VERBS = (
 _EXAMPLES = """\
 examples:
   sipmask predict photo.jpg street.mp4 --output seen/   segment with the model that ships inside
-  sipmask presets                                       the configurations that can be built
-  sipmask weights list                                  what is published, and what is here
+  sipmask presets                                       the configurations that you can build
+  sipmask weights list                                  what is published, and what you have
   sipmask predict --help                                options and examples of one verb
 
 exit status: 0 done; 1 done, with failures that were named; 2 wrong usage or bad input;

@@ -83,7 +83,7 @@ def add_model_arguments(
         "--threads",
         type=int,
         metavar="N",
-        help="threads for the network on the CPU; by default PyTorch decides",
+        help="CPU threads of the network; by default PyTorch decides",
     )
 
 
@@ -114,8 +114,8 @@ def add_tiles_argument(parser: argparse._ActionsContainer) -> None:
         "--tiles",
         type=_tiles,
         metavar="CxR",
-        help="for small objects, look at C columns by R rows of overlapping tiles, too, such as"
-        " 2x2; takes as many times as long",
+        help="for small objects, also look at C columns by R rows of overlapping tiles, such as"
+        " 2x2; each takes as long as an image",
     )
 
 

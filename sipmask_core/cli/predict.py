@@ -1,9 +1,9 @@
 """Segment images, folders of images, videos, cameras or streams.
 
-Writes a picture or video with the masks drawn in for each input, and with --json the results in
+For each input, writes a picture or video with the masks drawn in and, with --json, the results in
 COCO format. Files that cannot be read or segmented are named, skipped and counted, and the exit
-status is 1; of a video, the frames before the one that failed are kept. Other files of a folder
-are left out and counted by their suffix.
+status is 1; if a video fails, the frames before that are kept. Files in a folder that are neither
+images nor videos are skipped and counted by their suffix.
 Ctrl-C stops after the current picture and keeps what is done.
 
 examples:
@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--score-threshold",
         type=float,
         metavar="S",
-        help="keep instances that score at least this, 0 to 1; by default the preset's",
+        help="lowest score to keep, 0 to 1; by default the preset's",
     )
     add_tiles_argument(parser)
     add_model_arguments(parser)

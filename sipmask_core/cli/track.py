@@ -1,12 +1,12 @@
-"""Follow the objects of a video, folder of frames, camera or stream: ids that stay.
+"""Follow the objects in a video, folder of frames, camera or stream, with ids that stay.
 
-Writes into the output folder a video with masks in colours that stay with the id, each with the
-trail of where it was, and a plot of when each track was seen. Ctrl-C stops after the current frame
-and keeps what is done; so does a frame for which memory runs out, with exit status 1.
+Writes into the output folder a video, in which each id keeps its colour and draws a trail, and a
+plot of when each track was seen. Ctrl-C stops after the current frame and keeps what is done; so
+does a frame for which memory runs out, with exit status 1.
 
---save-results has an entry per track, with a mask or null for each frame that could be read, as
-YouTube-VIS's server takes them; --coco one per object and frame, with track_id, in a file that
-pycocotools opens and whose image ids are frame numbers from 0 on.
+--save-results writes one entry per track, with a mask or null for each frame that could be read, in
+the form that YouTube-VIS's server takes. --coco writes one entry per object and frame, with
+track_id, in a file that pycocotools opens; image ids are frame numbers from 0.
 
 examples:
   sipmask track street.mp4 --output tracked/
@@ -37,7 +37,7 @@ from sipmask_core.tracking.settings import TrackerSettings
 if TYPE_CHECKING:
     import argparse
 
-SUMMARY = "follow the objects of a video"
+SUMMARY = "follow the objects in a video"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,13 +62,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--fps",
         type=float,
         metavar="F",
-        help="frames per second, where the input does not say; else 30",
+        help="frames per second, if the input does not say; 30 otherwise",
     )
     add(
         "--score-threshold",
         type=float,
         metavar="S",
-        help="lowest score of an object to be followed; by default the preset's",
+        help="lowest score of an object to follow; by default the preset's",
     )
     add(
         "--mode",

@@ -5,33 +5,33 @@ The output folder gets
   best.safetensors   the weights of the best validation; `--checkpoint` of the other verbs takes it
   log.jsonl          one JSON line per step and per validation
   curves.png         losses, learning rate and AP, redrawn after each epoch
-  predictions.png    held-out images, what is annotated beside what the model finds
+  predictions.png    held-out images, with the annotations beside what the model finds
   tensorboard/       the same for TensorBoard, if the `tensorboard` package is installed
-Ctrl-C finishes the step, writes last.pth and says how to go on; the same command with --resume then
-continues with the same losses as if nothing had happened. A second Ctrl-C ends at once.
+Ctrl-C finishes the step, writes last.pth and says how to continue; the same command with --resume
+then continues with the same losses as if nothing had happened. A second Ctrl-C ends at once.
 
-From scratch, with a backbone that knows ImageNet:
+From scratch, with ImageNet weights for the backbone:
   sipmask train --preset sipmask_r18_lite --annotations instances.json --images photos/ \\
       --output runs/first --init resnet18.pth
 
-Fine-tuning a whole model, the authors' or one of your own, on your classes:
+Fine-tune a whole model on your classes, the authors' or one of your own:
   sipmask train --checkpoint SipMask_r50.pth --preset sipmask_r50_caffe_fpn_gn_1x --remake-heads \\
       --annotations instances.json --images photos/ --output runs/mine --epochs 12
-  Backbone and FPN are kept, and all of the head that fits; what is made anew is named. Without
-  --remake-heads every key has to fit.
+  Backbone and FPN are kept, and everything in the head that fits; what starts anew is named.
+  Without --remake-heads, every key has to fit.
 
-Several data sets at once, one of them with masks of a few classes, one with people alone:
+Several data sets at once, one with masks of a few classes, one with people only:
   sipmask train --preset sipmask_efficientnet_lite0 --output runs/both --hold-out 0.1 \\
       --annotations voc.json people.json --images voc/ people/ --init efficientnet_lite0.pth
-  Classes correspond by name. A class that a file does not have is not background in its images: it
-  is left out there. Objects without a mask teach class and box alone.
+  Classes with the same name are the same. A class that a file does not list is left out in its
+  images, not treated as background. Objects without a mask teach class and box only.
 
-Giving a detector embeddings, by which a tracker tells objects apart, and nothing else:
+Give a detector embeddings, by which a tracker tells objects apart, and change nothing else:
   sipmask train --checkpoint lite.safetensors --preset vis_sipmask_r18_lite --remake-heads \\
       --train-only track --annotations instances.json --images photos/ --output runs/track
-  Of a COCO file, each photograph is its own reference, seen from elsewhere.
+  With a COCO file, each photograph is its own reference, shifted and scaled.
 
-Going on after Ctrl-C or a power cut, or departing from the preset's recipe:
+Continue after Ctrl-C or a power cut, or change the preset's recipe:
   sipmask train ... --output runs/first --resume
   sipmask train ... --epochs 100 --batch 32 --precision bf16 --ema 0.998
 
@@ -40,8 +40,8 @@ More than one GPU (or, with --device cpu, process), and more than one machine:
   torchrun --nnodes 2 --nproc-per-node 8 --rdzv-backend c10d --rdzv-endpoint HOST:29500 \\
       -m sipmask_core train ...
   --batch remains the number of images per step, shared equally by the processes, and the result is
-  that of one process. All machines must see the --output folder to --resume, with any number of
-  processes.
+  that of one process. To --resume, with any number of processes, all machines must see the
+  --output folder.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=0,
         metavar="N",
-        help="for each process, processes that prepare images; 0 (default) prepares them in"
+        help="worker processes that prepare images, for each process; 0 (default) prepares them"
         " between steps",
     )
     machine.add_argument("--threads", type=int, metavar="N", help="CPU threads of the network")

@@ -34,13 +34,13 @@ def add_start_arguments(parser: argparse.ArgumentParser) -> None:
         "--checkpoint",
         type=Path,
         metavar="FILE",
-        help="a model to start from: .safetensors of this project or the authors' .pth;"
-        " with --resume only its preset is read, and that only without --preset",
+        help="a model to start from: a name, .safetensors of this project or the authors' .pth;"
+        " with --resume, only its preset is read, if --preset is not given",
     )
     start.add_argument(
         "--remake-heads",
         action="store_true",
-        help="start those parts of the head afresh that do not fit --checkpoint, and name them",
+        help="start parts of the head anew that do not fit --checkpoint, and name them",
     )
     start.add_argument(
         "--init",
@@ -48,7 +48,7 @@ def add_start_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="backbone weights to start from (torchvision's); not read again by --resume",
     )
-    start.add_argument("--resume", action="store_true", help="go on with the run in --output")
+    start.add_argument("--resume", action="store_true", help="continue the run in --output")
 
 
 def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,9 +1,9 @@
-"""Weights by name: list what is published, get it, and verify that it gives the published AP.
+"""Weights by name: list what is published, get it, and verify that it reaches the published AP.
 
-What has been got lies in $SIPMASK_HOME/weights, or in the user's cache folder if that is not set,
-as NAME.safetensors, and beside it NAME.json says where it came from. From then on the name stands
-for the file: `--checkpoint NAME`, the node's parameter `model`, and
-`sm.Predictor.from_pretrained("NAME")`. Nothing else than `get` ever downloads.
+`get` stores NAME.safetensors in $SIPMASK_HOME/weights, or in the user's cache folder if that is not
+set; beside it, NAME.json says where it came from. From then on the name stands for the file:
+`--checkpoint NAME`, the node's parameter `model`, and `sm.Predictor.from_pretrained("NAME")`. Only
+`get` ever downloads.
 
 examples:
   sipmask weights list
@@ -30,24 +30,24 @@ if TYPE_CHECKING:
 SUMMARY = "published weights by name: list, get, verify"
 
 _GET = """\
-Fetch published weights, compare them with their SHA-256 where that is known, load them strictly,
-and keep them as .safetensors with class names and where they came from.
+Fetch published weights, compare them with their SHA-256 if it is known, load them strictly, and
+store them as .safetensors with class names and origin.
 
-If the connection is cut, the same command goes on from there. Google Drive's question whether a
-large file is to be downloaded without a virus scan is answered with yes. Where it refuses, because
-too many have downloaded the file of late, get it by another way and give it with --from.
+If the connection drops, the same command continues from there. Google Drive's question whether to
+download a large file without a virus scan is answered with yes. If it refuses because too many
+people have downloaded the file lately, get the file in another way and pass it with --from.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the kinds of `sipmask weights` and their options."""
     kinds = parser.add_subparsers(title="what to do", metavar="list, get or verify", required=True)
-    shown = kinds.add_parser("list", help="what is published, and what is here", description=_LIST)
+    shown = kinds.add_parser("list", help="what is published, and what you have", description=_LIST)
     shown.add_argument("--json", type=Path, metavar="FILE", help="also write the table there")
     shown.set_defaults(do=_list)
     got = kinds.add_parser(
         "get",
-        help="fetch weights by their name",
+        help="fetch weights by name",
         description=_GET,
         formatter_class=RawDescriptionHelpFormatter,
     )
@@ -56,9 +56,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--from",
         dest="source",
         metavar="FILE_OR_URL",
-        help="a file that is here already, or another address, in place of the published link",
+        help="a file that you already have, or another address, instead of the published link",
     )
-    got.add_argument("--force", action="store_true", help="get them anew if they are here")
+    got.add_argument(
+        "--force", action="store_true", help="fetch them again if they are already here"
+    )
     got.set_defaults(do=_get)
     weights_verify.add_arguments(kinds)
 

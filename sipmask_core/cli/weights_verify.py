@@ -16,13 +16,13 @@ TOLERANCE = 0.2  # percent AP: other libraries decode and resize images a little
 _SLACK = 1e-9  # of the subtraction
 
 _DESCRIPTION = f"""\
-Run weights over the data on which their authors measured, and compare every figure that these
-publish with what comes out: each must be within {TOLERANCE} percent AP. Exit status 0 says that all
-are, 1 that one is not.
+Run weights over the data on which their authors measured, and compare the outcome with every figure
+that they published: each must be within {TOLERANCE} percent AP. The exit status is 0 if all are,
+and 1 if one is not.
 
-It is `sipmask evaluate` in float32, which the options are for; with --output or --save-results an
-interrupted run goes on. The ground truth of YouTube-VIS's validation part is not public: without
-it, --save-results writes what its server scores.
+This runs `sipmask evaluate` in float32, and the options are passed on to it; with --output or
+--save-results an interrupted run continues. The ground truth of YouTube-VIS's validation part is
+not public: without it, --save-results writes a file for its server to score.
 
 examples:
   sipmask weights verify sipmask_r50_caffe_fpn_gn_1x \\
@@ -36,13 +36,18 @@ def add_arguments(kinds: Any) -> None:
     """Declare `verify` among the kinds of `sipmask weights`."""
     parser = kinds.add_parser(
         "verify",
-        help="whether weights give the published AP",
+        help="check that weights reach the published AP",
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("name", metavar="NAME", help="as `sipmask weights list` shows it")
-    add("--annotations", required=True, metavar="FILE", help="of the data that the AP is of")
+    add(
+        "--annotations",
+        required=True,
+        metavar="FILE",
+        help="annotations of the data that the AP is published for",
+    )
     add("--images", required=True, metavar="DIR", help="folder of its images or frames")
     add("--output", metavar="DIR", help="folder for report, results and pictures (COCO)")
     add("--save-results", metavar="FILE", help="write what the model finds there")

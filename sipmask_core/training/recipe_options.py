@@ -72,7 +72,7 @@ OPTIONS = (
         "lr",
         float,
         "RATE",
-        "highest learning rate, taken as it is",
+        "highest learning rate, not scaled with the batch",
         "a positive number",
         lambda value: math.isfinite(value) and value > 0,
     ),
@@ -81,8 +81,8 @@ OPTIONS = (
         "pretrained-lr-factor",
         float,
         "F",
-        "learning rate, relative to the others', of weights that do not start at random;"
-        " 1 treats them alike",
+        "learning rate of weights that come from a file, relative to the others'; 1 treats them"
+        " alike",
         "0 to 1",
         lambda value: 0 <= value <= 1,
     ),
@@ -91,7 +91,7 @@ OPTIONS = (
         "size",
         int,
         "PIXELS",
-        "side of the square input or, of a preset that keeps the aspect ratio, its longer side",
+        "side of the square input or, if the preset keeps the aspect ratio, its longer side",
         f"a multiple of 32 from {MIN_SIDE}",
         _sides,
         made=_canvas,
@@ -101,18 +101,20 @@ OPTIONS = (
         "seed",
         int,
         "N",
-        "of weights, order and augmentation",
+        "seed of weights, order and augmentation",
         "0 to 2**32 - 1",
         lambda value: 0 <= value < 2**32,
     ),
-    _choice("precision", "of the forward pass; weights stay fp32", "fp32", "bf16", "fp16"),
+    _choice(
+        "precision", "number format of the forward pass; weights stay fp32", "fp32", "bf16", "fp16"
+    ),
     Option(
         "accumulate",
         "accumulate",
         int,
         "N",
-        "work each batch off in N parts, in as much less memory, and use the mean of their"
-        " gradients: as N processes with --normalise local would (default: 1)",
+        "process each batch in N parts, to save memory, and use the mean of their gradients, as N"
+        " processes with --normalise local would (default: 1)",
         "1 or more",
         _count,
     ),
@@ -121,7 +123,7 @@ OPTIONS = (
         "clip-norm",
         float,
         "NORM",
-        "scale gradients down to it; 0 leaves them",
+        "scale gradients down to this norm; 0 leaves them",
         "a positive number, or 0 for none",
         lambda value: math.isfinite(value) and value >= 0,
     ),
@@ -146,8 +148,8 @@ OPTIONS = (
         "train-only",
         str,
         "PART",
-        "let only parameters learn that have PART in their name, such as bbox_head or track, and"
-        " keep all others bit for bit",
+        "train only parameters with PART in their name, such as bbox_head or track, and keep all"
+        " others bit for bit",
         "part of a name",
         lambda value: True,
     ),

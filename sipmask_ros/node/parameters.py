@@ -113,7 +113,7 @@ class Parameters(ParameterTable):
     tiles: str = parameter(
         "",
         "Columns x rows, such as `2x2`: images also go through the network in overlapping tiles,"
-        " to find small objects; each tile takes as long as an image; empty: the whole image alone.",
+        " to find small objects; each tile takes as long as an image; empty: no tiles.",
         effect=Effect.RELOAD,
     )
     always_on: bool = parameter(
