@@ -76,8 +76,8 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
         "--hold-out",
         type=count_or_share,
         metavar="N",
-        help="images (with a YouTube-VIS file: videos) to keep for validation, chosen by the hash of"
-        " their file names: a number, or below 1 a share, such as 0.1; 0 trains on all"
+        help="images (with a YouTube-VIS file: videos) to keep for validation, chosen by hash of"
+        " the file name: a number, or below 1 a share, such as 0.1; 0 trains on all"
         f" (default: {HOLD_OUT_SHARE:.0%}, at most {MOST_HELD_OUT}; with --validation 0)".replace(
             "%", "%%"
         ),
