@@ -38,7 +38,9 @@ def as_yaml(node: str, table: type[ParameterTable]) -> str:
         )
         # JSON is YAML in which no word can be taken for a number or a truth value.
         value = json.dumps(row.default)
-        lines.append(f"    {row.name}: {value}  # {row.accepted()}; counts {row.effect.value}")
+        lines.append(
+            f"    {row.name}: {value}  # {row.accepted()}; takes effect {row.effect.value}"
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -54,7 +56,7 @@ def as_markdown(table: type[ParameterTable]) -> str:
         for effect in Effect
         if effect in {row.effect for row in present}
     ]
-    legend = f"When a change counts: {'; '.join(marks)}."
+    legend = f"When a change takes effect: {'; '.join(marks)}."
     lines += ["", *textwrap.wrap(legend, _WIDTH)]
     return "\n".join(lines)
 

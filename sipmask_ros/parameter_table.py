@@ -152,7 +152,7 @@ def declare(node: Node, table: type[ParameterTable]) -> None:
     for row in declared.values():
         descriptor = ParameterDescriptor(
             description=row.description,
-            additional_constraints=f"{row.accepted()}; a change counts {row.effect.value}",
+            additional_constraints=f"{row.accepted()}; a change takes effect {row.effect.value}",
             read_only=row.effect is Effect.START,
             dynamic_typing=True,
         )
@@ -183,10 +183,10 @@ def reloaded(now: Table, wanted: Table) -> Table:
 
 
 def delays(table: type[ParameterTable], names: Iterable[str]) -> str:
-    """Say when changes to these parameters count; empty for those that count at once."""
+    """Say when changes to these parameters take effect; empty for those that do at once."""
     effects = {row.name: row.effect for row in rows(table)}
     return " ".join(
-        f"{name} counts {effects[name].value}."
+        f"{name} takes effect {effects[name].value}."
         for name in names
         if effects.get(name, Effect.LIVE) is not Effect.LIVE
     )

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sipmask_core.cli.dataset_selection import Selection
+from sipmask_core.cli.dataset_selection import SIMILAR, Selection
 from sipmask_core.cli.options import (
     add_model_arguments,
     add_setting,
@@ -95,8 +95,6 @@ examples:
       --output boxes_alone.json
   sipmask train --annotations masks.json all.json --images photos/ --output run/ ...
 """
-
-_SIMILAR = 8.0  # grey levels
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -184,7 +182,7 @@ def _add_options(kind: argparse.ArgumentParser) -> None:
         "--skip-similar",
         "LEVELS",
         nargs="?",
-        const=_SIMILAR,
+        const=SIMILAR,
     )
     annotations = kind.add_argument_group("annotations")
     annotations.add_argument(

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from sipmask_core.runtime.settings import check_settings, setting
 
+SIMILAR = 8.0  # grey levels, if the command line names none
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -15,12 +17,12 @@ class Selection:
     """
 
     every: int = setting(1, "Take one image in N.", minimum=1)
-    rate: float | None = setting(None, "Take at most this many a second.", above=0, maximum=1000)
-    limit: int | None = setting(None, "End after N images.", minimum=1)
+    rate: float | None = setting(None, "Take at most this many per second.", above=0, maximum=1000)
+    limit: int | None = setting(None, "Stop after N images.", minimum=1)
     min_change: float = setting(
         0.0,
         "Leave out images like the one taken before: those in which no cell of a 16 x 16 grid"
-        " changed by this many of 255 grey levels.",
+        f" changed by this many of 255 grey levels ({SIMILAR:g} if no number is given); 0: none.",
         minimum=0,
         maximum=255,
     )

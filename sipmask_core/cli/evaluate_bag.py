@@ -107,7 +107,7 @@ def add_arguments(kinds: Any) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="where --results has them (default: TOPIC/instances or the only such topic)",
+        help="their topic in --results (default: TOPIC/instances or the only such topic)",
     )
     bag.add_argument("--json", type=Path, metavar="FILE", help="write the report there, too")
     add_model_arguments(bag)

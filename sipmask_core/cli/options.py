@@ -23,7 +23,7 @@ RUNNABLE = (
     f"{WEIGHTS}; or an .onnx file of `sipmask export`; or package.module:factory, code of your own"
     " (examples/README.md)"
 )
-PRESET = "the network's configuration, where a .pth fits several; see `sipmask presets`"
+PRESET = "the network's configuration, if a .pth fits several; see `sipmask presets`"
 
 
 def add_checkpoint_arguments(

@@ -269,8 +269,8 @@ class Channel:
 
     def _tell_bits(self, bits: int) -> None:
         self._node.get_logger().info(
-            f"{self._topic}: the 16-bit images use {bits} bits so far, from which they are scaled;"
-            " the parameter image_bits says otherwise."
+            f"{self._topic}: the 16-bit images use {bits} bits so far and are scaled by that;"
+            " if it is wrong, set the parameter image_bits."
         )
 
     def _is_heard(self) -> bool:

@@ -156,14 +156,14 @@ class ConnectionWatch:
         remedies = [(kind, "")]
         if topic in self._image_topics:
             remedies += [
-                (other, f" with the parameter transport set to {transport}")
+                (other, f" (set the parameter transport to {transport})")
                 for other, transport in _TRANSPORTS.items()
                 if other != kind
             ]
         for present, remedy in remedies:
             if topics := self._published(present):
                 return (
-                    f"{topic}: nobody publishes on this topic; of type {present}{remedy} there are"
+                    f"{topic}: nobody publishes on this topic. Topics of type {present}{remedy}:"
                     f" {first_of(topics, MOST_TOPICS)}."
                 )
         return f"{topic}: nobody publishes on this topic, nor on any other of type {kind}."

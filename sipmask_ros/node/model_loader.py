@@ -88,7 +88,7 @@ class ModelLoader:
         Raise InputError while another is being loaded.
         """
         if self._is_busy:
-            raise sm.InputError("Another model is being loaded; try again when it is there.")
+            raise sm.InputError("Another model is being loaded; try again when it is ready.")
         future = Future()
         self._is_busy = True
         threading.Thread(

@@ -379,8 +379,8 @@ class SegmentationNode(LifecycleNode):
             return
         self._is_known_to_be_double = True
         self.get_logger().warning(
-            f"Another node is called {self.get_fully_qualified_name()}, too: the results of both"
-            " come on the same topics, and services reach either. Give one of them another name"
+            f"Another node is called {self.get_fully_qualified_name()}, too: both publish on"
+            " the same topics, and a service call reaches either. Give one of them another name"
             " (-r __node:=other) or namespace (-r __ns:=/other)."
         )
 

@@ -123,11 +123,11 @@ class Segmenter:
                     publish(scene)
                 except InputError as error:
                     self._log.warning(
-                        f"A result beside the instances could not be published. {error}",
+                        f"An output other than the instances could not be published. {error}",
                         throttle_duration_sec=WARNING_PERIOD,
                     )
                 except Exception:
-                    self._complain("A result beside the instances could not be published.")
+                    self._complain("An output other than the instances could not be published.")
 
     def _answer(self, request: Request, perceive: Perception) -> None:
         """Segment an image for who has asked for it."""

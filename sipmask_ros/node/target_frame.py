@@ -76,7 +76,7 @@ class TargetFrame:
             self.missing += 1
             if self.missing == 1:
                 self._log.warning(
-                    f"No transform leads from the frame {camera!r} to the target_frame"
+                    f"tf2 has no transform from the frame {camera!r} to the target_frame"
                     f" {self.name!r} at the stamp of an image; what needs it is left out, and"
                     f" /diagnostics counts how often. {error}"
                 )

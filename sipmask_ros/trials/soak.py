@@ -1,4 +1,4 @@
-"""Wear the node down: 100,000 small frames of several cameras, and what they leave behind.
+"""Stress the node with 100,000 small images from several cameras, and see what they leave behind.
 
 Runs the node that ships as a process, sends it images from several cameras, and reads from outside
 its memory, file handles and threads, while cameras pause, change size, encoding and clock, send

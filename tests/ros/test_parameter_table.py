@@ -164,7 +164,7 @@ def test_a_wrong_value_of_the_start_can_be_mended_beside_another_wrong_one(kettl
 def test_a_parameter_is_described_with_what_it_accepts_and_when_it_counts(kettle):
     told = kettle().describe_parameter("heat")
     assert told.description == "Of the most."
-    assert told.additional_constraints == "a number from 0 to 1; a change counts at once"
+    assert told.additional_constraints == "a number from 0 to 1; a change takes effect at once"
 
 
 def test_of_a_change_only_what_is_live_counts():

@@ -243,7 +243,7 @@ def test_a_topic_on_which_nobody_publishes_is_named_with_those_that_may_have_bee
     us.wait(lambda: us.count_publishers("/front/image_9"))
     check_often(us)
     assert us.warnings == [
-        "/robot/image: nobody publishes on this topic; of type sensor_msgs/msg/Image there are "
+        "/robot/image: nobody publishes on this topic. Topics of type sensor_msgs/msg/Image: "
         + ", ".join(f"/front/image_{number}" for number in range(8))
         + " and 2 more."
     ]
@@ -256,8 +256,9 @@ def test_without_topics_of_the_type_those_of_the_other_transport_are_named(us, d
     us.wait(lambda: us.count_publishers("/front/image/compressed"))
     check_often(us)
     assert us.warnings == [
-        "/robot/image: nobody publishes on this topic; of type sensor_msgs/msg/CompressedImage with"
-        " the parameter transport set to compressed there are /front/image/compressed."
+        "/robot/image: nobody publishes on this topic. Topics of type"
+        " sensor_msgs/msg/CompressedImage (set the parameter transport to compressed):"
+        " /front/image/compressed."
     ]
 
 

@@ -242,9 +242,9 @@ def test_a_change_that_counts_later_says_when(camera):
         return [result.reason for result in results]
 
     assert say(reliability="auto", score_threshold=0.4, num_threads=1) == [
-        "reliability counts at the next configure.",
+        "reliability takes effect at the next configure.",
         "",
-        "num_threads counts at the next configure or ~/reload_model.",
+        "num_threads takes effect at the next configure or ~/reload_model.",
     ]
     assert camera.set(reliability="reliable", num_threads=0) == []
 

@@ -66,7 +66,7 @@ def test_a_missing_transform_is_named_once_and_counted(tf2):
     assert frame.missing == 2
     (warning,) = node.warnings
     assert warning.startswith(
-        "No transform leads from the frame 'camera' to the target_frame 'odom' at the stamp of an"
+        "tf2 has no transform from the frame 'camera' to the target_frame 'odom' at the stamp of an"
     )
     assert warning.endswith('"camera" does not exist.')
 
