@@ -24,11 +24,24 @@ from sipmask_ros.node.parameters import Parameters
 
 NODE = "/segmentation_node/"
 TOPICS = {output.name for output in OUTPUTS} | {"instances", "label_info", "vision_label_info"}
+SERVICES = {"follow", "segment", "reload_model", "reset_tracks"}
 
 
 def blocks(page, language):
+    """Return the blocks of a language in a page: a path, or a name in docs/."""
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+def shown_lines():
+    """Return the lines of the shell that the pages show, whole, with the page of each."""
+    pages = [ROOT / "README.md", ROOT / "examples" / "README.md", *(ROOT / "docs").glob("*.md")]
+    return [
+        (page.name, line)
+        for page in sorted(pages)
+        for block in blocks(page, "bash")
+        for line in block.replace("\\\n", " ").splitlines()
+    ]
 
 
 def leaves(content, path=()):
@@ -71,6 +84,22 @@ def test_topics_that_others_are_to_subscribe_to_are_those_of_the_node(content):
             assert value.removeprefix(NODE) in TOPICS, path
         if "classes" in path:
             assert value in COCO_CLASSES, path
+
+
+def test_launch_arguments_that_the_shell_is_shown_exist():
+    text = (ROOT / "launch" / "camera.launch.py").read_text(encoding="utf-8")
+    declared = set(re.findall(r'^    "(\w+)": \(', text, re.MULTILINE))
+    for page, line in shown_lines():
+        if "sipmask_ros camera.launch.py" in line:
+            assert set(re.findall(r" (\w+):=", line)) <= declared, f"{page}: {line}"
+
+
+def test_parameters_topics_and_services_that_the_shell_is_shown_are_the_node_s():
+    for page, line in shown_lines():
+        for name in re.findall(r"param set /segmentation_node (\w+)", line):
+            assert name in Parameters.__dataclass_fields__, f"{page}: {line}"
+        for name in re.findall(rf"{NODE}([a-z_/]+)", line):
+            assert name in TOPICS | SERVICES, f"{page}: {line}"
 
 
 def test_nav2_s_layer_names_the_classes_that_the_node_reports():
