@@ -74,13 +74,13 @@ class Settings(ParameterTable):
     loop: bool = parameter(True, "Start files again when they end.", effect=Effect.START)
     preload: int = parameter(
         0,
-        "Keep the first so many images in memory and send them again and again, which leaves the"
-        " CPU to the receivers; 0: make each image when it is due.",
+        "Keep this many images in memory, the first ones, and send them again and again, which"
+        " leaves the CPU to the receivers; 0: make each image when it is due.",
         minimum=0,
         effect=Effect.START,
     )
     frames: int = parameter(
-        0, "Stop after so many images; 0: never.", minimum=0, effect=Effect.START
+        0, "Stop after this many images; 0: never.", minimum=0, effect=Effect.START
     )
     frame_id: str = parameter("camera", "The frame_id in the images' headers.", effect=Effect.START)
     transport: str = parameter(

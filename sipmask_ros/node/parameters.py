@@ -105,7 +105,7 @@ class Parameters(ParameterTable):
     ignore_zones: tuple[str, ...] = parameter(
         (),
         "Polygons in which nothing is reported, such as `image: 0,0 1,0 1,0.3 0,0.3`: a camera"
-        " topic, or what several begin with, then corners x,y as fractions of width and height."
+        " topic, or the beginning of several, then corners x,y as fractions of width and height."
         " Without a topic, a zone holds for all cameras. An instance with more than half of its"
         " mask inside is dropped.",
         effect=Effect.LIVE,
@@ -177,7 +177,7 @@ class Parameters(ParameterTable):
     )
     points_stride: int = parameter(
         2,
-        "`~/points` has a point for every so many rows and columns of the image.",
+        "`~/points` takes one in this many rows and columns of the image.",
         minimum=1,
         maximum=64,
         effect=Effect.LIVE,
