@@ -156,7 +156,7 @@ def run(args: argparse.Namespace) -> int:
         draw(record, args.plot)
     if args.json:
         files = [weights_path(args)] if args.checkpoint else [PRETRAINED] * (SHIPPED in names)
-        write_json(args.json, record | {"provenance": provenance(files, device)})
+        write_json(args.json, record | {"provenance": provenance(args.command, files, device)})
     if len(models) < len(names):
         raise KeyboardInterrupt
     return 0

@@ -206,7 +206,7 @@ def _pseudo(args: argparse.Namespace) -> int:
     require_writable(args.output)
     document, counts = add_pseudo_labels(args.annotations, args.found, args.use, args.unsure)
     info = document.get("info")
-    record = provenance([args.annotations, args.found])
+    record = provenance(args.command, [args.annotations, args.found])
     document["info"] = {**(info if isinstance(info, dict) else {}), "pseudo_labels": record}
     write_json(args.output, document)
     print(
@@ -279,7 +279,7 @@ def _make(
     selection = Selection(args.every, args.rate, args.limit, args.min_change)
     predictor = load_predictor(args, score_threshold=args.score_threshold)
     writer = AnnotationWriter(args.output, args.format, predictor.class_names, args.image_format)
-    record = provenance(model_files(args), predictor.device)
+    record = provenance(args.command, model_files(args), predictor.device)
     record["inputs"] |= {path: digest or sha256(path) for path, digest in inputs.items()}
     writer.info = {
         "description": f"Images of {', '.join(inputs)}"

@@ -145,7 +145,7 @@ def evaluated(args: argparse.Namespace) -> dict[str, Any]:
     report["results"] = len(results)
     print(f"{len(annotations.images)} images, {len(results)} results")
     evaluations = _scored(annotations, results, report)
-    report["provenance"] = provenance(inputs, device, folders)
+    report["provenance"] = provenance(args.command, inputs, device, folders)
     for place in reports:
         write_json(place, report)
     if args.output is not None and evaluations:

@@ -149,7 +149,8 @@ def evaluated(args: argparse.Namespace) -> dict[str, Any]:
     else:
         print(f"{args.annotations} has no tracks: the results are written, there is no score.")
     if args.json is not None:
-        write_json(args.json, report | {"provenance": provenance(inputs, device, folders)})
+        origin = provenance(args.command, inputs, device, folders)
+        write_json(args.json, report | {"provenance": origin})
     if written:
         print(f"Written: {', '.join(map(str, written))}")
     return report

@@ -85,8 +85,9 @@ def run(args: argparse.Namespace) -> int:
     )
     if args.json:
         inputs = [weights, *([args.image] if args.image else [])]
+        origin = provenance(args.command, inputs, torch.device("cpu"))
         report = {"model": model.preset.name, "agrees": agreement.holds, **agreement._asdict()}
-        write_json(args.json, {**report, "provenance": provenance(inputs, torch.device("cpu"))})
+        write_json(args.json, {**report, "provenance": origin})
     if not agreement.holds:
         print(f"sipmask: {args.output} does not compute what the model does.", file=sys.stderr)
         return 1

@@ -10,6 +10,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 from sipmask_core.errors import AvoidableError, InputError, PredictionError
+from sipmask_core.runtime.arguments import parsed
 from sipmask_core.runtime.memory import is_out_of_memory
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     args = argparse.Namespace()
     try:
-        args = make_parser().parse_args(arguments)
+        args = parsed(make_parser(), arguments)
         status: int = args.run(args)
         return status
     except AvoidableError as error:

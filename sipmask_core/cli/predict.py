@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
         results = None
         if args.json:
             results = stack.enter_context(ResultsFile(args.json, predictor.class_names))
-            record = provenance(model_files(args), predictor.device)
+            record = provenance(args.command, model_files(args), predictor.device)
         interruption = stack.enter_context(Interruption())
         # An input counts as one image until it is opened.
         bar = stack.enter_context(tqdm(total=len(args.inputs), unit="image", disable=None))

@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
         " the default classes; any number of classes can be trained."
     )
     if args.json:
-        write_json(args.json, {"presets": rows, "provenance": provenance()})
+        write_json(args.json, {"presets": rows, "provenance": provenance(args.command)})
     return 0
 
 

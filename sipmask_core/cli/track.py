@@ -138,7 +138,7 @@ def run(args: argparse.Namespace) -> int:
             bar.update()
             if interruption.requested:
                 break
-        origin = provenance(model_files(args), predictor.device)
+        origin = provenance(args.command, model_files(args), predictor.device)
         origin["inputs"][args.input] = source_sha256(args.input)
         if coco:
             coco.finish(origin)

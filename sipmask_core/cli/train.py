@@ -188,7 +188,7 @@ def _train(args: argparse.Namespace, device: torch.device) -> int:
         return 1
     except KeyboardInterrupt:
         if is_main():
-            print(farewell(trainer.step, trainer.saved_step), file=sys.stderr)
+            print(farewell(args.command, trainer.step, trainer.saved_step), file=sys.stderr)
         return 130
     if metrics:
         say(f"{len(held_out.images)} held-out images:\n{format_scores(metrics)}")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import shlex
-import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
     from pathlib import Path
 
     import torch
@@ -29,20 +29,21 @@ def training_provenance(
     folders: dict[Path | str, list[Path]] = {}
     for part, folder in ((dataset.annotations, dataset.image_dir), (held_out, held_out_images)):
         folders.setdefault(folder, []).extend(part.files(folder))
-    return provenance(inputs, device, folders)
+    return provenance(args.command, inputs, device, folders)
 
 
-def farewell(step: int, saved_step: int | None) -> str:
+def farewell(command: Sequence[str], step: int, saved_step: int | None) -> str:
     """Say how to go on after Ctrl-C, and from which step.
 
-    That can be earlier than `step`: a second Ctrl-C does not wait for a checkpoint.
+    command: the words of the command line that was stopped; torchrun is put in front if it was
+    there. The step can be earlier than `step`: a second Ctrl-C does not wait for a checkpoint.
     """
     if saved_step is None:
         return f"Stopped at step {step}, before the first checkpoint: there is nothing to resume."
-    arguments = [argument for argument in sys.argv[1:] if argument != "--resume"]
+    program, *arguments = (word for word in command if word != "--resume")
     processes = os.environ.get("LOCAL_WORLD_SIZE")
-    launcher = ["sipmask"]
+    launcher = [program]
     if processes is not None:
         launcher = ["torchrun", "--nproc-per-node", processes, "-m", "sipmask_core"]
-    command = shlex.join([*launcher, *arguments, "--resume"])
-    return f"Stopped at step {step}. To go on from step {saved_step}: {command}"
+    again = shlex.join([*launcher, *arguments, "--resume"])
+    return f"Stopped at step {step}. To go on from step {saved_step}: {again}"

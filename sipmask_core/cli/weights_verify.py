@@ -149,6 +149,7 @@ def _report(args: argparse.Namespace, weights: Weights) -> dict[str, Any]:
     parser = argparse.ArgumentParser()
     evaluate.add_arguments(parser.add_subparsers())
     options = parser.parse_args([kind, *typed, "--checkpoint", weights.name])
+    options.command = args.command
     with process_group(options.device) as device:
         options.device = str(device)
         return evaluate.evaluated(options)

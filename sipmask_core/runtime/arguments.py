@@ -1,15 +1,29 @@
-"""Values on command lines that several programs read in the same way, for argparse's `type`."""
+"""Command lines, as several programs read them: the whole, and values for argparse's `type`."""
 
 from __future__ import annotations
 
 import argparse
 import math
+import sys
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 N = TypeVar("N", int, float)
+
+
+def parsed(
+    parser: argparse.ArgumentParser, arguments: Sequence[str] | None
+) -> argparse.Namespace:
+    """Parse the arguments, None for those of this process.
+
+    Beside what the parser declares, `command` holds the words that a shell needs to do it again.
+    """
+    given = sys.argv[1:] if arguments is None else arguments
+    args = parser.parse_args(given)
+    args.command = [*parser.prog.split(), *given]
+    return args
 
 
 def number_reader(

@@ -6,13 +6,12 @@ import hashlib
 import os
 import platform
 import shlex
-import sys
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     import torch
 
@@ -27,21 +26,22 @@ _PACKAGES = (
 
 
 def provenance(
+    command: Sequence[str],
     inputs: Iterable[Path | str] = (),
     device: torch.device | None = None,
     folders: Mapping[Path | str, Iterable[Path]] | None = None,
 ) -> dict[str, Any]:
     """Make the record that a `--json` file carries under "provenance".
 
+    command: the words of the command line that does this work.
     inputs: files that the numbers depend on; each is hashed with SHA-256.
     device: where the model ran; None for work without a model.
     folders: by folder, the files in it that the numbers depend on; they get one hash together.
 
     The record holds no time stamp: the same work on the same machine gives the same record.
     """
-    program = Path(sys.argv[0]).name.replace("__main__.py", "sipmask")
     return {
-        "command": shlex.join([program, *sys.argv[1:]]),
+        "command": shlex.join(command),
         "device": describe_device(device),
         "versions": {"python": platform.python_version(), **package_versions()},
         "inputs": {

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from sipmask_core.benchmark.report import STAGE_COLOURS
 from sipmask_core.errors import InputError
-from sipmask_core.runtime.arguments import positive
+from sipmask_core.runtime.arguments import parsed, positive
 from sipmask_core.runtime.files import write_figure
 from sipmask_core.runtime.provenance import provenance
 from sipmask_core.runtime.stopwatch import distribution
@@ -98,7 +98,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--threads", type=int, default=0, metavar="N", help="CPU threads; 0: PyTorch's choice")
     add("--score-threshold", type=float, default=0.3, metavar="S", help="of the node (0.3)")
     add_record_arguments(parser)
-    args = parser.parse_args(arguments)
+    args = parsed(parser, arguments)
     if (highest := max(args.rates)) > _HIGHEST:
         parser.error(f"--rates holds {highest:g}; at most {_HIGHEST:g} is accepted.")
     return args
@@ -150,7 +150,7 @@ def measure(args: argparse.Namespace, interruption: Interruption) -> Report:
             if not trials:
                 raise
             report["ended_early"] = str(error)
-    return report | {"provenance": provenance([args.model or PRETRAINED])}
+    return report | {"provenance": provenance(args.command, [args.model or PRETRAINED])}
 
 
 def search(verdicts: Mapping[float, bool], holds: Callable[[float], bool]) -> float:

@@ -19,7 +19,7 @@ import numpy as np
 
 from sipmask_core.drawing import contact_sheet
 from sipmask_core.errors import InputError
-from sipmask_core.runtime.arguments import not_negative, positive
+from sipmask_core.runtime.arguments import not_negative, parsed, positive
 from sipmask_core.runtime.files import write_image, write_json
 from sipmask_core.runtime.provenance import provenance
 from sipmask_core.video import VideoWriter, source_sha256
@@ -60,7 +60,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--seconds", type=positive, default=30.0, help="how long to record (30)")
     add("--rate", type=not_negative, default=15.0, help="images per second (15); 0: the source's")
     add("--output", type=Path, default=Path("demo"), metavar="DIR", help="where to write (demo)")
-    return parser.parse_args(arguments)
+    return parsed(parser, arguments)
 
 
 def _tell(args: argparse.Namespace, report: Report) -> list[str]:
@@ -134,7 +134,7 @@ def provenance_record(args: argparse.Namespace) -> Report:
     # This imports torch, which the starting nodes need not wait for.
     from sipmask_core.inference.predictor import PRETRAINED
 
-    record = provenance([args.model or PRETRAINED])
+    record = provenance(args.command, [args.model or PRETRAINED])
     if args.source not in ("", "demo"):
         record["inputs"][args.source] = source_sha256(args.source)
     return record

@@ -34,7 +34,7 @@ import rclpy
 from tqdm import tqdm
 
 from sipmask_core.errors import InputError
-from sipmask_core.runtime.arguments import count
+from sipmask_core.runtime.arguments import count, parsed
 from sipmask_core.runtime.provenance import provenance
 from sipmask_core.runtime.stopwatch import distribution
 from sipmask_ros.camera.camera_source import Settings, open_source
@@ -92,7 +92,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--calm", action="store_true", help="let nothing happen but images")
     add("--seed", type=int, default=0, help="of the order of what happens (0)")
     add_record_arguments(parser)
-    return parser.parse_args(arguments)
+    return parsed(parser, arguments)
 
 
 def _tell(args: argparse.Namespace, report: Report) -> list[str]:
@@ -139,7 +139,7 @@ def measure(args: argparse.Namespace, interruption: Interruption) -> Report:
         _finish(cameras, node)
         return _report(args, cameras, disturbances, samples) | {
             "ended_early": ended_early,
-            "provenance": provenance([args.model or PRETRAINED]),
+            "provenance": provenance(args.command, [args.model or PRETRAINED]),
         }
 
 

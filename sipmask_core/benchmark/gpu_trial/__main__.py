@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from sipmask_core.errors import InputError
+from sipmask_core.runtime.arguments import parsed
 from sipmask_core.runtime.devices import choose_device
 from sipmask_core.runtime.files import make_folder, write_json
 from sipmask_core.runtime.provenance import provenance
@@ -89,11 +90,13 @@ def run_step(name: str, step: Step, folder: Path) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the steps; return 0, 1 if one failed, 2 without a GPU or for a wrong name."""
     assert __doc__ is not None
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m sipmask_core.benchmark.gpu_trial", description=__doc__.partition("\n")[0]
+    )
     parser.add_argument("folder", type=Path, help="where the results go")
     parser.add_argument("--device", default="cuda", help="cuda or cuda:N")
     parser.add_argument("--steps", help="those to run, separated by commas (default: all)")
-    args = parser.parse_args(arguments)
+    args = parsed(parser, arguments)
     try:
         device = choose_device(args.device)
         if device.type != "cuda":
@@ -114,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"== {name}: {results[name]}", flush=True)
         write_json(
             args.folder / "summary.json",
-            {"steps": results, "provenance": provenance(device=device)},
+            {"steps": results, "provenance": provenance(args.command, device=device)},
         )
     print(f"\nEverything is in {args.folder}.")
     return int(any(result.startswith("failed") for result in results.values()))

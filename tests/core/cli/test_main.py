@@ -1,6 +1,7 @@
 """The `sipmask` command: verbs, help, exit statuses."""
 
 import json
+import shlex
 import subprocess
 import sys
 
@@ -36,6 +37,14 @@ def test_python_dash_m_is_the_same_program():
         [sys.executable, "-m", "sipmask_core", "--version"], capture_output=True, text=True
     )
     assert done.returncode == 0 and done.stdout.startswith("sipmask ")
+
+
+def test_a_record_names_the_command_that_was_run_also_from_python(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["host_program.py", "--its-own"])
+    place = tmp_path / "my presets.json"
+    assert cli.main(["presets", "--json", str(place)]) == 0
+    command = json.loads(place.read_text())["provenance"]["command"]
+    assert shlex.split(command) == ["sipmask", "presets", "--json", str(place)]
 
 
 @pytest.mark.parametrize("arguments", [[], ["no-such-verb"], ["benchmark", "--size", "12"]])

@@ -132,7 +132,7 @@ def test_without_a_model_named_the_shipped_one_is_hashed(monkeypatch, tmp_path):
     shipped = tmp_path / "shipped.safetensors"
     shipped.write_bytes(b"weights")
     monkeypatch.setattr("sipmask_core.inference.predictor.PRETRAINED", shipped)
-    record = demo.provenance_record(argparse.Namespace(model="", source="demo"))
+    record = demo.provenance_record(argparse.Namespace(command=[], model="", source="demo"))
     assert record["inputs"] == {str(shipped): hashlib.sha256(b"weights").hexdigest()}
 
 
