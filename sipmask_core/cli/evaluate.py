@@ -34,6 +34,5 @@ def run(args: argparse.Namespace) -> int:
     from sipmask_core.runtime.distributed import process_group
 
     with process_group(args.device) as device:
-        args.device = str(device)
-        status: int = args.evaluate(args)
+        status: int = args.evaluate(args, device)
     return status

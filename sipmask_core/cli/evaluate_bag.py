@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sipmask_core.cli.evaluation_run import refuse_beside_results
 from sipmask_core.cli.options import (
@@ -17,6 +17,9 @@ from sipmask_core.cli.options import (
     ran_with,
 )
 from sipmask_core.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
 
 _DESCRIPTION = """\
 Run model and tracker over the images of a recorded bag (MCAP or SQLite), as fast as they can.
@@ -114,7 +117,7 @@ def add_arguments(kinds: Any) -> None:
     bag.set_defaults(evaluate=_evaluate)
 
 
-def _evaluate(args: argparse.Namespace) -> int:
+def _evaluate(args: argparse.Namespace, device: torch.device) -> int:
     with importing_bags():
         from sipmask_ros.bags.evaluation import Task, evaluate, format_report, image_topics
         from sipmask_ros.bags.reader import Bag
@@ -144,7 +147,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     inputs = [*bag.files, *task.truth_files]
     predictor = None
     if args.results is None:
-        predictor = load_predictor(args, score_threshold=args.score_threshold)
+        predictor = load_predictor(args, device, score_threshold=args.score_threshold)
         inputs += model_files(args)
     elif args.results != args.recording:
         inputs += Bag(args.results).files

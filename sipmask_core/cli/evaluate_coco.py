@@ -23,6 +23,8 @@ from sipmask_core.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
+    import torch
+
     from sipmask_core.cli.evaluation_run import Finished
     from sipmask_core.data.coco import CocoAnnotations
     from sipmask_core.data.coco_results import Result
@@ -84,15 +86,15 @@ def add_arguments(kinds: Any) -> None:
     coco.set_defaults(evaluate=_evaluate)
 
 
-def _evaluate(args: argparse.Namespace) -> int:
-    evaluated(args)
+def _evaluate(args: argparse.Namespace, device: torch.device) -> int:
+    evaluated(args, device)
     return 0
 
 
-def evaluated(args: argparse.Namespace) -> dict[str, Any]:
+def evaluated(args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
     """Do what the options say and return the report; of several processes, only the first has one.
 
-    Raise InputError if that cannot be done.
+    device: of this process. Raise InputError if that cannot be done.
     """
     from sipmask_core.data.coco import read_annotations
     from sipmask_core.data.coco_results import read_results, suspicion
@@ -124,7 +126,7 @@ def evaluated(args: argparse.Namespace) -> dict[str, Any]:
 
     report: dict[str, Any] = {"protocol": "coco", "images": len(annotations.images)}
     inputs = [args.annotations]
-    device = None
+    ran_on = None
     folders = {}
     if args.results is not None:
         chosen = {image.id for image in annotations.images}
@@ -134,18 +136,18 @@ def evaluated(args: argparse.Namespace) -> dict[str, Any]:
         inputs.append(args.results)
         _write_results(results, [], args.submission)
     else:
-        predictor = load_evaluated(args, annotations.class_names)
+        predictor = load_evaluated(args, device, annotations.class_names)
         results, run = _run_model(predictor, annotations, args, saved)
         if not is_main():
             return {}
         report |= run
-        device = predictor.device
+        ran_on = predictor.device
         inputs += model_files(args)
         folders[args.images] = annotations.files(args.images)
     report["results"] = len(results)
     print(f"{len(annotations.images)} images, {len(results)} results")
     evaluations = _scored(annotations, results, report)
-    report["provenance"] = provenance(args.command, inputs, device, folders)
+    report["provenance"] = provenance(args.command, inputs, ran_on, folders)
     for place in reports:
         write_json(place, report)
     if args.output is not None and evaluations:

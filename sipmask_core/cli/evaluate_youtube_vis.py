@@ -21,6 +21,8 @@ from sipmask_core.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
+    import torch
+
     from sipmask_core.cli.evaluation_run import Finished
     from sipmask_core.data.coco_results import Result
     from sipmask_core.data.youtube_vis import VideoAnnotations
@@ -82,15 +84,15 @@ def add_arguments(kinds: Any) -> None:
     parser.set_defaults(evaluate=_evaluate)
 
 
-def _evaluate(args: argparse.Namespace) -> int:
-    evaluated(args)
+def _evaluate(args: argparse.Namespace, device: torch.device) -> int:
+    evaluated(args, device)
     return 0
 
 
-def evaluated(args: argparse.Namespace) -> dict[str, Any]:
+def evaluated(args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
     """Do what the options say and return the report; of several processes, only the first has one.
 
-    Raise InputError if that cannot be done.
+    device: of this process. Raise InputError if that cannot be done.
     """
     from sipmask_core.data.document import OtherFormatError
     from sipmask_core.data.orientation import as_annotated
@@ -126,7 +128,7 @@ def evaluated(args: argparse.Namespace) -> dict[str, Any]:
         "frames": sum(len(video.file_names) for video in annotations.videos),
     }
     inputs = [args.annotations]
-    device = None
+    ran_on = None
     folders = {}
     if args.results is not None:
         scored = {video.id for video in annotations.videos}
@@ -134,12 +136,12 @@ def evaluated(args: argparse.Namespace) -> dict[str, Any]:
         results = [result for result in results if result["video_id"] in scored]
         inputs.append(args.results)
     else:
-        predictor = load_evaluated(args, annotations.class_names)
+        predictor = load_evaluated(args, device, annotations.class_names)
         results, run = _run_model(predictor, annotations, args)
         if not is_main():
             return {}
         report |= run
-        device = predictor.device
+        ran_on = predictor.device
         inputs += model_files(args)
         folders[args.images] = annotations.frames().files(args.images)
     report["results"] = len(results)
@@ -149,7 +151,7 @@ def evaluated(args: argparse.Namespace) -> dict[str, Any]:
     else:
         print(f"{args.annotations} has no tracks: the results are written, there is no score.")
     if args.json is not None:
-        origin = provenance(args.command, inputs, device, folders)
+        origin = provenance(args.command, inputs, ran_on, folders)
         write_json(args.json, report | {"provenance": origin})
     if written:
         print(f"Written: {', '.join(map(str, written))}")

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
+    import torch
+
     from sipmask_core.data.coco_results import Result
     from sipmask_core.evaluation.partial_results import PartialResults
     from sipmask_core.segmenter import Segmenter
@@ -111,17 +113,19 @@ def refuse_beside_results(args: argparse.Namespace, options: Sequence[str]) -> N
             )
 
 
-def load_evaluated(args: argparse.Namespace, class_names: Sequence[str]) -> Segmenter:
+def load_evaluated(
+    args: argparse.Namespace, device: torch.device, class_names: Sequence[str]
+) -> Segmenter:
     """Load the model that the options ask for, with the score threshold of evaluation.
 
-    class_names: of the data set; lines are printed about those that the model does not know, and
+    device: of this process. class_names: of the data set; lines are printed about those that the model does not know, and
     those that it writes differently.
     """
     from sipmask_core.data.classes import matching_names
     from sipmask_core.inference.predictor import Predictor
     from sipmask_core.runtime.distributed import say
 
-    predictor = load_predictor(args, score_threshold=args.score_threshold)
+    predictor = load_predictor(args, device, score_threshold=args.score_threshold)
     if args.score_threshold is None:
         predictor.score_threshold = (
             predictor.preset.evaluation_threshold

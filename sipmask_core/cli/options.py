@@ -14,6 +14,7 @@ from sipmask_core.runtime.settings import settings_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import torch
     from _typeshed import DataclassInstance
 
     from sipmask_core.segmenter import Segmenter
@@ -89,18 +90,19 @@ def add_model_arguments(
 
 def load_predictor(
     args: argparse.Namespace,
+    device: torch.device | None = None,
     *,
     score_threshold: float | None = None,
 ) -> Segmenter:
     """Load the model that the options ask for.
 
-    Raise InputError if the options cannot be met.
+    device: in place of --device, for one of several processes. Raise InputError if the options cannot be met.
     """
     from sipmask_core.inference.load import load_segmenter
 
     return load_segmenter(
         _model(args),
-        device=args.device,
+        device=args.device if device is None else str(device),
         precision=args.precision,
         score_threshold=score_threshold,
         num_threads=args.threads,

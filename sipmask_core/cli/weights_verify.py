@@ -151,5 +151,4 @@ def _report(args: argparse.Namespace, weights: Weights) -> dict[str, Any]:
     options = parser.parse_args([kind, *typed, "--checkpoint", weights.name])
     options.command = args.command
     with process_group(options.device) as device:
-        options.device = str(device)
-        return evaluate.evaluated(options)
+        return evaluate.evaluated(options, device)
