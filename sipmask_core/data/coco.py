@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from sipmask_core.data.document import Document, OtherFormatError
-from sipmask_core.data.fields import as_whole_number, image_size, is_crowd, text
+from sipmask_core.data.fields import Field, as_whole_number, image_size, is_crowd, text
 from sipmask_core.data.file_names import image_path, similar_file
 from sipmask_core.data.hold_out import hold_out
 from sipmask_core.data.problems import Invalid
@@ -215,13 +215,14 @@ def _known_labels(
 def _object(
     document: Document, number: int, entry: Entry, image: CocoImage, label: int
 ) -> CocoObject | None:
-    values = {field: entry.get(field) for field in ("segmentation", "bbox", "area")}
+    mask, bbox, area = (Field(name, entry.get(name)) for name in ("segmentation", "bbox", "area"))
     crowd = is_crowd(entry)
     if crowd and entry.get("voc_box") is not None:
         # One object, whose mask includes what it touches.
-        values = {"segmentation": None, "voc_box": entry["voc_box"], "area": None}
+        mask, area = mask._replace(value=None), area._replace(value=None)
+        bbox = Field("voc_box", entry["voc_box"])
         crowd = False
-    shape = document.shape(values, (image.height, image.width))
+    shape = document.shape(mask, bbox, area, (image.height, image.width))
     if shape is None:
         return None
     return CocoObject(

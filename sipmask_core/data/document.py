@@ -21,7 +21,7 @@ from sipmask_core.errors import AvoidableError, InputError
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping
 
-    from sipmask_core.data.fields import Entry, Size
+    from sipmask_core.data.fields import Entry, Field, Size
     from sipmask_core.data.shapes import Shape
 
 T = TypeVar("T")
@@ -214,6 +214,6 @@ class Document:
             raise Invalid(f"{field} unknown", f".{field} is {number}, which {section!r} lacks")
         return number
 
-    def shape(self, values: dict[str, Any], size: Size) -> Shape | None:
+    def shape(self, mask: Field, bbox: Field, area: Field, size: Size) -> Shape | None:
         """Read a shape as `read_shape` does, and note whether its box and mask agree."""
-        return read_shape(values, size, self._agreement)
+        return read_shape(mask, bbox, area, size, self._agreement)

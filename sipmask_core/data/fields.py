@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sipmask_core.data.problems import Invalid, wrong_field
 
@@ -16,6 +16,13 @@ Size = tuple[int, int]
 # Most pixels of an image's side: JPEG's limit. pycocotools counts pixels in 32 bits, and needs
 # memory for every pixel along a polygon's edges.
 MOST_SIDE = 65_535
+
+
+class Field(NamedTuple):
+    """A value from a file, under the name that messages give it, such as "bboxes[3]"."""
+
+    name: str
+    value: Any
 
 
 def is_finite_number(value: Any) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pycocotools import mask as coco_mask
 
-from sipmask_core.data.fields import is_finite_number
+from sipmask_core.data.fields import Field, is_finite_number
 from sipmask_core.data.problems import Invalid, wrong_field
 from sipmask_core.data.rle import checked_rle
 from sipmask_core.errors import InputError
@@ -47,63 +47,64 @@ class Shape:
     segmentation: Polygons | Entry | None
 
 
-def read_shape(values: dict[str, Any], size: Size, agreement: BoxAgreement) -> Shape | None:
+def read_shape(
+    mask: Field, bbox: Field, area: Field, size: Size, agreement: BoxAgreement
+) -> Shape | None:
     """Read an annotation's shape in an image of that (H, W); None if box and mask are empty.
 
-    values: segmentation (polygons or either form of RLE), box and area, in this order, by the names
-    that messages give them. An area that is missing or 0, and a box that is missing or, beside a
-    mask, without extent come from the mask. If there is no mask, the shape has a box alone.
-    agreement: takes in how a given box fits the mask. Raises Invalid.
+    mask: polygons or either form of RLE. An area that is missing or 0, and a box that is missing
+    or, beside a mask, without extent come from the mask. If there is no mask, the shape has a box
+    alone. agreement: takes in how a given box fits the mask. Raises Invalid.
     """
-    (at_mask, at_box, at_area), (mask, bbox, area) = values, values.values()
-    segmentation = _segmentation(mask, size, at_mask)
-    box = None if bbox is None or bbox == [] else _box(bbox, at_box)
-    if area is not None and not is_finite_number(area):
-        raise wrong_field(at_area, area, "expected a finite number")
+    segmentation = _segmentation(mask, size)
+    box = None if bbox.value is None or bbox.value == [] else _box(bbox)
+    pixels = area.value
+    if pixels is not None and not is_finite_number(pixels):
+        raise wrong_field(*area, "expected a finite number")
     if segmentation is None:
-        if box is None and bbox is None:
-            kind = f"{at_mask} and {at_box} are missing; one is needed"
+        if bbox.value is None:
+            kind = f"{mask.name} and {bbox.name} are missing; one is needed"
             raise Invalid("no shape", f": {kind}")
         if box is None or box[2:] == (0, 0):
             return None
         agreement.add(box, None)
-        return Shape(box, float(area) if area and area > 0 else bbox_area(box), None)
+        return Shape(box, float(pixels) if pixels and pixels > 0 else bbox_area(box), None)
     if box is None or box[2:] == (0, 0):
         given, box = box, _rle_box(merged_rle(segmentation, size))
         if given is not None and box[2:] == (0, 0):
             return None
     else:
         agreement.add(box, _extent(segmentation))
-    if area is None or area <= 0:
-        area = float(coco_mask.area(merged_rle(segmentation, size)))
-    return Shape(box, float(area), segmentation)
+    if pixels is None or pixels <= 0:
+        pixels = coco_mask.area(merged_rle(segmentation, size))
+    return Shape(box, float(pixels), segmentation)
 
 
-def _segmentation(value: Any, size: Size, field: str) -> Polygons | Entry | None:
+def _segmentation(mask: Field, size: Size) -> Polygons | Entry | None:
     """Read a mask; None if there is none.
 
     One polygon or RLE may stand with or without a list around it, and points in lists of two;
     polygons of less than three points are left out beside others.
     """
+    name, value = mask
     if value is None or (isinstance(value, list) and not any(value)):
         return None
     if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict):
         (value,) = value
     if isinstance(value, dict):
         try:
-            return checked_rle(value, size, f".{field}")
+            return checked_rle(value, size, f".{name}")
         except InputError as error:
-            raise Invalid(f"{field}: an RLE that does not fit", str(error).rstrip(".")) from None
+            raise Invalid(f"{name}: an RLE that does not fit", str(error).rstrip(".")) from None
     if not isinstance(value, list):
-        raise wrong_field(field, value, "expected polygons or an RLE")
+        raise wrong_field(name, value, "expected polygons or an RLE")
     if all(map(is_finite_number, value)) or all(map(_is_point, value)):
         value = [value]
     value = [_without_pairs(polygon) for polygon in value]
     whole = [p for p in value if not isinstance(p, list) or len(p) >= LEAST_CORNERS] or value
     polygons = [
         _numbers(
-            polygon,
-            field,
+            Field(name, polygon),
             "polygons of three or more points, an even number (six or more) of",
             isinstance(polygon, list) and len(polygon) >= LEAST_CORNERS and len(polygon) % 2 == 0,
         )
@@ -113,7 +114,7 @@ def _segmentation(value: Any, size: Size, field: str) -> Polygons | Entry | None
         for corners, length in ((polygon[0::2], size[1]), (polygon[1::2], size[0])):
             if min(corners) < -length or max(corners) > 2 * length:
                 raise wrong_field(
-                    field,
+                    name,
                     polygon,
                     f"expected corners no further beyond the image than it is wide ({size[1]}) and"
                     f" high ({size[0]})",
@@ -149,17 +150,18 @@ def _rle_box(rle: Any) -> Box:
     return x, y, w, h
 
 
-def _box(value: Any, field: str) -> Box:
-    x, y, w, h = _numbers(value, field, "four", isinstance(value, list) and len(value) == 4)
+def _box(field: Field) -> Box:
+    is_four = isinstance(field.value, list) and len(field.value) == 4
+    x, y, w, h = _numbers(field, "four", is_four)
     if w < 0 or h < 0:
-        raise wrong_field(field, value, "which has a negative size")
+        raise wrong_field(*field, "which has a negative size")
     return x, y, w, h
 
 
-def _numbers(value: Any, field: str, count: str, ok: bool) -> list[float]:
-    if not ok or not all(map(is_finite_number, value)):
-        raise wrong_field(field, value, f"expected {count} finite numbers")
-    return [float(x) for x in value]
+def _numbers(field: Field, count: str, ok: bool) -> list[float]:
+    if not ok or not all(map(is_finite_number, field.value)):
+        raise wrong_field(*field, f"expected {count} finite numbers")
+    return [float(x) for x in field.value]
 
 
 def bbox_area(bbox: tuple[float, float, float, float]) -> float:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sipmask_core.data.coco import CocoAnnotations, CocoImage, CocoObject
 from sipmask_core.data.document import Document, OtherFormatError
-from sipmask_core.data.fields import image_size, is_crowd
+from sipmask_core.data.fields import Field, image_size, is_crowd
 from sipmask_core.data.hold_out import hold_out
 from sipmask_core.data.problems import Invalid
 
@@ -182,28 +182,26 @@ def _video(number: int, entry: Entry) -> Video:
     return Video(number, tuple(names), *image_size(entry), tracks=())
 
 
-def _track(document: Document, number: int, entry: Entry, video: Video, label: int) -> Track:
+def _per_frame(entry: Entry, name: str, video: Video) -> list[Field]:
+    """Read a list with an entry for each frame; all but masks may be missing."""
     count = len(video.file_names)
-    per_frame: dict[str, list[Any]] = {}
-    for field in ("segmentations", "bboxes", "areas"):
-        value = entry.get(field)
-        if value is None and field != "segmentations":
-            value = [None] * count
-        if not isinstance(value, list) or len(value) != count:
-            given = f"{len(value)} entries" if isinstance(value, list) else repr(value)
-            raise Invalid(
-                f"{field} per frame",
-                f".{field} has {given}, expected a list with one entry for each of the {count}"
-                f" frames of video {video.id}",
-            )
-        per_frame[field] = value
-    shapes = [
-        document.shape(
-            {f"{field}[{i}]": values[i] for field, values in per_frame.items()},
-            (video.height, video.width),
+    value = entry.get(name)
+    if value is None and name != "segmentations":
+        value = [None] * count
+    if not isinstance(value, list) or len(value) != count:
+        given = f"{len(value)} entries" if isinstance(value, list) else repr(value)
+        raise Invalid(
+            f"{name} per frame",
+            f".{name} has {given}, expected a list with one entry for each of the {count}"
+            f" frames of video {video.id}",
         )
-        if per_frame["segmentations"][i]
-        else None
-        for i in range(count)
-    ]
-    return Track(number, label, is_crowd(entry), tuple(shapes))
+    return [Field(f"{name}[{i}]", of_frame) for i, of_frame in enumerate(value)]
+
+
+def _track(document: Document, number: int, entry: Entry, video: Video, label: int) -> Track:
+    fields = (_per_frame(entry, name, video) for name in ("segmentations", "bboxes", "areas"))
+    shapes = tuple(
+        document.shape(mask, bbox, area, (video.height, video.width)) if mask.value else None
+        for mask, bbox, area in zip(*fields, strict=True)
+    )
+    return Track(number, label, is_crowd(entry), shapes)
