@@ -92,7 +92,7 @@ class Plain:
             return len(plain_rle(instances))
 
     def _rate_masks(self, soft: Tensor, labels: Tensor) -> Tensor:
-        return self._model.bbox_head.score_masks(soft, labels.to(soft.device))
+        return self._model.score_masks(soft, labels.to(soft.device))
 
 
 class MaskRCNN:

@@ -26,7 +26,6 @@ from sipmask_core.inference.onnx_model import (
     flat,
     input_size,
     output_channels,
-    rescoring_weights,
 )
 from sipmask_core.inference.predictor import Predictor
 from sipmask_core.model.checkpoints import describe_model
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sipmask_core.instances import Instances
+    from sipmask_core.model.head import SipMaskHead
     from sipmask_core.model.sipmask import SipMask
 
 # (H, W) to trace at if any size is allowed: no map of any level is one pixel wide, which the
@@ -99,7 +99,7 @@ def export_onnx(
         shape[3] = PAD_MULTIPLE * torch.export.Dim("w")
     described = {**(metadata or {}), **describe_model(model)}
     if model.preset.mask_rescoring:
-        weights = safetensors.torch.save(rescoring_weights(network.model.bbox_head))
+        weights = safetensors.torch.save(_rescoring_weights(network.model.bbox_head))
         described[RESCORING_KEY] = base64.b64encode(weights).decode()
     try:
         with redirect_stdout(io.StringIO()):  # where PyTorch 2.7 counts what it rewrites
@@ -121,6 +121,12 @@ def export_onnx(
             f"PyTorch {torch.__version__} cannot export with onnxscript {onnxscript.__version__}"
             f" ({type(error).__name__}); versions of about the same date go together."
         ) from error
+
+
+def _rescoring_weights(head: SipMaskHead) -> dict[str, Tensor]:
+    """Return the part of a head's state that a `MaskScorer` takes."""
+    parts = ("convs_scoring.", "mask_scoring.")
+    return {key: value for key, value in head.state_dict().items() if key.startswith(parts)}
 
 
 class _FlatNetwork(nn.Module):

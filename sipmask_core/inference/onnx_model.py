@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 
 from sipmask_core.errors import InputError
 from sipmask_core.model.checkpoints import FORMAT, metadata_class_names, misfits
-from sipmask_core.model.head import SipMaskHead
+from sipmask_core.model.mask_scoring import MaskScorer
 from sipmask_core.model.outputs import BASIS_STRIDE, STRIDES, TRACK_STRIDE, HeadOutputs
 from sipmask_core.model.presets import KeepRatio, Preset, preset_from_json
 from sipmask_core.runtime.files import require_file
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 ONNX_SUFFIX = ".onnx"
 INPUT_NAME = "images"
 RESCORING_KEY = "mask_scoring"
-_RESCORING_PARTS = ("convs_scoring.", "mask_scoring.")
 _CPU, _CUDA, _TENSORRT = (f"{name}ExecutionProvider" for name in ("CPU", "CUDA", "Tensorrt"))
 _ONLY_ERRORS = 3  # severity at which onnxruntime logs
 
@@ -96,11 +95,6 @@ def input_size(preset: Preset) -> tuple[int, int] | None:
     return None if isinstance(rule, KeepRatio) else (rule.height, rule.width)
 
 
-def rescoring_weights(head: SipMaskHead) -> dict[str, Tensor]:
-    """Return the part of the head's state that rates masks; empty without mask re-scoring."""
-    return {k: v for k, v in head.state_dict().items() if k.startswith(_RESCORING_PARTS)}
-
-
 class OnnxModel:
     """An ONNX file that `export_onnx` wrote, to give to a `Predictor`.
 
@@ -132,7 +126,7 @@ class OnnxModel:
         self.preset = preset_from_json(metadata.get("preset", ""), str(self.path))
         self.class_names = metadata_class_names(metadata, str(self.path)) or ()
         self._check_shapes(session)
-        self.bbox_head = self._rescoring_head(metadata)
+        self.mask_scorer = self._mask_scorer(metadata) if self.preset.mask_rescoring else None
 
     def _read(self) -> Any:
         """Open a session that only reads: preparing to run would take several times as long."""
@@ -171,12 +165,10 @@ class OnnxModel:
             f"{len(self.class_names)} classes: it has {has} in place of {wants}."
         )
 
-    def _rescoring_head(self, metadata: dict[str, str]) -> SipMaskHead:
-        """Return a head that can only `score_masks`, and only if the preset re-scores masks."""
-        with torch.device("meta"):
-            head = SipMaskHead(self.preset, len(self.class_names), fine_channels=1)
-        if not self.preset.mask_rescoring:
-            return head
+    def _mask_scorer(self, metadata: dict[str, str]) -> MaskScorer:
+        """Return what re-scores masks, with the weights that the metadata carry."""
+        with torch.device("meta"):  # the weights come from the file
+            scorer = MaskScorer(len(self.class_names))
         try:
             content = base64.b64decode(metadata.get(RESCORING_KEY, ""), validate=True)
             state = safetensors.torch.load(content)
@@ -184,19 +176,19 @@ class OnnxModel:
             raise InputError(
                 f"The weights that re-score masks in {str(self.path)!r} cannot be read: {error}."
             ) from None
-        problems = misfits(rescoring_weights(head), state)
+        problems = misfits(scorer.state_dict(), state)
         if problems:
             raise InputError(
                 f"The weights that re-score masks in {str(self.path)!r} do not fit: {problems}."
             )
-        head.load_state_dict(state, strict=False, assign=True)
-        return head
+        scorer.load_state_dict(state, assign=True)
+        return scorer
 
 
 class OnnxNetwork:
     """The network of an `OnnxModel` on a device, called like a `SipMask`.
 
-    It uses as many CPU threads as PyTorch does. bbox_head: only re-scores masks.
+    It uses as many CPU threads as PyTorch does.
     Raises InputError if the installed onnxruntime cannot use the device.
     """
 
@@ -214,10 +206,9 @@ class OnnxNetwork:
                 "onnxruntime-gpu and the CUDA libraries of its version, or choose cpu."
             )
         self._channels = output_channels(model.preset, len(model.class_names))
-        self.bbox_head = copy.deepcopy(model.bbox_head)
-        if model.preset.mask_rescoring:
-            self.bbox_head.convs_scoring.to(device)
-            self.bbox_head.mask_scoring.to(device)
+        self._mask_scorer = copy.deepcopy(model.mask_scorer)
+        if self._mask_scorer is not None:
+            self._mask_scorer.to(device)
 
     def __call__(self, images: Tensor) -> HeadOutputs:
         """Run on normalised images (N, 3, H, W) float32; the outputs are on the same device."""
@@ -226,6 +217,12 @@ class OnnxNetwork:
             return nested(self.run_in_place(images))
         arrays = self._session.run(None, {INPUT_NAME: images.numpy()})
         return nested([torch.from_numpy(array) for array in arrays])
+
+    def score_masks(self, soft_masks: Tensor, labels: Tensor) -> Tensor:
+        """Predict the IoU (n,) of soft masks (n, H / 2, W / 2) of labels (n,). SipMask++ only."""
+        assert self._mask_scorer is not None
+        ious: Tensor = self._mask_scorer(soft_masks, labels)
+        return ious
 
     def run_in_place(self, images: Tensor) -> list[Tensor]:
         """Let onnxruntime read and write torch's memory on the device of the images."""

@@ -354,7 +354,7 @@ class Predictor:
         """
         labels = upload(labels, soft.device)
         with full_float32(self.device):
-            return self._model.bbox_head.score_masks(soft.to(self._dtype), labels).float()
+            return self._model.score_masks(soft.to(self._dtype), labels).float()
 
 
 def _onnx_precision(precision: str) -> str:

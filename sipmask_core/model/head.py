@@ -8,7 +8,6 @@ coefficients for each sub-region of the box. The box tower of P3 to P5 yields th
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 
 from sipmask_core.model.deform import deformable_conv3x3
 from sipmask_core.model.fpn import ConvBlock
+from sipmask_core.model.mask_scoring import predicted_ious, scoring_layers
 from sipmask_core.model.outputs import STRIDES, HeadOutputs
 
 if TYPE_CHECKING:
@@ -74,15 +74,6 @@ class FeatureAlign(nn.Module):
         return F.relu(self.norm(x) if self.normalise else x, inplace=True)
 
 
-def mask_scoring_convs() -> nn.ModuleList:
-    """Make the convolutions that rate a soft mask (SipMask++)."""
-    widths = (1, 16, 16, 16, 32, 64, 128)
-    return nn.ModuleList(
-        ConvBlock(inputs, outputs, 3, stride=2, padded=False)
-        for inputs, outputs in pairwise(widths)
-    )
-
-
 class SipMaskHead(nn.Module):
     """Maps FPN features to `HeadOutputs`. The levels share the towers and predicting convolutions.
 
@@ -119,8 +110,7 @@ class SipMaskHead(nn.Module):
             self.detail_conv = nn.Conv2d(fine_channels, preset.detail_channels, 3, padding=1)
             self.detail_basis = nn.Conv2d(preset.detail_channels, preset.num_bases, 3, padding=1)
         if preset.mask_rescoring:
-            self.convs_scoring = mask_scoring_convs()
-            self.mask_scoring = nn.Conv2d(128, num_classes, 1)
+            self.convs_scoring, self.mask_scoring = scoring_layers(num_classes)
         self.has_track_branch = preset.embedding_channels > 0
         if self.has_track_branch:
             self.track_convs = tower(preset.track_convs)
@@ -146,28 +136,44 @@ class SipMaskHead(nn.Module):
 
     def forward(self, features: list[Tensor], fine: Tensor) -> HeadOutputs:
         """Predict from P3 to P7, each (N, C, H_l, W_l), and `fine`: C2 (N, C2, H / 4, W / 4)."""
-        outputs = HeadOutputs([], [], [], [], basis=features[0])
-        box_features = []
-        for x, scale, stride in zip(features, self.scales, STRIDES, strict=True):
-            cls, reg = x, x
-            for conv in self.cls_convs:
-                cls = F.relu(conv(cls), inplace=True)
-            for conv in self.reg_convs:
-                reg = F.relu(conv(reg), inplace=True)
-            # Coordinates stay in full precision even if the towers run in half.
-            distances = scale(_in_its_own_type(self.fcos_reg, reg))
-            if self.rectified_distances:
-                distances = F.relu(distances)
-            cls = self.feat_align(cls, distances).to(x.dtype)
-            outputs.class_logits.append(self.fcos_cls(cls))
-            outputs.distances.append(distances * stride)
-            outputs.centerness.append(self.fcos_centerness(reg))
-            outputs.coefficients.append(self.sip_cof(cls))
-            box_features.append(reg)
+        levels = [
+            self._level(x, scale, stride)
+            for x, scale, stride in zip(features, self.scales, STRIDES, strict=True)
+        ]
+        class_logits, distances, centerness, coefficients, box_features = (
+            list(kind) for kind in zip(*levels, strict=True)
+        )
         p3, p4, p5 = box_features[:3]
-        return outputs._replace(
+        return HeadOutputs(
+            class_logits,
+            distances,
+            centerness,
+            coefficients,
             basis=self.basis_maps(p3, p4, p5, fine),
             track_features=self.track_features(*features[:3]) if self.has_track_branch else None,
+        )
+
+    def _level(self, x: Tensor, scale: nn.Module, stride: int) -> tuple[Tensor, ...]:
+        """Predict from one level x (N, C, H_l, W_l).
+
+        Return its part of the lists of `HeadOutputs`, and the box tower's features.
+        """
+        cls, reg = x, x
+        for conv in self.cls_convs:
+            cls = F.relu(conv(cls), inplace=True)
+        for conv in self.reg_convs:
+            reg = F.relu(conv(reg), inplace=True)
+        # Coordinates stay in full precision even if the towers run in half.
+        distances = scale(_in_its_own_type(self.fcos_reg, reg))
+        if self.rectified_distances:
+            distances = F.relu(distances)
+        cls = self.feat_align(cls, distances).to(x.dtype)
+        return (
+            self.fcos_cls(cls),
+            distances * stride,
+            self.fcos_centerness(reg),
+            self.sip_cof(cls),
+            reg,
         )
 
     def basis_maps(self, p3: Tensor, p4: Tensor, p5: Tensor, fine: Tensor) -> Tensor:
@@ -190,11 +196,7 @@ class SipMaskHead(nn.Module):
 
     def score_masks(self, soft_masks: Tensor, labels: Tensor) -> Tensor:
         """Predict the IoU (n,) of soft masks (n, H / 2, W / 2) of labels (n,). SipMask++ only."""
-        x = soft_masks[:, None]  # (n, 1, H / 2, W / 2)
-        for conv in self.convs_scoring:
-            x = F.relu(conv(x))
-        x = F.relu(self.mask_scoring(x)).amax(dim=(2, 3))  # (n, classes)
-        return x.gather(1, labels[:, None])[:, 0]
+        return predicted_ious(self.convs_scoring, self.mask_scoring, soft_masks, labels)
 
 
 def _in_its_own_type(convolution: nn.Conv2d, x: Tensor) -> Tensor:

@@ -48,6 +48,10 @@ class SipMask(nn.Module):
         c2, c3, c4, c5 = self.backbone(images)
         return self.bbox_head(self.neck(c3, c4, c5), c2)
 
+    def score_masks(self, soft_masks: Tensor, labels: Tensor) -> Tensor:
+        """Predict the IoU (n,) of soft masks (n, H / 2, W / 2) of labels (n,). SipMask++ only."""
+        return self.bbox_head.score_masks(soft_masks, labels)
+
     def track_features(self, images: Tensor) -> Tensor:
         """Compute only the `track_features` of `forward`; for presets with a track branch."""
         _, c3, c4, c5 = self.backbone(images)
