@@ -39,8 +39,8 @@ EVALUATED_FROM = 0.05  # score: AP wants uncertain detections, too
 def predictor_at(checkpoint: Path, side: int, threads: int) -> sm.Predictor:
     """Return the predictor of a checkpoint, with inputs of this longest side."""
     model = sm.load_model(checkpoint)
-    model.preset = with_longest_side(model.preset, side)
-    return sm.Predictor(model, device="cpu", num_threads=threads)
+    smaller = model.with_preset(with_longest_side(model.preset, side))
+    return sm.Predictor(smaller, device="cpu", num_threads=threads)
 
 
 def milliseconds(predictors: Mapping[Key, sm.Predictor], rounds: int) -> dict[Key, float]:

@@ -187,6 +187,4 @@ def reporting(
         if len(found.boxes) >= instances or candidates >= len(scores):
             break
         candidates *= 2
-    model = copy.deepcopy(model)
-    model.preset = preset
-    return model
+    return model.with_preset(preset)

@@ -58,9 +58,7 @@ def with_input_size(model: SipMask, size: tuple[int, int]) -> SipMask:
             f"The input size is {size[1]}x{size[0]}; both must be multiples of {PAD_MULTIPLE}."
         )
     rule = Stretch if isinstance(model.preset.resize, Stretch) else Letterbox
-    model = copy.deepcopy(model)
-    model.preset = replace(model.preset, resize=rule(*size))
-    return model
+    return model.with_preset(replace(model.preset, resize=rule(*size)))
 
 
 def export_onnx(

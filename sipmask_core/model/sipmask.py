@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
 
 from sipmask_core.data.classes import COCO_CLASSES, YOUTUBE_VIS_2019_CLASSES
@@ -42,6 +43,25 @@ class SipMask(nn.Module):
         c2, c3, c4, c5 = self.backbone.out_channels
         self.neck = FPN((c3, c4, c5), preset.channels)
         self.bbox_head = SipMaskHead(preset, len(self.class_names), c2)
+
+    def with_preset(self, preset: Preset) -> SipMask:
+        """Return a model of another preset with a copy of these weights, in the same mode.
+
+        The network is built anew, so that it is always what its preset says. Raises RuntimeError,
+        as `load_state_dict` does, if the weights do not fit it.
+
+        >>> import dataclasses
+        >>> import sipmask_core as sm
+        >>> model = sm.build_model("sipmask_r18_lite", num_classes=2)
+        >>> wary = dataclasses.replace(model.preset, score_threshold=0.5)
+        >>> model.with_preset(wary).preset.score_threshold
+        0.5
+        """
+        with torch.device("meta"):  # fresh weights are not wanted
+            model = SipMask(preset, self.class_names)
+        weights = {key: value.clone() for key, value in self.state_dict().items()}
+        model.load_state_dict(weights, assign=True)
+        return model.train(self.training)
 
     def forward(self, images: Tensor) -> HeadOutputs:
         """Run the network on images (N, 3, H, W) float, normalised as the preset says."""

@@ -156,8 +156,8 @@ def _small_model(path: Path | str, folder: Path) -> Path:
     from sipmask_core.model.presets import Letterbox
 
     model = load_model(path)
-    model.preset = dataclasses.replace(model.preset, resize=Letterbox(INPUT, INPUT))
-    save_checkpoint(model, folder / "small.safetensors")
+    preset = dataclasses.replace(model.preset, resize=Letterbox(INPUT, INPUT))
+    save_checkpoint(model.with_preset(preset), folder / "small.safetensors")
     return folder / "small.safetensors"
 
 

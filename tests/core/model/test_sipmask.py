@@ -83,6 +83,21 @@ def _small(**changes: object) -> sm.SipMask:
     return sm.build_model(preset, num_classes=2)
 
 
+def test_another_preset_for_the_same_weights_makes_another_network_and_leaves_the_first() -> None:
+    model = _small(rectified_distances=False).train()
+    rectified = model.with_preset(replace(model.preset, rectified_distances=True))
+    assert rectified.training and rectified.bbox_head.rectified_distances
+    assert rectified.class_names == model.class_names
+    assert not model.preset.rectified_distances
+    for key, value in rectified.state_dict().items():
+        assert torch.equal(value, model.state_dict()[key]), key
+    with torch.no_grad():
+        next(rectified.parameters()).zero_()
+    assert next(model.parameters()).any()
+    with pytest.raises(RuntimeError, match="sip_cof"):
+        model.with_preset(replace(model.preset, num_bases=16))
+
+
 def test_rectified_distances_are_never_negative() -> None:
     image = torch.randn(1, 3, 192, 192)
     for rectified in (True, False):

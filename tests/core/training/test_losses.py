@@ -245,9 +245,9 @@ def test_objects_of_other_references_are_told_apart_unless_they_are_the_same(
     # The other image shows object 8 as well, and object 7 has one more that it is not.
     same = loss(small_video_model, ids=torch.tensor([8, 8]), reference_ids=one)
     assert same == pytest.approx(alone)
-    small_video_model.preset = replace(small_video_model.preset, **AS_PUBLISHED)
-    authors = loss(small_video_model)
-    assert loss(small_video_model, ids=ids, reference_ids=torch.tensor([9])) == authors
+    published = small_video_model.with_preset(replace(small_video_model.preset, **AS_PUBLISHED))
+    authors = loss(published)
+    assert loss(published, ids=ids, reference_ids=torch.tensor([9])) == authors
 
 
 def test_a_reference_without_objects_leaves_nothing_to_match(
