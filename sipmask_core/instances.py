@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +11,17 @@ import numpy as np
 from sipmask_core.mask_crop import MaskCrop, crop_of, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
 UNTRACKED = -1
 _NOT_GIVEN: NDArray[Any] = np.zeros((0, 0))
+
+
+def _made(make: Callable[[NDArray[np.float32]], NDArray[Any]]) -> Any:
+    """Declare a field that is made of the scores unless it is given."""
+    return field(default_factory=lambda: _NOT_GIVEN, metadata={"make": make})
 
 
 class TrackState(IntEnum):
@@ -69,39 +74,30 @@ class Instances:
     labels: NDArray[np.int64]
     mask_crops: Sequence[MaskCrop]
     image_size: tuple[int, int]
-    mask_scores: NDArray[np.float32] = field(default_factory=lambda: _NOT_GIVEN)
-    track_ids: NDArray[np.int64] = field(default_factory=lambda: _NOT_GIVEN)
-    track_states: NDArray[np.uint8] = field(default_factory=lambda: _NOT_GIVEN)
-    track_ages: NDArray[np.int64] = field(default_factory=lambda: _NOT_GIVEN)
-    embeddings: NDArray[np.float32] = field(default_factory=lambda: _NOT_GIVEN)
+    mask_scores: NDArray[np.float32] = _made(lambda scores: scores)
+    track_ids: NDArray[np.int64] = _made(lambda scores: np.full(len(scores), UNTRACKED, np.int64))
+    track_states: NDArray[np.uint8] = _made(lambda scores: np.zeros(len(scores), np.uint8))
+    track_ages: NDArray[np.int64] = _made(lambda scores: np.zeros(len(scores), np.int64))
+    embeddings: NDArray[np.float32] = _made(lambda scores: np.zeros((len(scores), 0), np.float32))
 
     def __post_init__(self) -> None:
-        if self.mask_scores is _NOT_GIVEN:
-            object.__setattr__(self, "mask_scores", self.scores)
-        if self.track_ids is _NOT_GIVEN:
-            object.__setattr__(self, "track_ids", np.full(len(self.scores), UNTRACKED, np.int64))
-        if self.track_states is _NOT_GIVEN:
-            object.__setattr__(self, "track_states", np.zeros(len(self.scores), np.uint8))
-        if self.track_ages is _NOT_GIVEN:
-            object.__setattr__(self, "track_ages", np.zeros(len(self.scores), np.int64))
-        if self.embeddings is _NOT_GIVEN:
-            object.__setattr__(self, "embeddings", np.zeros((len(self.scores), 0), np.float32))
-        n = len(self.scores)
-        expected = {
-            "boxes": (n, 4),
-            "mask_scores": (n,),
-            "labels": (n,),
-            "mask_crops": (n,),
-            "track_ids": (n,),
-            "track_states": (n,),
-            "track_ages": (n,),
-            "embeddings": (n, self.embeddings.shape[-1]),
-        }
-        for name, shape in expected.items():
-            value = getattr(self, name)
+        for each in fields(self):
+            if getattr(self, each.name) is _NOT_GIVEN:
+                object.__setattr__(self, each.name, each.metadata["make"](self.scores))
+        after_n = {"boxes": (4,), "embeddings": self.embeddings.shape[-1:]}
+        for name, value in self._per_instance():
             actual = value.shape if isinstance(value, np.ndarray) else (len(value),)
-            if actual != shape:
-                raise ValueError(f"Instances.{name} has shape {actual}, expected {shape}.")
+            expected = (len(self), *after_n.get(name, ()))
+            if actual != expected:
+                raise ValueError(f"Instances.{name} has shape {actual}, expected {expected}.")
+
+    def _per_instance(self) -> Iterator[tuple[str, Any]]:
+        """Yield the name and the value of each field that has an entry per instance."""
+        return (
+            (each.name, getattr(self, each.name))
+            for each in fields(self)
+            if each.name != "image_size"
+        )
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -109,18 +105,11 @@ class Instances:
     def __getitem__(self, index: NDArray[Any] | slice | list[int]) -> Instances:
         """Pick instances by a slice, an index array or a boolean mask, in that order."""
         chosen = np.arange(len(self))[index]
-        return replace(
-            self,
-            boxes=self.boxes[chosen],
-            scores=self.scores[chosen],
-            labels=self.labels[chosen],
-            mask_crops=[self.mask_crops[i] for i in chosen],
-            mask_scores=self.mask_scores[chosen],
-            track_ids=self.track_ids[chosen],
-            track_states=self.track_states[chosen],
-            track_ages=self.track_ages[chosen],
-            embeddings=self.embeddings[chosen],
-        )
+        picked = {
+            name: value[chosen] if isinstance(value, np.ndarray) else [value[i] for i in chosen]
+            for name, value in self._per_instance()
+        }
+        return replace(self, **picked)
 
     @classmethod
     def from_masks(
