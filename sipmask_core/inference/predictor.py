@@ -72,6 +72,9 @@ class Predictor:
     The given model is not changed: the predictor works on a copy with batch norm folded into the
     convolutions.
 
+    Calls, `predict_batch` and `track` are for use. `prepare`, `forward`, `postprocess` and the like
+    are what a call consists of, for those who measure, compare or export its parts.
+
     >>> import numpy as np
     >>> import sipmask_core as sm
     >>> predictor = sm.Predictor.from_pretrained(device="cpu", score_threshold=0.4)
