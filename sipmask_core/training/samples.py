@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from sipmask_core.model.inputs import Normalise
     from sipmask_core.model.presets import Preset
-    from sipmask_core.training.augmentation.target import Picture, Target
+    from sipmask_core.training.augmentation.target import Family, Picture, Target
     from sipmask_core.training.dataset import CocoDataset
     from sipmask_core.training.recipe import Recipe
 
@@ -57,7 +57,7 @@ class AugmentedSamples(Dataset[tuple[torch.Tensor, Tensors]]):
 
     def __init__(self, dataset: CocoDataset, recipe: Recipe, preset: Preset) -> None:
         self.dataset = dataset
-        self.augmentation = recipe.augmentation
+        self.augmentation: Family = recipe.augmentation
         self.seed = recipe.seed
         self.rgb = preset.rgb
         self.needs_objects = preset.needs_objects

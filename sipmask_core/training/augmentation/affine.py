@@ -51,7 +51,7 @@ class Augmentation:
         boxes: NDArray[np.float32],
         canvas: Canvas,
     ) -> AffineView:
-        """Draw what happens to an image of (H, W) = size; the boxes in it do not matter."""
+        """Draw a view, see `Family`; the boxes do not matter."""
         colours = random_colour_table(rng, self)
         return AffineView(self, canvas, colours, random_placement(rng, size, _size(canvas), self))
 

@@ -45,7 +45,7 @@ class ResizeAugmentation:
         boxes: NDArray[np.float32],
         canvas: Canvas,
     ) -> View:
-        """Draw what happens to an image of (H, W) = size; the boxes in it do not matter."""
+        """Draw a view, see `Family`; the boxes do not matter."""
         long, short = (
             int(rng.integers(*sides, endpoint=True)) for sides in (self.long, self.short)
         )

@@ -62,7 +62,7 @@ class SsdAugmentation:
         boxes: NDArray[np.float32],
         canvas: Canvas,
     ) -> View:
-        """Draw what happens to an image of (H, W) = size with these boxes (n, 4)."""
+        """Draw a view, see `Family`; a crop may have to overlap with all of the boxes."""
         assert canvas.size is not None
         out = canvas.size
         colours = random_colours(rng, self)

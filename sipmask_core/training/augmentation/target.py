@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Protocol, TypedDict
 
 import cv2
 import numpy as np
@@ -43,6 +43,22 @@ View = Callable[["NDArray[np.uint8]", Target], Picture]
 
 It can be repeated: frames of one video get the same view.
 """
+
+
+class Family(Protocol):
+    """What each family of augmentation offers."""
+
+    def view(
+        self,
+        rng: np.random.Generator,
+        size: tuple[int, int],
+        boxes: NDArray[np.float32],
+        canvas: Canvas,
+    ) -> View:
+        """Draw what happens to an image of (H, W) = size.
+
+        boxes: (n, 4), those in it that a view may have to keep in sight.
+        """
 
 
 @dataclass(frozen=True)
