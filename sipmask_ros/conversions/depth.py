@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-from geometry_msgs.msg import Point, Vector3
 
 from sipmask_core.errors import InputError
 from sipmask_core.positions import Lens
 from sipmask_ros.conversions.encodings import Encoding, pixel_values
+from sipmask_ros.conversions.geometry import to_point, to_vector
 from sipmask_ros.msg import InstancePosition, InstancePositionArray
 
 if TYPE_CHECKING:
@@ -158,16 +158,16 @@ def positions_to_message(
                 score=score,
                 track_id=track_id,
                 valid=valid,
-                position=Point(x=x, y=y, z=z),
+                position=to_point(point),
                 deviation=deviation,
                 width=width,
                 height=height,
                 pixels=pixels,
                 coverage=coverage,
-                velocity=Vector3(x=speed[0], y=speed[1], z=speed[2]),
+                velocity=to_vector(speed),
                 velocity_deviation=speed_deviation,
             )
-            for label, score, track_id, valid, (x, y, z), deviation, (
+            for label, score, track_id, valid, point, deviation, (
                 width,
                 height,
             ), pixels, coverage, speed, speed_deviation in zip(

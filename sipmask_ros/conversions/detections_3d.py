@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from geometry_msgs.msg import Point, Vector3
 
 from sipmask_core.instances import UNTRACKED
+from sipmask_ros.conversions.geometry import to_point, to_vector
 
 try:
     from vision_msgs.msg import Detection3D, Detection3DArray, ObjectHypothesisWithPose
@@ -65,7 +65,7 @@ def _detection(
     detection = Detection3D(
         header=header, results=[guess], id="" if track_id == UNTRACKED else str(track_id)
     )
-    detection.bbox.center.position = Point(**dict(zip("xyz", centre, strict=True)))
-    detection.bbox.size = Vector3(**dict(zip("xyz", size, strict=True)))
+    detection.bbox.center.position = to_point(centre)
+    detection.bbox.size = to_vector(size)
     guess.pose.pose = detection.bbox.center
     return detection

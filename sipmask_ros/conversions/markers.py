@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from geometry_msgs.msg import Point, Vector3
 from std_msgs.msg import ColorRGBA
 
 from sipmask_core.drawing import GREY, colour
 from sipmask_core.instances import UNTRACKED
+from sipmask_ros.conversions.geometry import to_point, to_vector
 
 try:
     from visualization_msgs.msg import Marker, MarkerArray
@@ -56,7 +56,7 @@ def positions_to_markers(
         low, high = positions.boxes[index]
         middle, size = ((low + high) / 2).tolist(), np.maximum(high - low, THINNEST).tolist()
         box = _marker(header, "boxes", index, Marker.CUBE, middle)
-        box.scale = Vector3(x=size[0], y=size[1], z=size[2])
+        box.scale = to_vector(size)
         box.color = ColorRGBA(**tone, a=OPACITY)
         above = [middle[0], float(low[1]) - 1.5 * LETTERS, middle[2]]  # two lines
         name = _marker(header, "names", index, Marker.TEXT_VIEW_FACING, above)
@@ -74,7 +74,7 @@ def positions_to_markers(
 
 def _marker(header: Header, namespace: str, number: int, kind: int, place: Sequence[float]) -> Any:
     marker = Marker(header=header, ns=namespace, id=number, type=kind, action=Marker.ADD)
-    marker.pose.position = Point(**dict(zip("xyz", place, strict=True)))
+    marker.pose.position = to_point(place)
     return marker
 
 

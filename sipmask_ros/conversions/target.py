@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from geometry_msgs.msg import Point, Pose, PoseStamped, Quaternion
+from geometry_msgs.msg import Pose, PoseStamped, Quaternion
 from scipy.spatial.transform import Rotation
 from std_msgs.msg import Header
+
+from sipmask_ros.conversions.geometry import to_point
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,12 +30,12 @@ def target_to_message(
     of sight: its x axis leads from the camera on, its z axis is up, as the camera has it.
     """
     position = placement.points(point[None])[0].tolist()
-    turn = (placement.rotation * line_of_sight(point)).as_quat().tolist()
+    x, y, z, w = (placement.rotation * line_of_sight(point)).as_quat().tolist()
     return PoseStamped(
         header=Header(stamp=header.stamp, frame_id=placement.frame),
         pose=Pose(
-            position=Point(**dict(zip("xyz", position, strict=True))),
-            orientation=Quaternion(**dict(zip("xyzw", turn, strict=True))),
+            position=to_point(position),
+            orientation=Quaternion(x=x, y=y, z=z, w=w),
         ),
     )
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from geometry_msgs.msg import TransformStamped, Vector3
+from geometry_msgs.msg import TransformStamped
+
+from sipmask_ros.conversions.geometry import to_vector
 
 try:
     from tf2_msgs.msg import TFMessage
@@ -38,10 +40,9 @@ def positions_to_transforms(
     transforms = []
     for index, name in names.items():
         if positions.valid[index]:
-            x, y, z = positions.points[index].tolist()
             frame = TransformStamped(
                 header=parent, child_frame_id=_NOT_OF_A_NAME.sub("_", f"{camera}_{name}")
             )
-            frame.transform.translation = Vector3(x=x, y=y, z=z)
+            frame.transform.translation = to_vector(positions.points[index].tolist())
             transforms.append(frame)
     return TFMessage(transforms=transforms)
