@@ -12,12 +12,13 @@ from sipmask_core.tracking.online import OnlineTracker
 from sipmask_ros.conversions.bit_depth import BitDepth
 from sipmask_ros.conversions.headers import stamp_nanoseconds
 from sipmask_ros.msg import InstanceArray
+from sipmask_ros.node.camera_topics import CameraTopics
 from sipmask_ros.node.camera_tracks import CameraTracks
 from sipmask_ros.node.depth_camera import DepthCamera
 from sipmask_ros.node.diagnostics import Outcome, Reporter, Statistics
 from sipmask_ros.node.image_subscription import ImageSubscription
 from sipmask_ros.node.losses import Losses
-from sipmask_ros.node.outputs import Output, outputs_of
+from sipmask_ros.node.outputs import outputs_of
 from sipmask_ros.node.rate_limit import RateLimit
 from sipmask_ros.node.scene import Scene
 from sipmask_ros.node.target_frame import TargetFrame
@@ -94,36 +95,13 @@ class Channel:
         alone = len(parameters.image_topics) == 1
         name = f"{node.get_fully_qualified_name()}: {'segmentation' if alone else topic}"
         self._reporter = Reporter(self.statistics, name.lstrip("/"))
-        self._prefix = "~" if alone else f"~/{topic.lstrip('/')}"
-        self._publishers: list[Any] = []
-        self._instances = self._offer(InstanceArray, "instances", 10)
-        self.extras = [self._extra(output) for output in outputs_of(parameters)]
+        prefix = "~" if alone else f"~/{topic.lstrip('/')}"
+        self._topics = CameraTopics(node, prefix, watch)
+        self._instances = self._topics.offer(InstanceArray, "instances", 10)
+        self.extras = [self._topics.offer_on_demand(output) for output in outputs_of(parameters)]
         self._follow_service: Any = None
         if parameters.depth_topics:
-            self._follow_service = node.create_service(
-                Follow, f"{self._prefix}/follow", self._follow
-            )
-
-    def _offer(self, kind: type | None, name: str, depth: int) -> Any:
-        """Create a topic for results of this camera and return its publisher."""
-        topic = name if name.startswith("/") else f"{self._prefix}/{name}"
-        publisher = self._node.create_lifecycle_publisher(
-            kind, topic, depth, event_callbacks=self._watch.publisher_events
-        )
-        self._publishers.append(publisher)
-        return publisher
-
-    def _extra(self, output: Output) -> Callable[[Scene], None]:
-        """Create a topic whose messages are made only while someone subscribes."""
-        publisher = self._offer(output.kind, output.name, output.queue)
-
-        def publish(scene: Scene) -> None:
-            if publisher.get_subscription_count():
-                message = output.make(scene)
-                if message is not None:
-                    publisher.publish(message)
-
-        return publish
+            self._follow_service = node.create_service(Follow, f"{prefix}/follow", self._follow)
 
     @property
     def parameters(self) -> Parameters:
@@ -170,19 +148,25 @@ class Channel:
         if self._depth is not None:
             self._depth.close()
 
-    def follower(self, predictor: Segmenter) -> OnlineTracker | None:
-        """Return the tracker of what this predictor finds, or None if no ids are wanted."""
+    def see_with(self, predictor: Segmenter) -> None:
+        """Forget all tracks if another predictor saw the last image.
+
+        Its classes and embeddings have other meanings.
+        """
         if predictor is not self._predictor:
-            # Another model's classes and embeddings have other meanings.
             self._predictor = predictor
             self.tracker.reset()
+
+    @property
+    def wanted_tracker(self) -> OnlineTracker | None:
+        """The tracker; None if no ids are wanted."""
         return self.tracker if self._parameters.tracking else None
 
     def receive(self, message: ImageMessage) -> Arrival | None:
         """Count an image that came in; return None if it is not to be segmented."""
         now = time.perf_counter()
         self.statistics.receive()
-        if not (self._parameters.always_on or self._is_heard()):
+        if not (self._parameters.always_on or self._topics.are_heard):
             self.statistics.finish(Outcome.IDLE)
         elif not self._limit.allows(now):
             self.statistics.finish(Outcome.LIMITED)
@@ -258,8 +242,7 @@ class Channel:
         """Destroy the publishers of this camera's topics, and its service."""
         if self._follow_service is not None:
             self._node.destroy_service(self._follow_service)
-        for publisher in self._publishers:
-            self._node.destroy_lifecycle_publisher(publisher)
+        self._topics.destroy()
 
     def _hint_at_losses(self, topic: str, reliability: str) -> None:
         self._node.get_logger().warning(
@@ -272,6 +255,3 @@ class Channel:
             f"{self._topic}: the 16-bit images use {bits} bits so far and are scaled by that;"
             " if it is wrong, set the parameter image_bits."
         )
-
-    def _is_heard(self) -> bool:
-        return any(publisher.get_subscription_count() for publisher in self._publishers)

@@ -107,6 +107,8 @@ class Segmenter:
         published = []
         with self._timing(perceive) as stopwatch:
             fresh = [arrival for arrival in arrivals if not self._is_stale(arrival)]
+            for arrival in fresh:
+                arrival.channel.see_with(perceive.predictor)
             for arrival, percept in self._understood(fresh, perceive):
                 try:
                     departure = arrival.channel.publish(percept, perceive)
@@ -151,7 +153,7 @@ class Segmenter:
         try:
             percepts = perceive(
                 [arrival.message for arrival in arrivals],
-                [arrival.channel.follower(perceive.predictor) for arrival in arrivals],
+                [arrival.channel.wanted_tracker for arrival in arrivals],
                 [arrival.channel.bit_depth for arrival in arrivals],
                 [arrival.channel.zones for arrival in arrivals],
             )
