@@ -2,69 +2,37 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
 import traceback
 from dataclasses import dataclass
-from functools import partial, wraps
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import rclpy
-from diagnostic_msgs.msg import DiagnosticArray
-from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import ReentrantCallbackGroup
-from rclpy.duration import Duration
-from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from std_srvs.srv import Trigger
 
 from sipmask_core.errors import InputError
-from sipmask_core.runtime.interruption import do_nothing
 from sipmask_ros.node import bond
-from sipmask_ros.node.channel import Channel
-from sipmask_ros.node.connections import ConnectionWatch
-from sipmask_ros.node.label_publisher import LabelPublisher
+from sipmask_ros.node.configuration import Configuration
 from sipmask_ros.node.model_loader import ModelLoader, load_predictor
 from sipmask_ros.node.on_request import SegmentService
 from sipmask_ros.node.parameters import Parameters
+from sipmask_ros.node.process import run
 from sipmask_ros.node.segmenter import Segmenter
-from sipmask_ros.node.target_frame import Transforms, require_tf2
+from sipmask_ros.node.target_frame import require_tf2
 from sipmask_ros.node.timers import steady_timer
+from sipmask_ros.node.transitions import explained, refuse_impossible
 from sipmask_ros.parameter_table import changed, declare, delays, read, reloaded
 from sipmask_ros.perception import Perception, labels_of
-from sipmask_ros.transport import prepare_for_images
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-    from types import FrameType
+    from collections.abc import Iterable, Sequence
 
     from rclpy.parameter import Parameter
 
     from sipmask_core.segmenter import Segmenter as Model
     from sipmask_ros.node.model_loader import Load
-
-    _Transition = Callable[["SegmentationNode", LifecycleState], TransitionCallbackReturn]
-
-# Seconds that the image in work gets to finish when the process is told to end.
-LAST_IMAGE = 1.0
-# Most time that the final counts get to arrive.
-LAST_REPORT = Duration(seconds=0.5)
-ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
-@dataclass
-class _Configuration:
-    """What exists from configure to cleanup; `parameters` and `perceive` can be replaced."""
-
-    parameters: Parameters
-    perceive: Perception
-    watch: ConnectionWatch
-    transforms: Transforms | None
-    channels: list[Channel]
-    diagnostics: Any
-    labels: LabelPublisher
 
 
 @dataclass(frozen=True)
@@ -74,20 +42,6 @@ class _Activity:
     segmenter: Segmenter
     report_timer: Any
     bond: bond.Bond | None
-
-
-def _explained(transition: _Transition) -> _Transition:
-    """Log what a transition raises, which rclpy keeps to itself before it calls on_error."""
-
-    @wraps(transition)
-    def run(node: SegmentationNode, state: LifecycleState) -> TransitionCallbackReturn:
-        try:
-            return transition(node, state)
-        except Exception:
-            node.get_logger().error(f"The transition failed.\n{traceback.format_exc()}")
-            return TransitionCallbackReturn.ERROR
-
-    return run
 
 
 def _perception(predictor: Model, parameters: Parameters) -> Perception:
@@ -105,8 +59,8 @@ def _perception(predictor: Model, parameters: Parameters) -> Perception:
 class SegmentationNode(LifecycleNode):
     """Segments the newest images of its topics, again and again.
 
-    load: makes the predictor from the parameters; if it raises InputError, the node refuses to
-    be configured and says why.
+    load: makes the predictor from the parameters, with `lowest_score` for its threshold; if it
+    raises InputError, the node refuses to be configured and says why.
     """
 
     def __init__(self, load: Load = load_predictor) -> None:
@@ -123,32 +77,12 @@ class SegmentationNode(LifecycleNode):
             callback_group=ReentrantCallbackGroup(),
         )
         self._on_request = SegmentService(self)
-        self._guard_transitions()
+        refuse_impossible(self)
         self._loader = ModelLoader(self, load)
         self._is_known_to_be_double = False
-        self._configuration: _Configuration | None = None
+        self._configuration: Configuration | None = None
         self._activity: _Activity | None = None
         self._first_track_id = 0
-
-    def _guard_transitions(self) -> None:
-        """Refuse a transition that the present state does not have.
-
-        On Jazzy rclpy would end the node; from Kilted on it refuses by itself.
-        """
-        (service,) = (s for s in self.services if s.srv_type is ChangeState)
-        change_state = service.callback
-
-        def refuse_or_change(
-            request: ChangeState.Request, response: ChangeState.Response
-        ) -> ChangeState.Response:
-            try:
-                return change_state(request, response)
-            except RuntimeError as error:  # the base of rclpy's RCLError, which has no public name
-                self.get_logger().error(f"The state stays as it is. {error}")
-                response.success = False
-                return response
-
-        service.callback = refuse_or_change
 
     def start(self) -> bool:
         """Configure and activate, as `autostart` wants. Return whether both succeeded."""
@@ -175,15 +109,13 @@ class SegmentationNode(LifecycleNode):
         """Stop. Return whether no thread is busy with something that cannot be interrupted."""
         return self.stop(timeout) and not self._loader.is_busy
 
-    @_explained
+    @explained
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model and offer the topics; refuse with one sentence if a parameter is wrong."""
         try:
             wanted = read(self, Parameters)
             require_tf2(wanted)
-            predictor = self._loader.load(wanted)
-            perceive = _perception(predictor, wanted)
-            predictor.score_threshold = wanted.lowest_score
+            perceive = _perception(self._loader.load(wanted), wanted)
         except InputError as error:
             self.get_logger().error(str(error))
             return TransitionCallbackReturn.FAILURE
@@ -191,25 +123,12 @@ class SegmentationNode(LifecycleNode):
             self.get_logger().error(f"The model cannot be used.\n{traceback.format_exc()}")
             return TransitionCallbackReturn.FAILURE
 
-        watch = ConnectionWatch(self, wanted.image_topics)
-        transforms = Transforms(self) if wanted.target_frame else None
-        self._configuration = _Configuration(
-            parameters=wanted,
-            perceive=perceive,
-            watch=watch,
-            transforms=transforms,
-            channels=[
-                Channel(self, topic, wanted, watch, self._first_track_id, transforms)
-                for topic in wanted.image_topics
-            ],
-            diagnostics=self.create_publisher(DiagnosticArray, "/diagnostics", 10),
-            labels=LabelPublisher(self),
-        )
+        self._configuration = Configuration(self, wanted, perceive, self._first_track_id)
         self._announce()
-        self._configuration.labels.publish(predictor, wanted)
+        self._configuration.publish_labels()
         return TransitionCallbackReturn.SUCCESS
 
-    @_explained
+    @explained
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start to receive and to segment."""
         super().on_activate(state)
@@ -227,35 +146,29 @@ class SegmentationNode(LifecycleNode):
             channel.subscribe(partial(segmenter.on_image, channel))
         return TransitionCallbackReturn.SUCCESS
 
-    @_explained
+    @explained
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Finish the images in work, publish the final counts and fall silent."""
         self._finish()
         return super().on_deactivate(state)
 
-    @_explained
+    @explained
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Let go of the model and the topics."""
         if self._configuration is not None:
             gone, self._configuration = self._configuration, None
             # No id comes twice while the node lives.
-            self._first_track_id = max(channel.tracker.next_id for channel in gone.channels)
-            gone.watch.destroy()
-            if gone.transforms is not None:
-                gone.transforms.close()
-            self.destroy_publisher(gone.diagnostics)
-            gone.labels.destroy()
-            for channel in gone.channels:
-                channel.destroy()
+            self._first_track_id = gone.next_track_id
+            gone.destroy()
         return TransitionCallbackReturn.SUCCESS
 
-    @_explained
+    @explained
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Finish and let go of everything, from any state."""
         self._finish()
         return self.on_cleanup(state)
 
-    @_explained
+    @explained
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Let go of what the failed transition has left; the node can be configured again."""
         self.stop()
@@ -266,9 +179,6 @@ class SegmentationNode(LifecycleNode):
         if self._activity is not None:
             self.stop()
             self._report(active=False)
-            # A publisher that is destroyed takes along what has not arrived yet.
-            assert self._configuration is not None
-            self._configuration.diagnostics.wait_for_all_acked(LAST_REPORT)
 
     def _announce(self) -> None:
         assert self._configuration is not None
@@ -279,16 +189,12 @@ class SegmentationNode(LifecycleNode):
 
     def _use(self, parameters: Parameters, perceive: Perception) -> None:
         """Use these from the next image on, and publish what class numbers mean by now."""
-        ready = self._configuration
-        assert ready is not None
-        perceive.predictor.score_threshold = parameters.lowest_score
-        ready.parameters, ready.perceive = parameters, perceive
-        for channel in ready.channels:
-            channel.parameters = parameters
+        assert self._configuration is not None
+        self._configuration.use(parameters, perceive)
         if self._activity is not None:
             self._activity.segmenter.parameters = parameters
             self._activity.segmenter.perceive = perceive
-        ready.labels.publish(perceive.predictor, parameters)
+        self._configuration.publish_labels()
 
     def _changed(self, changes: Iterable[Parameter]) -> tuple[Parameters, Perception] | None:
         """Return what the changes that take effect at once lead to; None if nothing is configured.
@@ -361,15 +267,8 @@ class SegmentationNode(LifecycleNode):
         return response
 
     def _report(self, active: bool = True) -> None:
-        ready = self._configuration
-        assert ready is not None
-        now = self.get_clock().now()
-        predictor = ready.perceive.predictor
-        report = DiagnosticArray(
-            status=[channel.report(now, predictor, active) for channel in ready.channels]
-        )
-        report.header.stamp = now.to_msg()
-        ready.diagnostics.publish(report)
+        assert self._configuration is not None
+        self._configuration.report(active)
         self._warn_of_a_double()
 
     def _warn_of_a_double(self) -> None:
@@ -385,63 +284,12 @@ class SegmentationNode(LifecycleNode):
         )
 
 
-def _end(number: int, frame: FrameType | None) -> None:
-    """Interrupt at the first signal and let those that follow do nothing.
-
-    Ctrl-C in a terminal reaches a launched node twice: from the terminal and from the launch.
-    """
-    _ignore_signals()
-    raise KeyboardInterrupt
-
-
-def _ignore_signals() -> None:
-    for ending in ENDING_SIGNALS:
-        signal.signal(ending, do_nothing)
-
-
-def _spin(node: SegmentationNode) -> None:
-    """Serve until rclpy ends: a signal may end it before Python hears of that."""
-    try:
-        rclpy.spin(node)
-    except Exception:
-        # ExternalShutdownException or, if it ends just as a wait begins, what that wait meets.
-        if rclpy.ok():
-            raise
-
-
 def main(
     arguments: Sequence[str] | None = None,
     load: Load = load_predictor,
 ) -> NoReturn:
     """Run the node until it is told to end. Exit with 0, or with 2 if it could not be started."""
-    node = None
-    code = 0
-    try:
-        for number in ENDING_SIGNALS:
-            signal.signal(number, _end)
-        prepare_for_images()
-        # rclpy's own handlers come first and call ours.
-        rclpy.init(args=arguments)
-        node = SegmentationNode(load)
-        if node.get_parameter("autostart").value is not False and not node.start():
-            code = 2
-        else:
-            _spin(node)
-        _ignore_signals()
-    except KeyboardInterrupt:
-        pass
-    if node is not None:
-        at_rest = node.can_end(LAST_IMAGE)
-        node.destroy_node()
-        if at_rest:
-            # It is part of many cycles, and DDS takes leave only when nothing of it is left.
-            node.__dict__.clear()
-            rclpy_implementation.rclpy_logging_fini()  # writes the rest of the log file
-    rclpy.try_shutdown()
-    # Python takes seconds to take PyTorch down, and must not do so around a network at work.
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    run(lambda: SegmentationNode(load), arguments)
 
 
 if __name__ == "__main__":

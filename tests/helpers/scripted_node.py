@@ -90,7 +90,7 @@ class ScriptedPredictor:
 def load(wanted):
     pass_gate("SCRIPTED_LOADING")
     name = load_predictor(wanted).model_name if wanted.model else "scripted"
-    return ScriptedPredictor(name, wanted.score_threshold)
+    return ScriptedPredictor(name, wanted.lowest_score)
 
 
 def draw(image, *arguments, **options):
