@@ -18,7 +18,7 @@ examples:
 from __future__ import annotations
 
 import sys
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,9 +34,17 @@ from sipmask_core.errors import InputError, PredictionError
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
+    from tqdm import tqdm
+
+    from sipmask_core.data.coco_results import ResultsFile
     from sipmask_core.instances import Instances
+    from sipmask_core.runtime.interruption import Interruption
+    from sipmask_core.segmenter import Segmenter
     from sipmask_core.video import Frame, Frames
+
+    Draw = Callable[[Frame, Instances], None]
 
 SUMMARY = "segment images, folders and videos"
 
@@ -74,12 +82,9 @@ def run(args: argparse.Namespace) -> int:
     from sipmask_core.data.coco_results import ResultsFile
     from sipmask_core.runtime.interruption import Interruption
     from sipmask_core.runtime.provenance import provenance
-    from sipmask_core.video import Frames, source_sha256
 
     predictor = load_tiled(args, score_threshold=args.score_threshold)
     overlays = None if args.no_overlay else _Overlays(args.output, predictor.class_names)
-    failures: list[str] = []
-    opened = images = found = 0
     with ExitStack() as stack:
         results = None
         if args.json:
@@ -88,55 +93,93 @@ def run(args: argparse.Namespace) -> int:
         interruption = stack.enter_context(Interruption())
         # An input counts as one image until it is opened.
         bar = stack.enter_context(tqdm(total=len(args.inputs), unit="image", disable=None))
+        work = _Run(predictor, overlays, results, interruption, bar)
         for source in args.inputs:
-            try:
-                frames = Frames(source)
-            except InputError as error:
-                failures.append(str(error))
-                continue
-            opened += 1
-            if results:
-                record["inputs"][source] = source_sha256(source)
-            if frames.left_out:
-                tqdm.write(f"sipmask: {frames.left_out}", file=sys.stderr)
-            bar.total += 0 if frames.count is None else frames.count - 1
-            with frames, ExitStack() as output:
-                draw = output.enter_context(overlays.of(frames)) if overlays else None
-                for frame in frames:
-                    try:
-                        instances = predictor(frame.image)
-                    except PredictionError as error:
-                        failures.append(f"{frame.name}: {error}")
-                        bar.update()
-                        if frames.is_video:
-                            break  # its next frames are of the same size
-                        continue
-                    if results:
-                        results.add(frame.name, instances)
-                    if draw:
-                        draw(frame, instances)
-                    images += 1
-                    found += len(instances)
-                    bar.update()
-                    if interruption.requested:
-                        break
-            failures += frames.unreadable
+            work.segment(source)
             if interruption.requested:
                 break
         if results:
+            record["inputs"] |= work.hashes
             results.finish(record | ran_with(predictor))
-    for failure in failures:
+    for failure in work.failures:
         print(f"sipmask: {failure}", file=sys.stderr)
     written = [str(place) for place in (args.output if overlays else None, args.json) if place]
     print(
-        f"{'Interrupted after' if interruption.requested else 'Segmented'} {images} images: "
-        f"{found} instances, {len(failures)} failures. Written: {', '.join(written)}"
+        f"{'Interrupted after' if interruption.requested else 'Segmented'} {work.images} images: "
+        f"{work.instances} instances, {len(work.failures)} failures. Written: {', '.join(written)}"
     )
     if interruption.requested:
         return 130
-    if not opened:
+    if not work.opened:
         return 2
-    return 1 if failures else 0
+    return 1 if work.failures else 0
+
+
+class _Run:
+    """Segments one input after the other, hands on what it finds and counts what came of it.
+
+    failures: a sentence for each image or input that could not be used. opened: inputs, images and
+    instances: so far. hashes: of the inputs, if there are results to give them with.
+    """
+
+    def __init__(
+        self,
+        predictor: Segmenter,
+        overlays: _Overlays | None,
+        results: ResultsFile | None,
+        interruption: Interruption,
+        bar: tqdm,
+    ) -> None:
+        self.failures: list[str] = []
+        self.opened = self.images = self.instances = 0
+        self.hashes: dict[str, str | None] = {}
+        self._predictor = predictor
+        self._overlays = overlays
+        self._results = results
+        self._interruption = interruption
+        self._bar = bar
+
+    def segment(self, source: str) -> None:
+        """Segment an image, the images of a folder or the frames of a video, until interrupted."""
+        from sipmask_core.video import Frames, source_sha256
+
+        try:
+            frames = Frames(source)
+        except InputError as error:
+            self.failures.append(str(error))
+            return
+        self.opened += 1
+        if self._results:
+            self.hashes[source] = source_sha256(source)
+        if frames.left_out:
+            self._bar.write(f"sipmask: {frames.left_out}", file=sys.stderr)
+        self._bar.total += 0 if frames.count is None else frames.count - 1
+        drawing: AbstractContextManager[Draw | None] = nullcontext()
+        if self._overlays is not None:
+            drawing = self._overlays.of(frames)
+        with frames, drawing as draw:
+            self._segment_all(frames, draw)
+        self.failures += frames.unreadable
+
+    def _segment_all(self, frames: Frames, draw: Draw | None) -> None:
+        for frame in frames:
+            try:
+                instances = self._predictor(frame.image)
+            except PredictionError as error:
+                self.failures.append(f"{frame.name}: {error}")
+                self._bar.update()
+                if frames.is_video:
+                    return  # its next frames are of the same size
+                continue
+            if self._results:
+                self._results.add(frame.name, instances)
+            if draw:
+                draw(frame, instances)
+            self.images += 1
+            self.instances += len(instances)
+            self._bar.update()
+            if self._interruption.requested:
+                return
 
 
 def _check_usage(args: argparse.Namespace) -> None:
@@ -161,7 +204,7 @@ class _Overlays:
         self._used: set[Path] = set()
 
     @contextmanager
-    def of(self, frames: Frames) -> Iterator[Callable[[Frame, Instances], None]]:
+    def of(self, frames: Frames) -> Iterator[Draw]:
         """Yield what draws a frame of this source and saves it as a picture or in one video."""
         from sipmask_core.drawing import draw_instances
         from sipmask_core.runtime.files import write_image

@@ -36,6 +36,14 @@ from sipmask_core.tracking.settings import TrackerSettings
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
+    from typing import Any
+
+    from sipmask_core.instances import Instances
+    from sipmask_core.runtime.interruption import Interruption
+    from sipmask_core.segmenter import Segmenter
+    from sipmask_core.tracking.tracker import Tracker
+    from sipmask_core.video import Frame, Frames
 
 SUMMARY = "follow the objects in a video"
 
@@ -86,17 +94,11 @@ def run(args: argparse.Namespace) -> int:
     """Track one input to its end."""
     _check_usage(args)
 
-    from tqdm import tqdm
-
-    from sipmask_core.data.coco_results import ResultsFile
-    from sipmask_core.data.youtube_vis_results import write_results
-    from sipmask_core.drawing import GREY, draw_instances
-    from sipmask_core.runtime.files import require_writable, write_json
+    from sipmask_core.runtime.files import require_writable
     from sipmask_core.runtime.interruption import Interruption
     from sipmask_core.runtime.provenance import provenance
-    from sipmask_core.tracking.history import TrackHistory
     from sipmask_core.tracking.tracker import Tracker
-    from sipmask_core.video import FPS_WHERE_UNKNOWN, Frames, VideoWriter, source_sha256
+    from sipmask_core.video import Frames, source_sha256
 
     settings = None
     if args.max_lost_seconds is not None:
@@ -111,64 +113,119 @@ def run(args: argparse.Namespace) -> int:
         if frames.left_out:
             print(f"sipmask: {frames.left_out}", file=sys.stderr)
         interruption = stack.enter_context(Interruption())
-        fps = args.fps or frames.fps or FPS_WHERE_UNKNOWN
-        name = Path(frames.name).stem or "tracks"
-        video = stack.enter_context(VideoWriter(args.output / f"{name}.mp4", fps))
-        history = TrackHistory(fps, keep_masks=args.save_results is not None)
-        coco = None
+        film = _Film(stack, args, frames, predictor.class_names)
+        failures = _follow(frames, predictor, tracker, film, interruption)
+        origin = provenance(args.command, model_files(args), predictor.device)
+        origin["inputs"][args.input] = source_sha256(args.input)
+        film.finish(origin)
+    timeline = args.output / f"{film.name}_timeline.png"
+    film.history.draw_timeline(timeline, predictor.class_names)
+    _write_tracks(args, film, predictor, origin)
+    failures += frames.unreadable
+    for failure in failures:
+        print(f"sipmask: {failure}", file=sys.stderr)
+    written = [film.path, timeline, *files]
+    print(
+        f"{'Interrupted after' if interruption.requested else 'Tracked'}"
+        f" {film.history.frame_count} frames: {len(film.history)} tracks, {len(failures)} failures."
+        f" Written: {', '.join(map(str, written))}"
+    )
+    if interruption.requested:
+        return 130
+    return 1 if failures else 0
+
+
+class _Film:
+    """What is made of each frame: one of the video, entries of the history and of --coco.
+
+    stack: closes the files. name: that all files in the folder begin with. path: of the video.
+    """
+
+    def __init__(
+        self,
+        stack: ExitStack,
+        args: argparse.Namespace,
+        frames: Frames,
+        class_names: Sequence[str],
+    ) -> None:
+        from sipmask_core.data.coco_results import ResultsFile
+        from sipmask_core.tracking.history import TrackHistory
+        from sipmask_core.video import FPS_WHERE_UNKNOWN, VideoWriter
+
+        self.fps = args.fps or frames.fps or FPS_WHERE_UNKNOWN
+        self.name = Path(frames.name).stem or "tracks"
+        self._video = stack.enter_context(VideoWriter(args.output / f"{self.name}.mp4", self.fps))
+        self.path = self._video.path
+        self.history = TrackHistory(self.fps, keep_masks=args.save_results is not None)
+        self._coco = None
         if args.coco:
-            coco = stack.enter_context(ResultsFile(args.coco, predictor.class_names))
-        bar = stack.enter_context(tqdm(total=frames.count, unit="frame", disable=None))
-        failures = []
+            self._coco = stack.enter_context(ResultsFile(args.coco, class_names))
+        self._class_names = class_names
+
+    def add(self, frame: Frame, instances: Instances) -> None:
+        """Take in a frame and the tracked instances in it."""
+        from sipmask_core.drawing import GREY, draw_instances
+
+        self.history.add(instances)
+        if self._coco:
+            self._coco.add(frame.name, instances, image_id=frame.index)
+        # An instance without a track is grey: a colour would look like another's track.
+        picture = draw_instances(frame.image, instances, self._class_names, untracked=GREY)
+        self.history.draw_trails(picture)
+        self._video.write(picture)
+
+    def finish(self, origin: dict[str, Any]) -> None:
+        """Complete the file of --coco, with the record of where it comes from."""
+        if self._coco:
+            self._coco.finish(origin)
+
+
+def _follow(
+    frames: Frames,
+    predictor: Segmenter,
+    tracker: Tracker,
+    film: _Film,
+    interruption: Interruption,
+) -> list[str]:
+    """Track frame after frame until the end, an interruption or a failure; return the failures."""
+    from tqdm import tqdm
+
+    with tqdm(total=frames.count, unit="frame", disable=None) as bar:
         for frame in frames:
             # A camera does not wait for the model, whatever rate it says.
-            seconds = monotonic() if frames.is_live else frame.index / fps
+            seconds = monotonic() if frames.is_live else frame.index / film.fps
             try:
                 instances = tracker.update(predictor(frame.image), seconds)
             except PredictionError as error:
-                failures.append(f"{frame.name}: {error}")
-                break
-            history.add(instances)
-            if coco:
-                coco.add(frame.name, instances, image_id=frame.index)
-            # An instance without a track is grey: a colour would look like another's track.
-            picture = draw_instances(frame.image, instances, predictor.class_names, untracked=GREY)
-            history.draw_trails(picture)
-            video.write(picture)
+                return [f"{frame.name}: {error}"]
+            film.add(frame, instances)
             bar.update()
             if interruption.requested:
                 break
-        origin = provenance(args.command, model_files(args), predictor.device)
-        origin["inputs"][args.input] = source_sha256(args.input)
-        if coco:
-            coco.finish(origin)
-    timeline = args.output / f"{name}_timeline.png"
-    history.draw_timeline(timeline, predictor.class_names)
+    return []
+
+
+def _write_tracks(
+    args: argparse.Namespace, film: _Film, predictor: Segmenter, origin: dict[str, Any]
+) -> None:
+    """Write the files of --save-results and --json."""
+    from sipmask_core.data.youtube_vis_results import write_results
+    from sipmask_core.runtime.files import write_json
+
+    history, class_names = film.history, predictor.class_names
     if args.save_results:
-        write_results(args.save_results, history.youtube_vis_results(predictor.class_names))
+        write_results(args.save_results, history.youtube_vis_results(class_names))
     if args.json:
         record = {
             "frames": history.frame_count,
-            "fps": fps,
+            "fps": film.fps,
             "instances": history.instance_count,
-            "tracks": history.tracks(predictor.class_names),
+            "tracks": history.tracks(class_names),
             **ran_with(predictor),
             "mode": args.mode,
             "provenance": origin,
         }
         write_json(args.json, record)
-    failures += frames.unreadable
-    for failure in failures:
-        print(f"sipmask: {failure}", file=sys.stderr)
-    written = [video.path, timeline, *files]
-    print(
-        f"{'Interrupted after' if interruption.requested else 'Tracked'} {history.frame_count} "
-        f"frames: {len(history)} tracks, {len(failures)} failures. "
-        f"Written: {', '.join(map(str, written))}"
-    )
-    if interruption.requested:
-        return 130
-    return 1 if failures else 0
 
 
 def _check_usage(args: argparse.Namespace) -> None:
