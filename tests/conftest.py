@@ -63,6 +63,14 @@ def one_thread():
     torch.set_num_threads(before)
 
 
+@pytest.fixture
+def without_curves(monkeypatch):
+    """Leave out a run's curves: drawing them takes longer than an epoch of a model for tests."""
+    from sipmask_core.training.journal import Journal
+
+    monkeypatch.setattr(Journal, "draw", lambda journal: None)
+
+
 @pytest.fixture(scope="module")
 def ros():
     """Make this process take part in ROS, in a domain of its own."""

@@ -27,6 +27,7 @@ from sipmask_core.runtime.files import write_image, write_json, write_zip
 from sipmask_core.tracking.history import TrackHistory
 from sipmask_core.training.dataset import CocoDataset
 from sipmask_core.training.journal import Journal
+from sipmask_core.training.learner import Learner
 from sipmask_core.training.loop import Trainer
 from sipmask_core.training.run_checkpoint import write_run
 from sipmask_core.training.samples import AugmentedSamples
@@ -210,7 +211,7 @@ def test_training_keeps_the_last_good_checkpoint_and_goes_on_from_it(tmp_path: P
 
     def trainer() -> Trainer:
         torch.manual_seed(0)
-        return Trainer(tiny_model(), samples, recipe, tmp_path / "run")
+        return Trainer(Learner(tiny_model(), recipe), samples, tmp_path / "run")
 
     first = trainer()
     first.save()

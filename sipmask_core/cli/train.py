@@ -130,6 +130,7 @@ def _train(args: argparse.Namespace, device: torch.device) -> int:
     from sipmask_core.runtime.distributed import is_main, say
     from sipmask_core.runtime.files import require_writable, write_json
     from sipmask_core.training.journal import has_tensorboard
+    from sipmask_core.training.learner import Learner
     from sipmask_core.training.loop import DivergenceError, Trainer
     from sipmask_core.training.recipe import recipe_for
     from sipmask_core.training.samples import AugmentedSamples
@@ -155,11 +156,9 @@ def _train(args: argparse.Namespace, device: torch.device) -> int:
     samples = AugmentedSamples(dataset, recipe, preset)
     validation = Validation(held_out, held_out_images, device)
     trainer = Trainer(
-        model,
+        Learner(model, recipe, device, pretrained),
         samples,
-        recipe,
         args.output,
-        device,
         args.workers,
         validation.score if held_out.images else None,
         validation.draw,
@@ -170,7 +169,6 @@ def _train(args: argparse.Namespace, device: torch.device) -> int:
             "training images": str(len(dataset)),
             "validation images": str(len(held_out.images)),
         },
-        pretrained=pretrained,
     )
     if args.resume:
         trainer.resume()

@@ -1,4 +1,4 @@
-"""What the training loop draws: augmented samples in an order that depends on the seed alone."""
+"""What the training loop draws: augmented samples that depend on the seed alone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
 from sipmask_core.errors import InputError
 from sipmask_core.model.inputs import PAD_MULTIPLE
@@ -17,7 +17,7 @@ from sipmask_core.training.augmentation.target import Canvas, chosen
 from sipmask_core.training.dataset import VideoDataset
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -182,65 +182,6 @@ def jittered(rng: np.random.Generator, boxes: NDArray[np.float32]) -> NDArray[np
     centres = boxes[:, :2] + sides * (0.5 + np.stack([shift_x, shift_y], axis=1))
     half = sides * (1 + np.stack([grow_x, grow_y], axis=1)) / 2
     return np.concatenate([centres - half, centres + half], axis=1).astype(np.float32)
-
-
-class EpochBatches(Sampler[list[tuple[int, int]]]):
-    """The (epoch, index) keys of each training step from `start` to `stop`.
-
-    Each epoch is a permutation drawn from (seed, epoch); what does not fill its last batch is left
-    out. A step's batch is a function of the step alone, so a run can begin anywhere. `tall` says
-    which images are higher than wide; with it, all but one batch of an epoch hold images of one
-    kind: padding a tall and a wide one to a common size would waste up to half of the computation.
-
-    Of each batch, `part` of `parts` is taken, counted from 0; together they are the batch, in
-    order. Raise InputError if a batch cannot be cut into equal parts.
-    """
-
-    def __init__(
-        self,
-        count: int,
-        batch_size: int,
-        seed: int,
-        start: int,
-        stop: int,
-        tall: NDArray[np.bool_] | None = None,
-        part: int = 0,
-        parts: int = 1,
-    ) -> None:
-        self.count = count
-        self.batch_size = min(batch_size, count)
-        if self.batch_size % parts:
-            raise InputError(
-                f"A batch of {self.batch_size} images cannot be shared equally by {parts}"
-                " processes; its size must be a multiple of their number."
-            )
-        self.share = self.batch_size // parts
-        self.part = part
-        self.per_epoch = count // self.batch_size
-        self.seed = seed
-        self.start = start
-        self.stop = stop
-        self.tall = tall
-
-    def __len__(self) -> int:
-        return self.stop - self.start
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        for step in range(self.start, self.stop):
-            epoch, position = divmod(step, self.per_epoch)
-            if position == 0 or step == self.start:
-                batches = self._batches(epoch)
-            share = batches[position, self.part * self.share :][: self.share]
-            yield [(epoch, int(i)) for i in share]
-
-    def _batches(self, epoch: int) -> NDArray[np.int64]:
-        """Draw the epoch's indices, (per_epoch, batch_size)."""
-        rng = np.random.default_rng([self.seed, epoch])
-        order = rng.permutation(self.count)[: self.per_epoch * self.batch_size]
-        if self.tall is None:
-            return order.reshape(self.per_epoch, self.batch_size)
-        order = order[np.argsort(self.tall[order], kind="stable")]
-        return rng.permutation(order.reshape(self.per_epoch, self.batch_size))
 
 
 def collate(samples: Sequence[tuple[torch.Tensor, Tensors]]) -> tuple[torch.Tensor, list[Tensors]]:

@@ -48,7 +48,7 @@ MODEL = ["--checkpoint", "--preset", "--device", "--precision", "--threads", "--
 WORK = (
     "sipmask_core.benchmark.models.benchmark_model",
     "sipmask_core.export_onnx",
-    "sipmask_core.training.loop.Trainer",
+    "sipmask_core.training.learner.Learner",
     "sipmask_core.model.cost.cost_of",
 )
 

@@ -15,6 +15,7 @@ from sipmask_core.data.coco import read_annotations
 from sipmask_core.model.presets import Letterbox
 from sipmask_core.runtime.distributed import any_process, from_main, is_main, process_group, rank
 from sipmask_core.training.dataset import CocoDataset
+from sipmask_core.training.learner import Learner
 from sipmask_core.training.loop import DivergenceError, Trainer
 from sipmask_core.training.samples import AugmentedSamples
 from sipmask_core.training.validation import Validation
@@ -34,7 +35,8 @@ def make_trainer(folder, name, **changes):
     dataset = CocoDataset(annotations, folder / "data" / "images", max_side=80)
     torch.manual_seed(rank())  # all start from the main process's weights
     model = sm.build_model(PRESET, class_names=("square",))
-    return Trainer(model, AugmentedSamples(dataset, recipe, PRESET), recipe, folder / name)
+    samples = AugmentedSamples(dataset, recipe, PRESET)
+    return Trainer(Learner(model, recipe), samples, folder / name)
 
 
 def make_validation(folder):
@@ -45,7 +47,7 @@ def make_validation(folder):
 
 def disturb(trainer, what):
     """Let `what` happen in step 3 of the second process."""
-    losses = trainer.objective.losses
+    losses = trainer.learner.objective.losses
 
     def disturbed(*batch):
         values = losses(*batch)
@@ -53,7 +55,7 @@ def disturb(trainer, what):
             what(values)
         return values
 
-    trainer.objective.losses = disturbed
+    trainer.learner.objective.losses = disturbed
 
 
 def interrupt(_):

@@ -22,7 +22,6 @@ from sipmask_core.training.objective import named_losses
 from sipmask_core.training.samples import (
     REFERENCE_JITTER,
     AugmentedSamples,
-    EpochBatches,
     collate,
     jittered,
     normalised,
@@ -90,26 +89,6 @@ def test_a_data_set_without_objects_is_refused_by_the_authors_presets(dataset):
         AugmentedSamples(empty, tiny_recipe(), preset)[0, 0]
 
 
-def test_each_epoch_takes_every_image_once_in_a_new_order():
-    batches = list(EpochBatches(6, 2, seed=0, start=0, stop=6))
-    epochs = [np.ravel([[i for _, i in b] for b in batches[k : k + 3]]) for k in (0, 3)]
-    assert all(sorted(epoch) == list(range(6)) for epoch in epochs)
-    assert epochs[0].tolist() != epochs[1].tolist()
-    assert [{e for e, _ in b} for b in batches] == [{0}] * 3 + [{1}] * 3
-
-
-@pytest.mark.parametrize("start", range(7))
-def test_a_step_has_the_same_batch_wherever_the_run_began(start):
-    whole = list(EpochBatches(7, 3, seed=5, start=0, stop=7))
-    assert list(EpochBatches(7, 3, seed=5, start=start, stop=7)) == whole[start:]
-
-
-def test_fewer_images_than_a_batch_make_one_batch():
-    batches = EpochBatches(3, 8, seed=0, start=0, stop=2)
-    assert batches.per_epoch == 1
-    assert [len(batch) for batch in batches] == [3, 3]
-
-
 def test_a_canvas_that_turns_is_high_for_an_image_that_is_higher_than_wide(dataset):
     recipe = dataclasses.replace(tiny_recipe(), input_size=(96, 160), turns=True)
     samples = AugmentedSamples(dataset, recipe, tiny_preset())
@@ -120,17 +99,6 @@ def test_a_canvas_that_turns_is_high_for_an_image_that_is_higher_than_wide(datas
     canvas = samples.canvas
     assert canvas.turned_for((50, 49)).size == (160, 96)
     assert canvas.turned_for((50, 50)).size == canvas.turned_for((50, 51)).size == (96, 160)
-
-
-def test_wide_and_tall_images_meet_in_one_batch_of_an_epoch_only():
-    tall = np.array([True, False, False] * 8)  # 8 of 24
-    batches = list(EpochBatches(24, 6, seed=0, start=0, stop=8, tall=tall))
-    for epoch in (batches[:4], batches[4:]):
-        assert sorted(i for batch in epoch for _, i in batch) == list(range(24))
-        kinds = [len({bool(tall[i]) for _, i in batch}) for batch in epoch]
-        assert sorted(kinds) == [1, 1, 1, 2]
-    assert [[i for _, i in b] for b in batches[:4]] != [[i for _, i in b] for b in batches[4:]]
-    assert list(EpochBatches(24, 6, seed=0, start=5, stop=8, tall=tall)) == batches[5:]
 
 
 def test_images_of_one_size_are_not_sorted_by_shape(dataset):
