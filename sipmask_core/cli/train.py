@@ -71,6 +71,11 @@ if TYPE_CHECKING:
 
     import torch
 
+    from sipmask_core.cli.training_data import TrainingData
+    from sipmask_core.model.presets import Preset
+    from sipmask_core.training.loop import Trainer
+    from sipmask_core.training.recipe import Recipe
+
 SUMMARY = "train a preset on COCO-style annotations"
 
 
@@ -122,54 +127,18 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _train(args: argparse.Namespace, device: torch.device) -> int:
-    import torch
-
-    import sipmask_core as sm
     from sipmask_core.evaluation.coco import format_scores
-    from sipmask_core.model.presets import override, with_longest_side
     from sipmask_core.runtime.distributed import is_main, say
     from sipmask_core.runtime.files import require_writable, write_json
     from sipmask_core.training.journal import has_tensorboard
-    from sipmask_core.training.learner import Learner
-    from sipmask_core.training.loop import DivergenceError, Trainer
-    from sipmask_core.training.recipe import recipe_for
-    from sipmask_core.training.samples import AugmentedSamples
+    from sipmask_core.training.loop import DivergenceError
     from sipmask_core.training.summary import summary
-    from sipmask_core.training.validation import Validation
 
-    preset = named_preset(args)
-    recipe = recipe_for(preset)
-    recipe = recipe.changed(chosen_values(vars(args), recipe.turns))
-    preset = override(preset, args.set)
-    if args.input_size is not None:
-        preset = with_longest_side(preset, args.input_size)
+    preset, recipe = _configuration(args)
     data = training_data(args, preset, recipe)
-    dataset, held_out, held_out_images = data
-    train_part = dataset.annotations
-    say(summary(train_part, held_out))
-
-    torch.manual_seed(recipe.seed)
-    model = sm.build_model(preset, class_names=train_part.class_names)
-    # A resumed run has its weights already.
-    pretrained = set() if args.resume else load_start(model, args)
-
-    samples = AugmentedSamples(dataset, recipe, preset)
-    validation = Validation(held_out, held_out_images, device)
-    trainer = Trainer(
-        Learner(model, recipe, device, pretrained),
-        samples,
-        args.output,
-        args.workers,
-        validation.score if held_out.images else None,
-        validation.draw,
-        metadata={
-            "recipe": recipe.to_json(),
-            "data": f"{', '.join(p.name for p in args.annotations)}, SHA-256 {train_part.sha256}",
-            "data description": train_part.description,
-            "training images": str(len(dataset)),
-            "validation images": str(len(held_out.images)),
-        },
-    )
+    dataset, held_out, _ = data
+    say(summary(dataset.annotations, held_out))
+    trainer = _trainer(args, preset, recipe, data, device)
     if args.resume:
         trainer.resume()
     for target in (trainer.checkpoint, args.json):
@@ -196,3 +165,57 @@ def _train(args: argparse.Namespace, device: torch.device) -> int:
     best = args.output / "best.safetensors"
     say(f"The best weights are in {best}; --checkpoint {best} and a new --output go on from them.")
     return 0
+
+
+def _configuration(args: argparse.Namespace) -> tuple[Preset, Recipe]:
+    """Return the preset and its recipe, changed as the options say."""
+    from sipmask_core.model.presets import override, with_longest_side
+    from sipmask_core.training.recipe import recipe_for
+
+    preset = named_preset(args)
+    recipe = recipe_for(preset)
+    recipe = recipe.changed(chosen_values(vars(args), recipe.turns))
+    preset = override(preset, args.set)
+    if args.input_size is not None:
+        preset = with_longest_side(preset, args.input_size)
+    return preset, recipe
+
+
+def _trainer(
+    args: argparse.Namespace,
+    preset: Preset,
+    recipe: Recipe,
+    data: TrainingData,
+    device: torch.device,
+) -> Trainer:
+    """Return the trainer of a model that starts as the options say."""
+    import torch
+
+    import sipmask_core as sm
+    from sipmask_core.training.learner import Learner
+    from sipmask_core.training.loop import Trainer
+    from sipmask_core.training.samples import AugmentedSamples
+    from sipmask_core.training.validation import Validation
+
+    dataset, held_out, held_out_images = data
+    train_part = dataset.annotations
+    torch.manual_seed(recipe.seed)
+    model = sm.build_model(preset, class_names=train_part.class_names)
+    # A resumed run has its weights already.
+    pretrained = set() if args.resume else load_start(model, args)
+    validation = Validation(held_out, held_out_images, device)
+    return Trainer(
+        Learner(model, recipe, device, pretrained),
+        AugmentedSamples(dataset, recipe, preset),
+        args.output,
+        args.workers,
+        validation.score if held_out.images else None,
+        validation.draw,
+        metadata={
+            "recipe": recipe.to_json(),
+            "data": f"{', '.join(p.name for p in args.annotations)}, SHA-256 {train_part.sha256}",
+            "data description": train_part.description,
+            "training images": str(len(dataset)),
+            "validation images": str(len(held_out.images)),
+        },
+    )
