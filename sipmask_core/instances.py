@@ -11,7 +11,7 @@ import numpy as np
 from sipmask_core.mask_crop import MaskCrop, crop_of, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -19,9 +19,9 @@ UNTRACKED = -1
 _NOT_GIVEN: NDArray[Any] = np.zeros((0, 0))
 
 
-def _made(make: Callable[[NDArray[np.float32]], NDArray[Any]]) -> Any:
-    """Declare a field that is made of the scores unless it is given."""
-    return field(default_factory=lambda: _NOT_GIVEN, metadata={"make": make})
+def _not_given() -> NDArray[Any]:
+    """Stand for a field that is to be made of the scores, as its metadata say."""
+    return _NOT_GIVEN
 
 
 class TrackState(IntEnum):
@@ -74,11 +74,25 @@ class Instances:
     labels: NDArray[np.int64]
     mask_crops: Sequence[MaskCrop]
     image_size: tuple[int, int]
-    mask_scores: NDArray[np.float32] = _made(lambda scores: scores)
-    track_ids: NDArray[np.int64] = _made(lambda scores: np.full(len(scores), UNTRACKED, np.int64))
-    track_states: NDArray[np.uint8] = _made(lambda scores: np.zeros(len(scores), np.uint8))
-    track_ages: NDArray[np.int64] = _made(lambda scores: np.zeros(len(scores), np.int64))
-    embeddings: NDArray[np.float32] = _made(lambda scores: np.zeros((len(scores), 0), np.float32))
+    mask_scores: NDArray[np.float32] = field(
+        default_factory=_not_given, metadata={"make": lambda scores: scores}
+    )
+    track_ids: NDArray[np.int64] = field(
+        default_factory=_not_given,
+        metadata={"make": lambda scores: np.full(len(scores), UNTRACKED, np.int64)},
+    )
+    track_states: NDArray[np.uint8] = field(
+        default_factory=_not_given,
+        metadata={"make": lambda scores: np.zeros(len(scores), np.uint8)},
+    )
+    track_ages: NDArray[np.int64] = field(
+        default_factory=_not_given,
+        metadata={"make": lambda scores: np.zeros(len(scores), np.int64)},
+    )
+    embeddings: NDArray[np.float32] = field(
+        default_factory=_not_given,
+        metadata={"make": lambda scores: np.zeros((len(scores), 0), np.float32)},
+    )
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -105,7 +119,7 @@ class Instances:
     def __getitem__(self, index: NDArray[Any] | slice | list[int]) -> Instances:
         """Pick instances by a slice, an index array or a boolean mask, in that order."""
         chosen = np.arange(len(self))[index]
-        picked = {
+        picked: dict[str, Any] = {
             name: value[chosen] if isinstance(value, np.ndarray) else [value[i] for i in chosen]
             for name, value in self._per_instance()
         }

@@ -155,9 +155,7 @@ def _evaluate(args: argparse.Namespace, device: torch.device) -> int:
         report, failures = evaluate(task, predictor)
     if predictor is not None:
         report |= ran_with(predictor)
-    report["provenance"] = provenance(
-        args.command, inputs, predictor.device if predictor else None
-    )
+    report["provenance"] = provenance(args.command, inputs, predictor.device if predictor else None)
     for place in places:
         write_json(place, report)
     for failure in failures:

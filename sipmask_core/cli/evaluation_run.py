@@ -118,8 +118,8 @@ def load_evaluated(
 ) -> Segmenter:
     """Load the model that the options ask for, with the score threshold of evaluation.
 
-    device: of this process. class_names: of the data set; lines are printed about those that the model does not know, and
-    those that it writes differently.
+    device: of this process. class_names: of the data set; lines are printed about those that the
+    model does not know, and those that it writes differently.
     """
     from sipmask_core.data.classes import matching_names
     from sipmask_core.inference.predictor import Predictor

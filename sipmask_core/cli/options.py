@@ -96,7 +96,8 @@ def load_predictor(
 ) -> Segmenter:
     """Load the model that the options ask for.
 
-    device: in place of --device, for one of several processes. Raise InputError if the options cannot be met.
+    device: in place of --device, for one of several processes. Raise InputError if the options
+    cannot be met.
     """
     from sipmask_core.inference.load import load_segmenter
 

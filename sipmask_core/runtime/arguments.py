@@ -13,9 +13,7 @@ if TYPE_CHECKING:
 N = TypeVar("N", int, float)
 
 
-def parsed(
-    parser: argparse.ArgumentParser, arguments: Sequence[str] | None
-) -> argparse.Namespace:
+def parsed(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
     """Parse the arguments, None for those of this process.
 
     Beside what the parser declares, `command` holds the words that a shell needs to do it again.

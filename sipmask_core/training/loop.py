@@ -125,9 +125,7 @@ class Trainer:
         # One process must not leave while the others wait for it.
         return Interruption(patient=world_size() > 1)
 
-    def _train_to_epoch_end(
-        self, batches: Any, interruption: Interruption, record: Record
-    ) -> None:
+    def _train_to_epoch_end(self, batches: Any, interruption: Interruption, record: Record) -> None:
         """Train until the epoch or an interruption of any process ends."""
         self.learner.model.train()
         while True:

@@ -66,7 +66,8 @@ def difference(one, other, start):
 
 
 def initial(folder):
-    return {k: v.clone() for k, v in make_trainer(folder, "unused").learner.model.state_dict().items()}
+    model = make_trainer(folder, "unused").learner.model
+    return {k: v.clone() for k, v in model.state_dict().items()}
 
 
 def test_two_processes_train_as_one_with_the_joined_batch(folder):

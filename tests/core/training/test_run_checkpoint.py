@@ -60,8 +60,8 @@ def test_a_resumed_run_knows_itself_what_was_pretrained(dataset, tmp_path):
     resumed = make_trainer(dataset, tmp_path, recipe)
     resumed.resume()
     factors = [
-        [(group["lr_factor"], len(group["params"])) for group in trainer.learner.optimizer.param_groups]
-        for trainer in (started, resumed)
+        [(group["lr_factor"], len(group["params"])) for group in learner.optimizer.param_groups]
+        for learner in (started.learner, resumed.learner)
     ]
     assert factors[0] == factors[1] and 0.1 in dict(factors[0])
     resumed.run()
