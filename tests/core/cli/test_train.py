@@ -15,6 +15,7 @@ from training_runs import refusal, steps, train_arguments
 
 import sipmask_core as sm
 from sipmask_core.cli.main import main, make_parser
+from sipmask_core.cli.training_outcome import farewell
 from sipmask_core.data.coco import read_annotations
 from sipmask_core.evaluation.coco import METRICS
 from sipmask_core.model.presets import PRESETS
@@ -178,11 +179,20 @@ def test_a_second_ctrl_c_offers_to_resume_only_what_was_saved(
     write_squares(tmp_path / "data")
     monkeypatch.setattr(Trainer, "run", stopped)
     assert main([*map(str, train_arguments(tmp_path, epochs=2))]) == 130
-    farewell = capsys.readouterr().err.splitlines()[-1]
-    assert farewell.startswith("Stopped at step 3")
-    assert ("To go on from step 0: " in farewell) == checkpoint_written
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("Stopped at step 3")
+    assert ("To go on from step 0: " in said) == checkpoint_written
     again = shlex.join(["sipmask", *map(str, train_arguments(tmp_path, epochs=2)), "--resume"])
-    assert farewell.endswith(again) == checkpoint_written
+    assert said.endswith(again) == checkpoint_written
+
+
+def test_under_torchrun_the_way_to_go_on_is_torchrun(monkeypatch):
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    sentence = farewell(["sipmask", "train", "--output", "my run", "--resume"], 7, 5)
+    assert sentence == (
+        "Stopped at step 7. To go on from step 5: torchrun --nproc-per-node 2 -m sipmask_core"
+        " train --output 'my run' --resume"
+    )
 
 
 @pytest.mark.usefixtures("tiny")
