@@ -202,6 +202,27 @@ class Preset:
             )
 
 
+# Those under "Network": what a network is built from.
+NETWORK_FIELDS = (
+    "backbone",
+    "stage_widths",
+    "deformable",
+    "channels",
+    "tower_convs",
+    "group_norm",
+    "sub_regions",
+    "num_bases",
+    "basis_channels",
+    "detail_channels",
+    "mask_rescoring",
+    "feature_alignment",
+    "embedding_channels",
+    "track_convs",
+    "rectified_distances",
+    "bias_with_norm",
+    "batch_norm_eps",
+)
+
 ACCURATE = KeepRatio(long=1333, short=800)
 REAL_TIME = Stretch(544, 544)
 VIDEO = KeepRatio(long=640, short=360)

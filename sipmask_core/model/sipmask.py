@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor, nn
 
 from sipmask_core.data.classes import COCO_CLASSES, YOUTUBE_VIS_2019_CLASSES
@@ -13,7 +13,7 @@ from sipmask_core.model.efficientnet import EfficientNetLite
 from sipmask_core.model.fpn import FPN
 from sipmask_core.model.head import SipMaskHead
 from sipmask_core.model.outputs import HeadOutputs
-from sipmask_core.model.presets import Preset, get_preset
+from sipmask_core.model.presets import NETWORK_FIELDS, Preset, get_preset
 from sipmask_core.model.resnet import ResNet
 
 if TYPE_CHECKING:
@@ -45,10 +45,9 @@ class SipMask(nn.Module):
         self.bbox_head = SipMaskHead(preset, len(self.class_names), c2)
 
     def with_preset(self, preset: Preset) -> SipMask:
-        """Return a model of another preset with a copy of these weights, in the same mode.
+        """Copy the model, its weights included, with another input, post-processing or training.
 
-        The network is built anew, so that it is always what its preset says. Raises RuntimeError,
-        as `load_state_dict` does, if the weights do not fit it.
+        Raises InputError for a preset that is of another network.
 
         >>> import dataclasses
         >>> import sipmask_core as sm
@@ -57,11 +56,13 @@ class SipMask(nn.Module):
         >>> model.with_preset(wary).preset.score_threshold
         0.5
         """
-        with torch.device("meta"):  # fresh weights are not wanted
-            model = SipMask(preset, self.class_names)
-        weights = {key: value.clone() for key, value in self.state_dict().items()}
-        model.load_state_dict(weights, assign=True)
-        return model.train(self.training)
+        for name in NETWORK_FIELDS:
+            built, asked = getattr(self.preset, name), getattr(preset, name)
+            if asked != built:
+                raise InputError(f"{name} is {asked}, but the network was built with {built}.")
+        model = copy.deepcopy(self)
+        model.preset = preset
+        return model
 
     def forward(self, images: Tensor) -> HeadOutputs:
         """Run the network on images (N, 3, H, W) float, normalised as the preset says."""

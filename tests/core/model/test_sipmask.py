@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from official import golden_files
 
 import sipmask_core as sm
-from sipmask_core.model.presets import override
+from sipmask_core.model.presets import NETWORK_FIELDS, override
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,19 +83,28 @@ def _small(**changes: object) -> sm.SipMask:
     return sm.build_model(preset, num_classes=2)
 
 
-def test_another_preset_for_the_same_weights_makes_another_network_and_leaves_the_first() -> None:
-    model = _small(rectified_distances=False).train()
-    rectified = model.with_preset(replace(model.preset, rectified_distances=True))
-    assert rectified.training and rectified.bbox_head.rectified_distances
-    assert rectified.class_names == model.class_names
-    assert not model.preset.rectified_distances
-    for key, value in rectified.state_dict().items():
-        assert torch.equal(value, model.state_dict()[key]), key
+def test_a_model_of_another_preset_is_a_copy_and_its_network_stays_what_it_was() -> None:
+    model = _small().train()
+    wary = replace(model.preset, score_threshold=0.5)
+    copied = model.with_preset(wary)
+    assert copied.preset == wary and copied.training
+    assert model.preset.score_threshold != 0.5
     with torch.no_grad():
-        next(rectified.parameters()).zero_()
+        next(copied.parameters()).zero_()
     assert next(model.parameters()).any()
-    with pytest.raises(RuntimeError, match="sip_cof"):
+    with pytest.raises(sm.InputError, match="num_bases is 16, but the network was built with 32"):
         model.with_preset(replace(model.preset, num_bases=16))
+
+
+def test_presets_that_share_the_fields_of_the_network_share_their_networks() -> None:
+    networks: dict[tuple[object, ...], dict[str, torch.Size]] = {}
+    for name in sm.preset_names():
+        preset = sm.get_preset(name)
+        with torch.device("meta"):
+            state = sm.build_model(preset, num_classes=2).state_dict()
+        shapes = {key: value.shape for key, value in state.items()}
+        built_from = tuple(getattr(preset, field) for field in NETWORK_FIELDS)
+        assert networks.setdefault(built_from, shapes) == shapes, name
 
 
 def test_rectified_distances_are_never_negative() -> None:
