@@ -42,11 +42,12 @@ def test_the_site_builds_without_a_broken_link(tmp_path):
     api = (tmp_path / "site/api/index.html").read_text()
     assert "sipmask_core.Predictor" in api
     assert "message_to_instances" in api
+    # Files beside docs/ are in the repository alone.
+    assert "use the messages in tests/vectors:" in (tmp_path / "site/cpp/index.html").read_text()
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "examples/README.md"])
-def test_links_of_pages_beside_the_site_lead_somewhere(page):
-    path = ROOT / page
+@pytest.mark.parametrize("path", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=lambda path: path.name)
+def test_links_between_files_lead_somewhere(path):
     missing = [link for link in LINK.findall(path.read_text()) if not (path.parent / link).exists()]
     assert not missing
 
