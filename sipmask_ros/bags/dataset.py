@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from sipmask_core.data.annotation_writer import JPEG_MAGIC, PNG_MAGIC, Recorded
 from sipmask_core.errors import InputError
-from sipmask_core.imaging.image_header import is_cut_off
 from sipmask_ros.bags.evaluation import IMAGE_TYPES
 from sipmask_ros.bags.file_names import image_name
 from sipmask_ros.bags.reader import deserialized
@@ -50,10 +49,9 @@ def _file_of(image: Any) -> bytes | None:
     if not hasattr(image, "format"):
         return None
     data = bytes(image.data)
-    # An orientation in the file would turn the image when it is read, and a file without its end,
-    # as some cameras send them, would be refused.
+    # An orientation in the file would turn the image when it is read.
     is_plain = data.startswith((JPEG_MAGIC, PNG_MAGIC)) and not (b"Exif" in data or b"eXIf" in data)
-    return data if is_plain and not is_cut_off(data) else None
+    return data if is_plain else None
 
 
 def _refuse(error: InputError) -> NDArray[np.uint8]:

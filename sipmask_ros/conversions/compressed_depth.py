@@ -17,7 +17,7 @@ import numpy as np
 
 from sipmask_core.errors import InputError
 from sipmask_core.imaging.image_header import declared_size, is_cut_off
-from sipmask_ros.conversions.depth import DEPTH_ENCODINGS
+from sipmask_ros.conversions.depth import DEPTH_ENCODINGS, depth_encoding
 from sipmask_ros.conversions.images import MOST_PIXELS
 
 if TYPE_CHECKING:
@@ -105,14 +105,11 @@ def read_rvl(content: memoryview) -> NDArray[np.uint16]:
 
 def _format(text: str) -> tuple[str, str]:
     """Return the encoding and the algorithm that a message's format names."""
-    encoding, _, rest = (part.strip() for part in text.partition(";"))
+    name, _, rest = text.partition(";")
+    encoding = depth_encoding(name)
     words = rest.split()
     algorithm = words[1] if len(words) > 1 else ALGORITHMS[0]
-    if (
-        encoding not in DEPTH_ENCODINGS
-        or (words and words[0] != "compressedDepth")
-        or algorithm not in ALGORITHMS
-    ):
+    if encoding is None or (words and words[0] != "compressedDepth") or algorithm not in ALGORITHMS:
         raise InputError(
             f"The compressed depth image's format is {text!r}; it must be one of"
             f" {', '.join(DEPTH_ENCODINGS)}, then '; compressedDepth' and"

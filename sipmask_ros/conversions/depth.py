@@ -31,6 +31,7 @@ DEPTH_ENCODINGS = {
     "mono16": _MILLIMETRES,
     "32FC1": (Encoding(1, np.float32), 1.0),
 }
+_BY_NAME = {name.lower(): name for name in DEPTH_ENCODINGS} | {"16uc": "16UC1", "32fc": "32FC1"}
 # Distortion models of sensor_msgs/distortion_models.hpp, by how many coefficients they take.
 _COEFFICIENTS = {
     "plumb_bob": (4, 5),
@@ -44,13 +45,19 @@ def read_depth(message: Image) -> tuple[NDArray[Any], float]:
 
     Raise InputError for an encoding outside `DEPTH_ENCODINGS` and for data of the wrong length.
     """
-    if message.encoding not in DEPTH_ENCODINGS:
+    name = depth_encoding(message.encoding)
+    if name is None:
         raise InputError(
             f"The depth image's encoding is {message.encoding!r}; it must be one of"
             f" {', '.join(DEPTH_ENCODINGS)}."
         )
-    encoding, unit = DEPTH_ENCODINGS[message.encoding]
+    encoding, unit = DEPTH_ENCODINGS[name]
     return pixel_values(message, encoding), unit
+
+
+def depth_encoding(name: str) -> str | None:
+    """Return which of `DEPTH_ENCODINGS` has this name, in capitals or not; None if none has."""
+    return _BY_NAME.get(name.strip().lower())
 
 
 def depth_without(depth: NDArray[Any], ignored: NDArray[np.uint8]) -> NDArray[Any]:

@@ -12,9 +12,16 @@ import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 
 from sipmask_core.errors import InputError
-from sipmask_core.imaging.image_header import declared_size
+from sipmask_core.imaging.image_header import declared_size, is_cut_off
+from sipmask_ros.conversions.advice import advice
 from sipmask_ros.conversions.bit_depth import bits_of
-from sipmask_ros.conversions.encodings import ENCODINGS, pixel_values
+from sipmask_ros.conversions.encodings import (
+    ENCODINGS,
+    NV24,
+    find_encoding,
+    nv24_to_bgr,
+    pixel_values,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,8 +30,6 @@ if TYPE_CHECKING:
     from std_msgs.msg import Header
 
 MOST_PIXELS = 1 << 27  # of a compressed image or run lengths: few bytes may stand for any number
-
-_IN_LOWER_CASE = {name.lower(): encoding for name, encoding in ENCODINGS.items()}
 
 
 def to_bgr(
@@ -49,21 +54,21 @@ def image_to_bgr(
     unknown encoding.
     """
     name = message.encoding
-    if message.height == 0 or message.width == 0:
-        raise InputError(
-            f"The image is {message.width} x {message.height} pixels; it must have at least one."
-        )
-    encoding = ENCODINGS.get(name) or _IN_LOWER_CASE.get(name.lower())
+    encoding = find_encoding(name)
     if encoding is None:
         pixels = _through_cv_bridge(message)
         if pixels is None:
             raise InputError(
                 f"The image's encoding is {name!r}; it must be one of {', '.join(ENCODINGS)}."
+                + advice(name)
             )
         return pixels
     values: Any = pixel_values(message, encoding)
     if encoding.dtype is np.uint16:
-        values = _scaled(values, used_bits(values))
+        # Opacity is full whatever the camera's bits are.
+        values = _scaled(values, used_bits(values[..., :3] if values.ndim == 3 else values))
+    if encoding is NV24:
+        return nv24_to_bgr(values)
     return values if encoding.code is None else cv2.cvtColor(values, encoding.code)
 
 
@@ -99,30 +104,43 @@ def _through_cv_bridge(message: Image) -> NDArray[np.uint8] | None:
 def compressed_to_bgr(
     message: CompressedImage, used_bits: Callable[[NDArray[np.uint16]], int] = bits_of
 ) -> NDArray[np.uint8]:
-    """Return the pixels of a sensor_msgs/CompressedImage (jpeg or png) as (H, W, 3) uint8 BGR.
+    """Return the pixels of a sensor_msgs/CompressedImage as (H, W, 3) uint8 BGR: jpeg, png or tiff.
 
-    An orientation that the file may carry is ignored: pixels stay where the camera put them. Those
-    of 16 bits are scaled as in `image_to_bgr`.
-    Raise InputError for another format, more than MOST_PIXELS, and data that does not decode.
+    The first bytes decide which it is. What `format` says of an order of colours is passed over:
+    the data have one of their own, and drivers that write "rgb8" there keep to it. An orientation
+    that the file may carry is ignored: pixels stay where the camera put them. Those of 16 bits are
+    scaled as in `image_to_bgr`.
+    Raise InputError for another format, more than MOST_PIXELS, and data that are cut off or do not
+    decode.
     """
-    pixels: Any = None
-    if (size := declared_size(message.data)) is not None:
-        if size[0] * size[1] > MOST_PIXELS:
-            raise InputError(
-                f"The compressed image has {size[0]} x {size[1]} pixels; at most {MOST_PIXELS} are"
-                " accepted."
-            )
-        flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
-        try:
-            pixels = cv2.imdecode(np.frombuffer(message.data, np.uint8), flags)
-        except cv2.error:
-            pixels = None
-    if pixels is None:
+    size = declared_size(message.data)
+    if size is None:
+        raise _refusal(message, "is no jpeg, png or tiff." + advice(message.format, True))
+    if size[0] * size[1] > MOST_PIXELS:
         raise InputError(
-            f"The compressed image ({len(message.data)} bytes, format {message.format!r}) does not"
-            " decode; it must be jpeg or png."
+            f"The compressed image has {size[0]} x {size[1]} pixels; at most {MOST_PIXELS} are"
+            " accepted."
         )
-    return pixels if pixels.dtype == np.uint8 else _scaled(pixels, used_bits(pixels))
+    if is_cut_off(message.data):
+        raise _refusal(message, "is cut off or damaged: its end is missing.")
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        pixels: Any = cv2.imdecode(np.frombuffer(message.data, np.uint8), flags)
+    except cv2.error:
+        pixels = None
+    if pixels is None:
+        raise _refusal(message, "is damaged: it does not decode.")
+    if pixels.dtype == np.uint16:
+        return _scaled(pixels, used_bits(pixels))
+    if pixels.dtype != np.uint8:
+        raise _refusal(message, f"has values of {pixels.dtype}; 8 and 16 bits are accepted.")
+    return np.asarray(pixels, np.uint8)
+
+
+def _refusal(message: CompressedImage, what: str) -> InputError:
+    return InputError(
+        f"The compressed image ({len(message.data)} bytes, format {message.format!r}) {what}"
+    )
 
 
 def array_to_image(pixels: NDArray[Any], encoding: str, header: Header) -> Image:

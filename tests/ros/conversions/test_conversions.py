@@ -1,3 +1,4 @@
+import io
 import struct
 import sys
 from array import array
@@ -5,6 +6,7 @@ from dataclasses import replace
 
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
 
 pytest.importorskip("sensor_msgs", reason="no ROS 2 in this environment")
@@ -90,6 +92,14 @@ def semi_planar(bgr, order):
     return np.concatenate([y, interleaved])
 
 
+def full_chroma(bgr, padding=0):
+    """Return the bytes of luma and each pixel's chroma, with twice the padding (V4L2, NV24)."""
+    y, u, v = np.moveaxis(to_yuv(bgr), -1, 0)
+    chroma = np.stack([u, v], -1).reshape(HEIGHT, -1)
+    luma = np.pad(y, ((0, 0), (0, padding)), constant_values=0xAB)
+    return luma.tobytes() + np.pad(chroma, ((0, 0), (0, padding * 2))).tobytes()
+
+
 def planes(bgr, padding=0):
     """Return the bytes of 4:2:0 planes, the rows of chroma with half the padding (V4L2, YUV420)."""
     y, u, v = np.moveaxis(to_yuv(bgr), -1, 0)
@@ -152,7 +162,7 @@ def assert_pixels(actual, expected, tolerance):
 
 def test_every_encoding_has_a_case():
     bayer = {name for name in ENCODINGS if name.startswith("bayer_")}
-    assert set(ENCODINGS) == set(CASES) | bayer | {"i420", "yuv420"}
+    assert set(ENCODINGS) == set(CASES) | bayer | {"i420", "yuv420", "nv24"}
     assert len(bayer) == 8
 
 
@@ -188,13 +198,81 @@ def test_planes_are_read_with_half_the_padding_after_a_row_of_chroma(encoding, p
     assert_pixels(image_to_bgr(sent), PLAIN, 3)
 
 
-@pytest.mark.parametrize("encoding", ["YUV420", "BGR8", "Mono8", "16uc1"])
-def test_encodings_are_told_apart_without_regard_to_case(encoding):
-    known = next(name for name in ENCODINGS if name.lower() == encoding.lower())
+@pytest.mark.parametrize("padding", [0, 5])
+@pytest.mark.parametrize("is_cut", [False, True])
+def test_chroma_of_every_pixel_is_read_with_twice_the_padding_after_its_rows(padding, is_cut):
+    picture = halves((40, 90, 200), (190, 120, 30))
+    picture[:, 3] = (60, 160, 90)  # a column of its own colour
+    data = array("B", full_chroma(picture, padding))
+    sent = Image(
+        height=HEIGHT,
+        width=WIDTH,
+        encoding="nv24",
+        step=WIDTH + padding,
+        data=data[: len(data) - (2 * padding if is_cut else 0)],
+    )
+    assert_pixels(image_to_bgr(sent), picture, 3)
+
+
+@pytest.mark.parametrize("encoding", [*CASES, "bayer_rggb8", "bayer_rggb16"])
+def test_a_step_of_0_means_rows_without_padding(encoding):
+    rows = np.full((HEIGHT, WIDTH), 7, "<u2" if "16" in encoding else np.uint8)
+    sent = message(CASES[encoding][0] if encoding in CASES else rows, encoding)
+    wanted = image_to_bgr(sent)
+    sent.step = 0
+    assert np.array_equal(image_to_bgr(sent), wanted)
+
+
+@pytest.mark.parametrize("step", [WIDTH, WIDTH * 3 // 2, WIDTH * 2])
+@pytest.mark.parametrize(
+    ("encoding", "data"),
+    [
+        ("nv12", semi_planar(PLAIN, "uv").tobytes()),
+        ("i420", planes(PLAIN)),
+        ("nv24", full_chroma(PLAIN)),
+    ],
+)
+def test_rows_of_chroma_have_no_padding_if_the_data_have_no_room_for_it(encoding, data, step):
+    sent = Image(height=HEIGHT, width=WIDTH, encoding=encoding, step=step, data=array("B", data))
+    assert_pixels(image_to_bgr(sent), PLAIN, 3)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "known"),
+    [
+        ("YUV420", "yuv420"),
+        ("BGR8", "bgr8"),
+        ("Mono8", "mono8"),
+        ("16uc1", "16UC1"),
+        ("mono8 ", "mono8"),
+        ("8UC", "8UC1"),
+        ("Y16", "mono16"),
+        ("GREY", "mono8"),
+        ("rgb24", "rgb8"),
+        ("yuyv422", "yuyv"),
+        ("UYVY422", "uyvy"),
+    ],
+)
+def test_an_encoding_is_known_in_capitals_and_by_other_names(encoding, known):
     rows = noise(ENCODINGS[known].channels, ENCODINGS[known].dtype)
     rows = np.concatenate([rows, rows])[: int(HEIGHT * ENCODINGS[known].rows)]
     wanted = image_to_bgr(message(rows, known))
     assert np.array_equal(image_to_bgr(message(rows, encoding)), wanted)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "what"),
+    [
+        ("32FC1", "Depth belongs to depth_topics"),
+        ("mjpeg", "CompressedImage, which the node reads with transport: compressed"),
+        ("rgb8; jpeg compressed bgr8", "CompressedImage"),
+        ("h264", "That is a video"),
+        ("8UC2", "it must be one of bgr8"),
+    ],
+)
+def test_what_is_no_image_of_pixels_is_refused_with_what_to_do(encoding, what):
+    with pytest.raises(InputError, match=what):
+        image_to_bgr(message(noise(4), encoding))
 
 
 @pytest.mark.parametrize("encoding", ["mono16", "16UC1", "rgb16", "bayer_rggb16"])
@@ -205,6 +283,23 @@ def test_16_bits_are_scaled_from_those_that_the_sensor_has(encoding, bits):
     assert_pixels(image_to_bgr(message(rows, encoding)), np.full((*rows.shape[:2], 3), 128), 1)
     assert image_to_bgr(message(rows, encoding), lambda values: 16).max() == 128 >> 16 - bits
     assert_pixels(image_to_bgr(message(rows, encoding), lambda values: bits - 1), 255, 0)
+
+
+@pytest.mark.parametrize("encoding", ["rgba16", "bgra16", "16UC4"])
+def test_opacity_says_nothing_of_the_bits_that_the_sensor_has(encoding):
+    rows = np.full((HEIGHT, WIDTH, 4), 1023, "<u2")
+    rows[..., 3] = 65535
+    assert_pixels(image_to_bgr(message(rows, encoding)), 255, 0)
+
+
+@pytest.mark.parametrize("size", [(3, 3), (7, 9), (4, 5)])
+@pytest.mark.parametrize("pattern", ["rggb", "gbrg"])
+def test_a_mosaic_may_have_an_odd_size(size, pattern):
+    height, width = size
+    plain = halves((200, 100, 50), (200, 100, 50))
+    rows = mosaic(plain, pattern)[:height, :width]
+    sent = message(rows, f"bayer_{pattern}8", height=height, width=width)
+    assert np.array_equal(image_to_bgr(sent), plain[:height, :width])
 
 
 @pytest.mark.parametrize("bits", SENSOR_BITS)
@@ -255,11 +350,11 @@ def test_only_an_encoding_that_is_not_ours_is_left_to_cv_bridge(monkeypatch):
     for name, (rows, expected, tolerance) in CASES.items():
         assert_pixels(image_to_bgr(message(rows, name)), expected, tolerance)
     assert asked == []
-    assert np.array_equal(image_to_bgr(message(BGR, "nv24")), BGR)
+    assert np.array_equal(image_to_bgr(message(BGR, "yuv444")), BGR)
     with pytest.raises(InputError, match="'bgr9'; it must be one of bgr8"):
         image_to_bgr(message(BGR, "bgr9"))
-    with pytest.raises(InputError, match="'nv24'"):
-        image_to_bgr(message(BGR, "nv24", is_bigendian=1))
+    with pytest.raises(InputError, match="'yuv444'"):
+        image_to_bgr(message(BGR, "yuv444", is_bigendian=1))
 
 
 def test_bgr8_is_a_view_of_the_message_even_with_padded_rows():
@@ -289,6 +384,7 @@ def damaged(**changes):
         (damaged(encoding=""), "''"),
         (damaged(encoding="nv12", height=11), "height is 11"),
         (damaged(encoding="yuyv", width=15), "width is 15"),
+        (damaged(encoding="bayer_rggb8", height=2), "at least 3 x 3"),
         (damaged(encoding="i420", step=33, data=array("B", bytes(33 * 18))), "an even step"),
         (damaged(encoding="i420", step=32, data=array("B", bytes(32 * 18 - 9))), "567 bytes"),
     ],
@@ -309,13 +405,49 @@ def test_png_keeps_every_pixel_and_jpeg_nearly():
         assert np.abs(pixels.astype(int) - smooth).max() <= tolerance
 
 
-WEBP = cv2.imencode(".webp", np.zeros((4, 4, 3), np.uint8))[1].tobytes()
+JPEG, PNG, WEBP = (cv2.imencode(suffix, BGR)[1].tobytes() for suffix in (".jpg", ".png", ".webp"))
 
 
-@pytest.mark.parametrize("data", [b"", b"not an image", b"\xff\xd8\xff\xe0 half a jpeg", WEBP])
-def test_compressed_data_that_does_not_decode_is_refused(data):
-    with pytest.raises(InputError, match="does not decode"):
-        compressed_to_bgr(CompressedImage(format="jpeg", data=array("B", data)))
+@pytest.mark.parametrize(
+    ("data", "name", "what"),
+    [
+        (b"", "jpeg", "0 bytes, format 'jpeg'.* is no jpeg, png or tiff"),
+        (b"not an image", "", "is no jpeg, png or tiff"),
+        (WEBP, "webp", "is no jpeg, png or tiff"),
+        (b"\0\0\0\1\x67", "h264", "That is a video"),
+        (bytes(12) + PNG, "16UC1; compressedDepth png", "Depth belongs to depth_topics"),
+        (JPEG[:-1], "jpeg", "is cut off or damaged"),
+        (JPEG[:-40] + bytes(99), "jpeg", "is cut off or damaged"),
+        (PNG[:-1], "png", "is cut off or damaged"),
+        (PNG[:60] + b"?" + PNG[61:], "png", "is damaged"),
+        (PNG[:29] + b"????" + PNG[33:], "png", "is damaged"),  # a wrong check sum
+        (cv2.imencode(".tiff", BGR.astype(np.int8))[1].tobytes(), "tiff", "is damaged|of int8"),
+    ],
+)
+def test_compressed_data_that_are_no_whole_image_are_refused(data, name, what):
+    with pytest.raises(InputError, match=what):
+        compressed_to_bgr(CompressedImage(format=name, data=array("B", data)))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tiff"])
+@pytest.mark.parametrize(
+    "name",
+    ["", "PNG", "rgb8; png compressed bgr8", "rgb8; png compressed rgb8", "8UC3; tiff compressed"],
+)
+def test_the_data_alone_say_the_format_and_the_order_of_colours(suffix, name):
+    data = array("B", cv2.imencode(suffix, BGR)[1].tobytes())
+    assert np.array_equal(compressed_to_bgr(CompressedImage(format=name, data=data)), BGR)
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK", "P", "RGBA", "LA", "1"])
+def test_a_compressed_image_of_any_colour_model_becomes_its_colours(mode):
+    content = io.BytesIO()
+    picture = PIL.Image.fromarray(PLAIN[..., ::-1]).convert(mode)
+    picture.save(content, "JPEG" if mode == "CMYK" else "PNG")
+    with PIL.Image.open(content) as stored:
+        wanted = np.asarray(stored.convert("RGB"))[..., ::-1]
+    sent = CompressedImage(data=array("B", content.getvalue()))
+    assert_pixels(compressed_to_bgr(sent), wanted, 2)
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])

@@ -64,6 +64,13 @@ def test_depth_is_read_in_any_byte_order_with_and_without_padded_rows(encoding, 
     assert unit == (1.0 if encoding == "32FC1" else 1e-3)
 
 
+@pytest.mark.parametrize("name", ["16uc1", "MONO16", "32FC1 ", "32fc", "16UC"])
+def test_the_name_of_an_encoding_may_be_in_capitals_or_not(name):
+    sent = message("32FC1" if "32" in name else "16UC1")
+    sent.encoding = name
+    assert np.array_equal(read_depth(sent)[0], DEPTHS)
+
+
 def test_depth_as_most_cameras_send_it_is_not_copied():
     image = message("16UC1")
     assert np.shares_memory(read_depth(image)[0], np.frombuffer(image.data, np.uint8))
