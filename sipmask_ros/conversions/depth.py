@@ -32,6 +32,10 @@ DEPTH_ENCODINGS = {
     "32FC1": (Encoding(1, np.float32), 1.0),
 }
 _BY_NAME = {name.lower(): name for name in DEPTH_ENCODINGS} | {"16uc": "16UC1", "32fc": "32FC1"}
+# Of floating-point depth, every so many rows and columns are looked at, and whole numbers from so
+# many on are no metres.
+_LOOK_STEP = 8
+_NO_METRES = 100
 # Distortion models of sensor_msgs/distortion_models.hpp, by how many coefficients they take.
 _COEFFICIENTS = {
     "plumb_bob": (4, 5),
@@ -43,7 +47,8 @@ _COEFFICIENTS = {
 def read_depth(message: Image) -> tuple[NDArray[Any], float]:
     """Return a depth image, (H, W) uint16 or float32 as in the message, and the metres of its unit.
 
-    Raise InputError for an encoding outside `DEPTH_ENCODINGS` and for data of the wrong length.
+    Raise InputError for an encoding outside `DEPTH_ENCODINGS`, for data of the wrong length, and if
+    the values of 32FC1 are millimetres, as drivers have them that convert nothing but the type.
     """
     name = depth_encoding(message.encoding)
     if name is None:
@@ -52,7 +57,23 @@ def read_depth(message: Image) -> tuple[NDArray[Any], float]:
             f" {', '.join(DEPTH_ENCODINGS)}."
         )
     encoding, unit = DEPTH_ENCODINGS[name]
-    return pixel_values(message, encoding), unit
+    values = pixel_values(message, encoding)
+    if name == "32FC1":
+        _check_metres(values)
+    return values, unit
+
+
+def _check_metres(values: NDArray[np.float32]) -> None:
+    some = values[::_LOOK_STEP, ::_LOOK_STEP]
+    known = some[np.isfinite(some) & (some > 0)]
+    if np.any(known % 1) or known.size == 0:
+        return
+    nearest, farthest = known.min(), known.max()
+    if _NO_METRES <= nearest < farthest:  # a single number is the empty sky of simulators
+        raise InputError(
+            f"The depth image is 32FC1, which is in metres, and has whole numbers from"
+            f" {nearest:g} to {farthest:g}; let the driver publish millimetres as 16UC1."
+        )
 
 
 def depth_encoding(name: str) -> str | None:

@@ -24,7 +24,7 @@ from sipmask_ros.conversions.depth import (
 )
 
 HEIGHT, WIDTH = 6, 8
-DEPTHS = np.arange(1000, 1000 + HEIGHT * WIDTH).reshape(HEIGHT, WIDTH)
+DEPTHS = np.arange(10, 10 + HEIGHT * WIDTH).reshape(HEIGHT, WIDTH)
 FX, FY, CX, CY = 525.0, 520.0, 322.0, 236.0
 
 
@@ -69,6 +69,27 @@ def test_the_name_of_an_encoding_may_be_in_capitals_or_not(name):
     sent = message("32FC1" if "32" in name else "16UC1")
     sent.encoding = name
     assert np.array_equal(read_depth(sent)[0], DEPTHS)
+
+
+@pytest.mark.parametrize(
+    ("values", "fits"),
+    [
+        ([[0, 812, 1500], [np.nan, 4200, np.inf]], False),
+        ([[0, 812, 1500], [np.nan, 4200.5, np.inf]], True),
+        ([[0.8, 1000, 1000], [1000, 1000, 1000]], True),  # the sky of a simulator
+        ([[1000, 1000, 1000], [1000, 1000, 1000]], True),
+        ([[1, 2, 3], [4, 5, 6]], True),
+        ([[0, 0, 0], [np.nan, np.nan, np.inf]], True),
+    ],
+)
+def test_millimetres_that_say_to_be_metres_are_refused(values, fits):
+    rows = np.array(values, "<f4").repeat(8, 0).repeat(8, 1)
+    sent = Image(height=16, width=24, encoding="32FC1", step=96, data=array("B", rows.tobytes()))
+    if fits:
+        assert np.array_equal(read_depth(sent)[0], rows, equal_nan=True)
+    else:
+        with pytest.raises(InputError, match=r"whole numbers from 812 to 4200; .* 16UC1"):
+            read_depth(sent)
 
 
 def test_depth_as_most_cameras_send_it_is_not_copied():
