@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ from sipmask_core.imaging.image_files import IMAGE_SUFFIXES, images_in, read_ima
 from sipmask_core.runtime.files import PiecewiseWriter, pending_path
 from sipmask_core.runtime.provenance import sha256, sha256_of_all
 from sipmask_core.runtime.signatures import first_bytes, other_kind
+from sipmask_core.runtime.utf8_names import is_utf8, utf8_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +30,9 @@ _COMPLETE_SHARE = 0.9
 _STREAM_TIMEOUT_MS = 5000
 # Files that FFmpeg takes for text and makes a video of, letter by letter.
 _DRAWN_TEXT = {".ans", ".art", ".asc", ".diz", ".ice", ".nfo", ".txt", ".vt"}
+# Images of several pictures: those that can be read as a video, and those that cannot.
+_ANIMATIONS = {".apng", ".gif", ".png"}
+_SEVERAL = {".avif", ".tif", ".tiff", ".webp"}
 
 
 @dataclass(frozen=True)
@@ -48,8 +53,8 @@ class Frames:
     """Iterates over the frames of one source, once.
 
     source: an image file, whatever its name ends in, a folder of images (in natural order, not
-        recursive), a video file (a GIF of several pictures is one), a camera device ("/dev/video0")
-        or a stream URL ("rtsp://...").
+        recursive), a video file (a GIF or PNG of several pictures is one), a camera device
+        ("/dev/video0"), a stream URL ("rtsp://..."), or one of these files as "file://...".
     camera_size: (width, height) that a camera device is asked for; it may deliver another.
 
     is_video: whether neighbouring frames follow each other in time.
@@ -65,7 +70,7 @@ class Frames:
     """
 
     def __init__(self, source: Path | str, camera_size: tuple[int, int] | None = None) -> None:
-        self.source = str(source)
+        self.source = _local(str(source))
         self.name = Path(self.source).name
         self.count: int | None = None
         self.fps: float | None = None
@@ -74,6 +79,11 @@ class Frames:
         self._capture: cv2.VideoCapture | None = None
         self._files: list[Path] = []
         path = Path(self.source)
+        if "://" not in self.source and not _exists(path):
+            raise InputError(
+                f"{self.source} does not exist; expected an image, a folder of images, a video, "
+                "a camera device such as /dev/video0 or a stream URL."
+            )
         if path.is_dir():
             folder = images_in(path)
             self._files = folder.images
@@ -81,13 +91,13 @@ class Frames:
                 self.left_out = f"Left out of {path}, which are no images: {folder.left_out()}."
         elif path.is_file() and _is_picture(path):
             self._files = [path]
-        elif path.exists() or "://" in self.source:
-            self._capture = self._open_video(camera_size)
+            if (count := _picture_count(path)) > 1:
+                self.left_out = (
+                    f"Left out of {path}: all but the first of its {count} pictures; give it as a"
+                    " video or as a folder of images to have them all."
+                )
         else:
-            raise InputError(
-                f"{self.source} does not exist; expected an image, a folder of images, a video, "
-                "a camera device such as /dev/video0 or a stream URL."
-            )
+            self._capture = self._open_video(camera_size)
         self.is_video = self._capture is not None
         self.is_live = self.is_video and not path.is_file()
         if not self.is_video:
@@ -121,11 +131,11 @@ class Frames:
             # A dead stream must not block its reader for good.
             timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, cv2.CAP_PROP_READ_TIMEOUT_MSEC]
             options = [item for key in timeouts for item in (key, _STREAM_TIMEOUT_MS)]
-            capture = cv2.VideoCapture(self.source, cv2.CAP_FFMPEG, options)
+            capture = cv2.VideoCapture(utf8_name(self.source), cv2.CAP_FFMPEG, options)
         elif Path(self.source).suffix.lower() in _DRAWN_TEXT:
             raise InputError(f"{self.source} is a text; expected an image, a video or a folder.")
         else:
-            capture = cv2.VideoCapture(self.source)
+            capture = cv2.VideoCapture(utf8_name(self.source))
         if not capture.isOpened():
             kind = _other_kind(Path(self.source))
             raise InputError(
@@ -160,13 +170,26 @@ class Frames:
             )
 
 
+def _local(source: str) -> str:
+    """Return a file:// URL as the name of the file; any other source as it is."""
+    address = urlsplit(source) if source.startswith("file://") else None
+    return unquote(address.path) if address and address.netloc in ("", "localhost") else source
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that is too long, a folder that may not be read
+        return False
+
+
 def source_sha256(source: Path | str) -> str | None:
     """Hash what `Frames(source)` reads with SHA-256: a file, or a folder's images together.
 
     None for cameras, streams and files that cannot be read. Raises InputError for a folder without
     images.
     """
-    path = Path(source)
+    path = Path(_local(str(source)))
     return sha256_of_all(images_in(path).images) if path.is_dir() else sha256(path)
 
 
@@ -182,7 +205,7 @@ class VideoWriter(PiecewiseWriter):
     """
 
     def __init__(self, path: Path | str, fps: float) -> None:
-        self.path = Path(path)
+        self.path = Path(utf8_name(path))
         if self.path.suffix.lower() != ".mp4":
             raise InputError(f"Cannot write {self.path}: the name of a video must end in .mp4.")
         self.fps = fps
@@ -231,11 +254,12 @@ def _frame_count(video: Path) -> int:
 def _is_picture(path: Path) -> bool:
     """Return whether a file is an image, by its suffix or without a known one by its first bytes.
 
-    A GIF of several pictures is none.
+    A GIF or PNG of several pictures is none.
     """
-    if path.suffix.lower() in IMAGE_SUFFIXES:
-        return not _is_animated(path)
-    return not _other_kind(path) and cv2.haveImageReader(str(path))
+    suffix = path.suffix.lower()
+    if suffix in IMAGE_SUFFIXES:
+        return suffix not in _ANIMATIONS or _picture_count(path) == 1
+    return not _other_kind(path) and cv2.haveImageReader(utf8_name(path))
 
 
 def _other_kind(path: Path) -> str:
@@ -249,11 +273,11 @@ def _other_kind(path: Path) -> str:
     return "" if kind == "a video" else kind
 
 
-def _is_animated(path: Path) -> bool:
-    """Return whether a file is a GIF of several pictures."""
-    if path.suffix.lower() != ".gif":
-        return False
+def _picture_count(path: Path) -> int:
+    """Return how many pictures a file of a format that may hold several has; 1 of any other."""
+    if path.suffix.lower() not in _ANIMATIONS | _SEVERAL or not is_utf8(path):
+        return 1
     try:
-        return cv2.imcount(str(path)) > 1
+        return max(1, cv2.imcount(str(path)))
     except cv2.error:  # the reader of images says why
-        return False
+        return 1

@@ -22,6 +22,7 @@ from sipmask_core.imaging.image_header import (
     PNG_START,
     declared_size,
 )
+from sipmask_core.runtime.utf8_names import is_utf8
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -93,7 +94,7 @@ def _seems_whole(stream: IO[bytes], path: Path) -> bool:
     elif head.startswith(PNG_START):
         has_end = tail == PNG_END
     else:
-        return cv2.haveImageReader(str(path))
+        return is_utf8(path) and cv2.haveImageReader(str(path))
     width, height = declared_size(head) or (1, 1)
     return has_end and width * height <= _USUAL_PIXELS
 

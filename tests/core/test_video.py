@@ -1,14 +1,17 @@
 """Frames of every kind of source, and videos written whole or not at all."""
 
+import os
 from pathlib import Path
 
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
 
 from sipmask_core.errors import InputError
+from sipmask_core.imaging.first_look import look_at
 from sipmask_core.imaging.image_files import IMAGE_SUFFIXES
-from sipmask_core.video import Frames, VideoWriter
+from sipmask_core.video import Frames, VideoWriter, source_sha256
 
 
 def grey(value, size=(48, 64)):
@@ -68,6 +71,64 @@ def test_a_gif_that_moves_is_a_video(tmp_path):
     assert cv2.imwriteanimation(str(tmp_path / "x.gif"), animation)
     frames = Frames(tmp_path / "x.gif")
     assert frames.is_video and len(list(frames)) == 3
+
+
+def pictures(path, count, **options):
+    first, *others = (PIL.Image.fromarray(grey(20 * index)) for index in range(count))
+    first.save(path, save_all=True, append_images=others, **options)
+
+
+def test_a_png_that_moves_is_a_video(tmp_path):
+    pictures(tmp_path / "x.png", 5, duration=100)
+    frames = Frames(tmp_path / "x.png")
+    if not frames.is_video:
+        pytest.skip("this OpenCV does not count the pictures of a PNG")
+    assert [frame.image[0, 0, 0] for frame in frames] == [0, 20, 40, 60, 80]
+
+
+@pytest.mark.parametrize("name", ["x.webp", "x.tif"])
+def test_pictures_that_are_left_out_of_a_file_are_told_of(tmp_path, name):
+    pictures(tmp_path / name, 3)
+    with Frames(tmp_path / name) as frames:
+        assert [frame.image.shape for frame in frames] == [(48, 64, 3)]
+        assert f"{name}: all but the first of its 3 pictures" in frames.left_out
+    pictures(tmp_path / name, 1)
+    assert Frames(tmp_path / name).left_out == ""
+
+
+def test_a_name_that_is_not_utf8_is_read_or_refused_in_a_sentence(tmp_path):
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
+    folder.mkdir()
+    (folder / "1.png").write_bytes(cv2.imencode(".png", grey(77))[1].tobytes())
+    (folder / "2.webp").write_bytes(cv2.imencode(".webp", grey(77))[1].tobytes())
+    for source in (folder, folder / "1.png", folder / "2.webp"):
+        assert {frame.image.shape for frame in Frames(source)} == {(48, 64, 3)}
+    assert [look.defect for look in look_at(sorted(folder.iterdir()))] == ["", ""]
+    write_video(tmp_path / "x.mp4", 2)
+    (tmp_path / "x.mp4").rename(folder / "x.mp4")
+    (folder / "1.png").rename(folder / "1")
+    for name in ("x.mp4", "1"):
+        with pytest.raises(InputError, match=rf"\\udcff/{name} is not UTF-8.*rename"):
+            Frames(folder / name)
+    with pytest.raises(InputError, match="is not UTF-8"):
+        VideoWriter(folder / "new.mp4", 10)
+
+
+def test_a_file_url_is_that_file(tmp_path):
+    cv2.imwrite(str(tmp_path / "a photo.png"), grey(77))
+    write_video(tmp_path / "x.mp4", 3)
+    for name, is_video, count in (("a%20photo.png", False, 1), ("x.mp4", True, 3)):
+        frames = Frames(f"file://{tmp_path}/{name}")
+        assert (frames.is_video, frames.is_live, frames.count) == (is_video, False, count)
+        assert source_sha256(f"file://{tmp_path}/{name}") is not None
+    with pytest.raises(InputError, match=r"gone\.mp4 does not exist"):
+        Frames("file:///gone.mp4")
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "a\0b", "/dev/video99", "0"])
+def test_what_cannot_be_a_file_does_not_exist(name):
+    with pytest.raises(InputError, match="does not exist; expected an image"):
+        Frames(name)
 
 
 def test_an_empty_folder_is_refused_with_what_it_should_hold(tmp_path):
