@@ -183,6 +183,12 @@ def _exists(path: Path) -> bool:
         return False
 
 
+def source_folder(source: Path | str) -> Path:
+    """Return the folder that `Frames(source)` reads from, be it the source itself."""
+    path = Path(_local(str(source)))
+    return (path if _exists(path) and path.is_dir() else path.parent).resolve()
+
+
 def source_sha256(source: Path | str) -> str | None:
     """Hash what `Frames(source)` reads with SHA-256: a file, or a folder's images together.
 

@@ -183,15 +183,16 @@ class _Run:
 
 
 def _check_usage(args: argparse.Namespace) -> None:
+    from sipmask_core.video import source_folder
+
     if args.no_overlay and not args.json:
         raise InputError("--no-overlay without --json FILE would write nothing.")
     if not args.no_overlay and not args.output:
         raise InputError("--output DIR is missing: overlays need a folder (or add --no-overlay).")
     if args.output and args.output.exists() and not args.output.is_dir():
         raise InputError(f"--output {args.output} is a file; it must be a folder.")
-    for source in map(Path, args.inputs if args.output else ()):
-        folder = source if source.is_dir() else source.parent
-        if folder.resolve() == args.output.resolve():
+    for source in args.inputs if args.output else ():
+        if source_folder(source) == args.output.resolve():
             raise InputError(f"--output {args.output} is the folder of {source}; choose another.")
 
 

@@ -229,12 +229,12 @@ def _write_tracks(
 
 
 def _check_usage(args: argparse.Namespace) -> None:
+    from sipmask_core.video import source_folder
+
     if args.output.exists() and not args.output.is_dir():
         raise InputError(f"--output {args.output} is a file; it must be a folder.")
-    source = Path(args.input)
-    folder = source if source.is_dir() else source.parent
-    if folder.resolve() == args.output.resolve():
-        raise InputError(f"--output {args.output} is the folder of {source}; choose another.")
+    if source_folder(args.input) == args.output.resolve():
+        raise InputError(f"--output {args.output} is the folder of {args.input}; choose another.")
     if args.fps is not None and not 0 < args.fps <= 1000:
         raise InputError(f"--fps is {args.fps}; it must be above 0 and at most 1000.")
     if args.mode != "online" and args.max_lost_seconds is not None:

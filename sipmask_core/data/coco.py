@@ -18,6 +18,7 @@ from sipmask_core.data.problems import Invalid
 from sipmask_core.errors import InputError
 from sipmask_core.imaging.first_look import look_at
 from sipmask_core.imaging.image_files import read_image
+from sipmask_core.runtime.signatures import first_bytes, other_kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -267,10 +268,15 @@ def read_annotated_image(image_dir: Path, record: CocoImage) -> NDArray[np.uint8
 def require_images(annotations: CocoAnnotations, image_dir: Path) -> list[FirstLook]:
     """Look at all image files, in order, before hours of work go by.
 
-    Raise InputError if some are missing or damaged. Damaged ones are all named, up to NAMED_IMAGES;
-    damage amid a file shows only when it is read, that amid a JPEG perhaps not even then. It is
-    also raised if two images are the same file, which their names only seem to tell apart.
+    Raise InputError if `image_dir` is no folder or if some are missing or damaged. Damaged ones are
+    all named, up to NAMED_IMAGES; damage amid a file shows only when it is read, that amid a JPEG
+    perhaps not even then. It is also raised if two images are the same file, which their names only
+    seem to tell apart.
     """
+    if not os.path.isdir(image_dir):  # noqa: PTH112 -- Path.is_dir raises for names too long
+        kind = other_kind(first_bytes(image_dir)) if os.path.isfile(image_dir) else ""  # noqa: PTH113
+        what = f"is {kind}" if kind else "is no folder that is there"
+        raise InputError(f"{image_dir} {what}; expected the folder of the images.")
     files: dict[Path, CocoImage] = {}
     missing = []
     for image in annotations.images:

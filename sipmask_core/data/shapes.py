@@ -57,7 +57,7 @@ def read_shape(
     alone. agreement: takes in how a given box fits the mask. Raises Invalid.
     """
     segmentation = _segmentation(mask, size)
-    box = None if bbox.value is None or bbox.value == [] else _box(bbox)
+    box = None if bbox.value is None or bbox.value == [] else _box(bbox, size)
     pixels = area.value
     if pixels is not None and not is_finite_number(pixels):
         raise wrong_field(*area, "expected a finite number")
@@ -87,7 +87,7 @@ def _segmentation(mask: Field, size: Size) -> Polygons | Entry | None:
     polygons of less than three points are left out beside others.
     """
     name, value = mask
-    if value is None or (isinstance(value, list) and not any(value)):
+    if value in (None, "", {}) or (isinstance(value, list) and not any(value)):
         return None
     if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict):
         (value,) = value
@@ -111,16 +111,20 @@ def _segmentation(mask: Field, size: Size) -> Polygons | Entry | None:
         for polygon in whole
     ]
     for polygon in polygons:
-        for corners, length in ((polygon[0::2], size[1]), (polygon[1::2], size[0])):
-            if min(corners) < -length or max(corners) > 2 * length:
-                raise wrong_field(
-                    name,
-                    polygon,
-                    f"expected corners no further beyond the image than it is wide ({size[1]}) and"
-                    f" high ({size[0]})",
-                    kind="corners far beyond the image",
-                )
+        _check_corners(polygon, size, Field(name, polygon))
     return polygons
+
+
+def _check_corners(corners: list[float], size: Size, field: Field) -> None:
+    """Raise Invalid if corners (x0, y0, x1, y1, ...) are too far away from an image of (H, W)."""
+    for places, length in ((corners[0::2], size[1]), (corners[1::2], size[0])):
+        if min(places) < -length or max(places) > 2 * length:
+            raise wrong_field(
+                *field,
+                f"expected corners no further beyond the image than it is wide ({size[1]}) and"
+                f" high ({size[0]})",
+                kind="corners far beyond the image",
+            )
 
 
 def _is_point(value: Any) -> bool:
@@ -150,11 +154,12 @@ def _rle_box(rle: Any) -> Box:
     return x, y, w, h
 
 
-def _box(field: Field) -> Box:
+def _box(field: Field, size: Size) -> Box:
     is_four = isinstance(field.value, list) and len(field.value) == 4
     x, y, w, h = _numbers(field, "four", is_four)
     if w < 0 or h < 0:
         raise wrong_field(*field, "which has a negative size")
+    _check_corners([x, y, x + w, y + h], size, field)
     return x, y, w, h
 
 

@@ -11,7 +11,7 @@ import pytest
 from sipmask_core.errors import InputError
 from sipmask_core.imaging.first_look import look_at
 from sipmask_core.imaging.image_files import IMAGE_SUFFIXES
-from sipmask_core.video import Frames, VideoWriter, source_sha256
+from sipmask_core.video import Frames, VideoWriter, source_folder, source_sha256
 
 
 def grey(value, size=(48, 64)):
@@ -121,6 +121,8 @@ def test_a_file_url_is_that_file(tmp_path):
         frames = Frames(f"file://{tmp_path}/{name}")
         assert (frames.is_video, frames.is_live, frames.count) == (is_video, False, count)
         assert source_sha256(f"file://{tmp_path}/{name}") is not None
+        assert source_folder(f"file://{tmp_path}/{name}") == tmp_path.resolve()
+    assert source_folder(tmp_path) == source_folder(tmp_path / "x.mp4") == tmp_path.resolve()
     with pytest.raises(InputError, match=r"gone\.mp4 does not exist"):
         Frames("file:///gone.mp4")
 

@@ -23,7 +23,9 @@ def test_missing_box_and_area_come_from_the_mask(tmp_path):
     assert coco_object.area == 600
 
 
-@pytest.mark.parametrize("given", [{"segmentation": []}, {"segmentation": None}, {}])
+@pytest.mark.parametrize(
+    "given", [*({"segmentation": none} for none in ([], [[]], {}, "", None)), {}]
+)
 def test_an_object_without_a_mask_is_known_by_its_box(tmp_path, given):
     content = document(**given, area=None)
     if not given:
@@ -76,6 +78,10 @@ BROKEN = {
     "a corner far away": (
         document(segmentation=[[1, 2, 3, 4, 5, 1e9]]),
         r"\.segmentation is .* no further beyond the image than it is wide \(80\) and high \(60\)",
+    ),
+    "a box far away": (
+        document(segmentation=None, bbox=[1e300, 0, 5, 5]),
+        r"\.bbox is .* no further beyond the image than it is wide \(80\) and high \(60\)",
     ),
     "an image too large": (
         {**document(), "images": [{"id": 1, "file_name": "a", "height": 60, "width": 2**16}]},

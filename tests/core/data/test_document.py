@@ -224,6 +224,17 @@ WRONG = (
 )
 
 
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [(b"PK\x03\x04", "is a zip archive: unpack it"), (None, "is no folder that is there")],
+)
+def test_what_is_no_folder_of_images_is_told(tmp_path, content, what):
+    if content:
+        (tmp_path / "images").write_bytes(content)
+    with pytest.raises(InputError, match=f"images {what}.*; expected the folder of the images"):
+        require_images(read(tmp_path, document()), tmp_path / "images")
+
+
 def test_problems_are_told_in_one_go_by_kind_with_number_and_first_ids(tmp_path):
     with pytest.raises(InputError) as caught:
         read(tmp_path, annotations_of(*WRONG))
