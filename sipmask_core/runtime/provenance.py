@@ -99,7 +99,8 @@ def sha256_of_all(files: Iterable[Path]) -> str:
     """Hash the names and contents of files, in their given order, with one SHA-256."""
     digest = hashlib.sha256()
     for file in files:
-        digest.update(f"{file.name}\0{sha256(file)}\n".encode())
+        line = f"{file.name}\0{sha256(file)}\n"
+        digest.update(line.encode(errors="surrogateescape"))  # a name may be any bytes
     return digest.hexdigest()
 
 

@@ -104,6 +104,9 @@ def test_a_name_that_is_not_utf8_is_read_or_refused_in_a_sentence(tmp_path):
     for source in (folder, folder / "1.png", folder / "2.webp"):
         assert {frame.image.shape for frame in Frames(source)} == {(48, 64, 3)}
     assert [look.defect for look in look_at(sorted(folder.iterdir()))] == ["", ""]
+    (folder / "1.png").rename(Path(os.fsdecode(bytes(folder / "1") + b"\xff.png")))
+    assert source_sha256(folder) is not None
+    Path(os.fsdecode(bytes(folder / "1") + b"\xff.png")).rename(folder / "1.png")
     write_video(tmp_path / "x.mp4", 2)
     (tmp_path / "x.mp4").rename(folder / "x.mp4")
     (folder / "1.png").rename(folder / "1")
