@@ -89,12 +89,11 @@ def _run(args: argparse.Namespace, interruption: Interruption) -> Report:
         stack.callback(recorder.destroy_node)
 
         print("Starting the segmentation node and the camera source ...", flush=True)
+        width, height = args.size
+        # Both at once: the node warns of a topic that nobody publishes on. The camera waits for it.
+        # An image that comes before the node knows the recorder is counted as dropped, idle.
         node = NodeProcess("segmentation_node", {"model": args.model, "device": args.device})
         stack.callback(node.stop)
-        record = provenance_record(args)
-        width, height = args.size
-        # No image goes out before all its results will be heard.
-        spin(recorder, START_TIMEOUT, recorder.will_hear, interruption, node)
         source = NodeProcess(
             "camera_source",
             {
@@ -106,6 +105,7 @@ def _run(args: argparse.Namespace, interruption: Interruption) -> Report:
             },
         )
         stack.callback(source.stop)
+        record = provenance_record(args)
         both = (node, source)
         spin(recorder, START_TIMEOUT, lambda: bool(recorder.receipts), interruption, *both)
         if not recorder.receipts and not interruption.requested:

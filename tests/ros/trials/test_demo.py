@@ -109,10 +109,14 @@ def test_a_node_that_dies_is_named_and_what_was_recorded_is_kept(name, start, tm
         assert len(list(film)) > 0
 
 
-def test_nodes_that_stay_silent_have_a_sentence_of_their_own(monkeypatch, tmp_path, capsys):
+@pytest.fixture
+def happened(monkeypatch):
+    """Return what happens: the names of nodes, none of which runs, and "waits"."""
+    happened = []
+
     class Silent:
         def __init__(self, name, parameters):
-            pass
+            happened.append(name)
 
         def is_running(self):
             return True
@@ -122,10 +126,19 @@ def test_nodes_that_stay_silent_have_a_sentence_of_their_own(monkeypatch, tmp_pa
 
     isolate_discovery()
     monkeypatch.setattr(demo, "NodeProcess", Silent)
-    monkeypatch.setattr(demo, "START_TIMEOUT", 0.5)
+    monkeypatch.setattr(demo, "spin", lambda *_: happened.append("waits"))
+    return happened
+
+
+def test_nodes_that_stay_silent_have_a_sentence_of_their_own(happened, tmp_path, capsys):
     assert demo.main(["--output", str(tmp_path / "demo")]) == 2
-    assert "No image was segmented within 0.5 s" in capsys.readouterr().err
+    assert "No image was segmented within 120 s" in capsys.readouterr().err
     assert list(tmp_path.glob("demo/*")) == []
+
+
+def test_the_camera_starts_with_the_node_which_warns_of_a_topic_without_one(happened, tmp_path):
+    demo.main(["--output", str(tmp_path / "demo")])
+    assert happened == ["segmentation_node", "camera_source", "waits"]
 
 
 def test_without_a_model_named_the_shipped_one_is_hashed(monkeypatch, tmp_path):
