@@ -80,16 +80,19 @@ def lr_factor(step: int, steps_per_epoch: int, recipe: Recipe) -> float:
     """Return what the recipe's learning rate is multiplied by at a step, counted from 0.
 
     It is the warm-up, linear to 1 or constant, times either half a cosine that would reach 0 one
-    step after the last, or a factor 0.1 for each milestone epoch that has begun.
+    step after the last, or a factor 0.1 for each milestone epoch that has begun. The warm-up takes
+    a quarter of all steps at most: few images make few steps, which it must not use up.
     """
+    steps = recipe.epochs * steps_per_epoch
+    warmup_steps = min(recipe.warmup_steps, steps // 4)
     warmup = 1.0
-    if step < recipe.warmup_steps and recipe.warmup == "constant":
+    if step < warmup_steps and recipe.warmup == "constant":
         warmup = recipe.warmup_factor
-    elif step < recipe.warmup_steps:
-        warmup += (recipe.warmup_factor - 1) * (1 - step / recipe.warmup_steps)
+    elif step < warmup_steps:
+        warmup += (recipe.warmup_factor - 1) * (1 - step / warmup_steps)
     if recipe.schedule == "step":
         return warmup * 0.1 ** sum(step >= m * steps_per_epoch for m in recipe.milestones)
-    return warmup * 0.5 * (1 + math.cos(math.pi * step / (recipe.epochs * steps_per_epoch)))
+    return warmup * 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
 class WeightAverage:

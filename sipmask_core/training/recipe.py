@@ -27,9 +27,9 @@ class Recipe:
     turns: H and W change places for an image that is higher than wide, and a batch (but for one of
         an epoch) holds images of one kind.
     batch_size, lr: images per step, over all processes, and the highest learning rate. They belong
-        together; `scaled_to` changes both. The first `warmup_steps` rise linearly from
-        `warmup_factor` x lr, or stay at it ("constant"); then "cosine" falls to zero, "step"
-        divides by ten at each of `milestones` (epochs).
+        together; `scaled_to` changes both. The first `warmup_steps`, a quarter of all at most, rise
+        linearly from `warmup_factor` x lr, or stay at it ("constant"); then "cosine" falls to zero,
+        "step" divides by ten at each of `milestones` (epochs).
     accumulate: a step takes its images in this many parts, one after the other, and then the mean
         of their gradients; memory is needed for one part only.
     normalise: what a loss is divided by: the number of its terms in the whole batch ("global": the

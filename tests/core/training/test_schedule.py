@@ -38,3 +38,15 @@ def test_no_warm_up_begins_at_the_full_rate():
 def test_a_constant_warm_up_stays_at_its_factor():
     recipe = dataclasses.replace(STEP, warmup="constant")
     assert [lr_factor(step, 100, recipe) for step in (0, 10, 19, 20)] == [0.1, 0.1, 0.1, 1.0]
+
+
+@pytest.mark.parametrize("warmup", ["linear", "constant"])
+def test_of_a_short_run_the_warm_up_takes_a_quarter_and_the_rest_has_the_full_rate(warmup):
+    recipe = dataclasses.replace(STEP, milestones=(), warmup=warmup, warmup_steps=300)
+    factors = [lr_factor(step, 4, recipe) for step in range(40)]
+    assert factors[0] == pytest.approx(0.1) and max(factors[:10]) < 1
+    assert factors[10:] == [1.0] * 30
+
+
+def test_a_run_of_one_step_has_the_full_rate():
+    assert lr_factor(0, 1, dataclasses.replace(STEP, epochs=1)) == 1.0
