@@ -9,18 +9,23 @@ from __future__ import annotations
 import math
 from array import array
 from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
 from rclpy.parameter import Parameter
 
-from sipmask_core.errors import InputError
+from sipmask_core.errors import InputError, first_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from rclpy.node import Node
+
+MOST_UNKNOWN = 8  # parameters that one warning names
+# Of topics, which rclpy declares as these are created.
+_DECLARED_LATER = "qos_overrides."
 
 T = TypeVar("T", bool, int, float, str, tuple[str, ...])
 
@@ -133,6 +138,9 @@ def rows(table: type[ParameterTable]) -> list[Row]:
 def declare(node: Node, table: type[ParameterTable]) -> None:
     """Declare a table's parameters on a node, and refuse wrong values from then on.
 
+    It warns of values that the node was started with for parameters that it does not have: ROS says
+    nothing of a name that is misspelt.
+
     ROS is told no types, and ranges only in words: it would check both with an exception while a
     node is constructed, and before any callback. Instead, a wrong value in a launch file becomes a
     sentence of `read`, and a later one a sentence of the refusal. What must hold between several
@@ -161,6 +169,22 @@ def declare(node: Node, table: type[ParameterTable]) -> None:
             # An empty list has no type in YAML, from which it arrives as nothing, nor in Python.
             node.set_parameters([Parameter(row.name, Parameter.Type.STRING_ARRAY, [])])
     node.add_on_set_parameters_callback(refuse_wrong_values)
+    _warn_of_unknown(node, declared)
+
+
+def _warn_of_unknown(node: Node, declared: Iterable[str]) -> None:
+    with node.handle:
+        given = node.handle.get_parameters(Parameter)
+    unknown = []
+    for name in sorted(given):
+        if not node.has_parameter(name) and not name.startswith(_DECLARED_LATER):
+            nearest = get_close_matches(name, declared, 1)
+            unknown.append(f"{name} (the nearest is {nearest[0]})" if nearest else name)
+    if unknown:
+        node.get_logger().warning(
+            f"This node has no parameter {first_of(unknown, MOST_UNKNOWN)}; what was given for it"
+            " changes nothing."
+        )
 
 
 def read(node: Node, table: type[Table]) -> Table:

@@ -107,6 +107,22 @@ def test_a_list_can_be_set_and_emptied_while_the_node_runs(kettle):
 
 
 @pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        (["cup:=3"], "cup (the nearest is cups)"),
+        (["cups:=3", "lidd:=true", "xyz.w:=1"], "lidd (the nearest is lid), xyz.w"),
+        ([f"{name}0:=1" for name in "abcdefghi"], "a0, b0, c0, d0, e0, f0, g0, h0 and 1 more"),
+        (["cups:=3", "use_sim_time:=false", "qos_overrides./tea.publisher.depth:=2"], None),
+    ],
+)
+def test_a_parameter_that_the_node_does_not_have_is_warned_of(kettle, capfd, given, named):
+    kettle(*(word for each in given for word in ("-p", each)))
+    said = capfd.readouterr().err
+    sentence = f"This node has no parameter {named}; what was given for it changes nothing."
+    assert (sentence in said) if named else ("no parameter" not in said)
+
+
+@pytest.mark.parametrize(
     ("argument", "sentence"),
     [
         ("cups:=many", "The parameter cups is 'many'; accepted is an integer from 1 to 8."),
