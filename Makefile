@@ -18,6 +18,8 @@ CASES := 1000
 SEED := $(shell date +%s)
 
 VENV := .venv
+# Old pips warn of packages without a wheel unless they build these as new ones do.
+export PIP_USE_PEP517 := 1
 IN_ENV := . ./env.sh &&
 
 # Another choice has another name, so it is installed, and wheels of the former ROS 2 go.
@@ -107,7 +109,7 @@ $(VENV)/bin/python:
 	@python=$$(.ci/find-python $(PYTHON)) && $$python -m venv $(VENV)
 
 $(INSTALLED): pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
-	@echo "Installing PyTorch and ROS 2 ($(ROS)) into $(VENV) ..."
+	@echo "Installing PyTorch and ROS 2 ($(ROS)) into $(VENV): several GB, which takes minutes ..."
 	@other=$$($(VENV)/bin/pip freeze 2> /dev/null | grep '^ros-' | grep -vxFf $(CONSTRAINTS)) || exit 0; \
 	    $(VENV)/bin/pip uninstall -q -y $$other && rm -rf build install $(VENV)/.installed*
 	@$(if $(TORCH_INDEX),$(VENV)/bin/pip install -q -c $(CONSTRAINTS) --no-deps --index-url $(TORCH_INDEX) torch torchvision)
