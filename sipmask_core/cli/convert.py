@@ -26,8 +26,10 @@ SUMMARY = "turn a checkpoint (the authors' .pth or your own) into a .safetensors
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `sipmask convert`."""
-    parser.add_argument("source", type=Path, help="the checkpoint to read")
-    parser.add_argument("target", type=Path, help="the file to write, ending in .safetensors")
+    parser.add_argument("source", type=Path, metavar="SOURCE", help="the checkpoint to read")
+    parser.add_argument(
+        "target", type=Path, metavar="TARGET", help="the file to write, ending in .safetensors"
+    )
     parser.add_argument(
         "--preset", metavar="NAME", help="its configuration; by default inferred from the weights"
     )

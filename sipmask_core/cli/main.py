@@ -6,8 +6,9 @@ import argparse
 import importlib
 import os
 import sys
+from difflib import get_close_matches
 from importlib import metadata
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sipmask_core.errors import AvoidableError, InputError, PredictionError
 from sipmask_core.runtime.arguments import parsed
@@ -87,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def make_parser() -> argparse.ArgumentParser:
     """Make the parser of `sipmask` and its verbs."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="sipmask",
         usage="sipmask [-h] [--version] VERB ...",
         description="Instance segmentation with SipMask: masks, boxes, classes and scores.",
@@ -96,7 +97,10 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"sipmask {_version()}")
     verbs = parser.add_subparsers(
-        title="verbs", metavar="VERB --help", help="explain a verb, with examples", required=True
+        title="verbs",
+        description="`sipmask VERB --help` explains one, with examples.",
+        metavar="VERB",
+        required=True,
     )
     for name in _VERBS:
         verb = importlib.import_module(f"sipmask_core.cli.{name}")
@@ -110,6 +114,21 @@ def make_parser() -> argparse.ArgumentParser:
         verb.add_arguments(sub)
         sub.set_defaults(run=verb.run)
     return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """Refuses unknown words where they stand, behind their verb, and says which may be meant."""
+
+    def parse_known_args(self, *arguments: Any, **options: Any) -> Any:
+        """Parse as argparse does; end with status 2 and a sentence if a word is left over."""
+        known, unknown = super().parse_known_args(*arguments, **options)
+        if unknown:
+            words = " ".join(unknown)
+            option = unknown[0].partition("=")[0]
+            nearest = get_close_matches(option, self._option_string_actions, 1)
+            meant = f"; the nearest is {nearest[0]}" if nearest else ""
+            self.error(f"unrecognized arguments: {words}{meant}")
+        return known, unknown
 
 
 def _version() -> str:

@@ -169,6 +169,9 @@ def model_files(args: argparse.Namespace) -> list[Path]:
 def _model(args: argparse.Namespace) -> str:
     """Return what --checkpoint says; "" for the model that ships."""
     if args.checkpoint is None and args.preset is not None:
+        from sipmask_core.model.presets import get_preset
+
+        get_preset(args.preset)  # a name that does not exist is told of first
         raise InputError(
             f"--preset {args.preset} names a network without weights; add --checkpoint FILE."
         )

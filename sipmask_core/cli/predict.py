@@ -103,10 +103,12 @@ def run(args: argparse.Namespace) -> int:
             results.finish(record | ran_with(predictor))
     for failure in work.failures:
         print(f"sipmask: {failure}", file=sys.stderr)
-    written = [str(place) for place in (args.output if overlays else None, args.json) if place]
+    places = (args.output if overlays and work.images else None, args.json)
+    written = ", ".join(str(place) for place in places if place)
     print(
         f"{'Interrupted after' if interruption.requested else 'Segmented'} {work.images} images: "
-        f"{work.instances} instances, {len(work.failures)} failures. Written: {', '.join(written)}"
+        f"{work.instances} instances, {len(work.failures)} failures. "
+        f"Written: {written or 'nothing'}"
     )
     if interruption.requested:
         return 130

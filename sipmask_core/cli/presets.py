@@ -26,12 +26,12 @@ def run(args: argparse.Namespace) -> int:
 
     rows = [_describe(sm.get_preset(name)) for name in sm.preset_names()]
     print(
-        f"{'preset':<36}{'backbone':<11}{'parameters':>11}{'GFLOPs':>9}  {'input':<19}{'cells':<7}"
+        f"{'preset':<36}{'backbone':<19}{'parameters':>11}{'GFLOPs':>9}  {'input':<19}{'cells':<7}"
         "features"
     )
     for row in rows:
         print(
-            f"{row['name']:<36}{row['backbone']:<11}{row['parameters'] / 1e6:>9.1f} M"
+            f"{row['name']:<36}{row['backbone']:<19}{row['parameters'] / 1e6:>9.1f} M"
             f"{row['flops'] / 1e9:>9.1f}  {row['input']:<19}{row['sub_regions']:<7}"
             f"{row['features']}"
         )

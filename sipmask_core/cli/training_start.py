@@ -33,9 +33,10 @@ def add_start_arguments(parser: argparse.ArgumentParser) -> None:
     start.add_argument(
         "--checkpoint",
         type=Path,
-        metavar="FILE",
-        help="a model to start from: a name, .safetensors of this project or the authors' .pth;"
-        " with --resume, only its preset is read, if --preset is not given",
+        metavar="MODEL",
+        help="a model to start from: a name in `sipmask weights list`, a .safetensors of this"
+        " project or the authors' .pth; with --resume, only its preset is read, if --preset is not"
+        " given",
     )
     start.add_argument(
         "--remake-heads",
@@ -68,7 +69,10 @@ def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
 def require_a_start(args: argparse.Namespace) -> None:
     """Raise InputError if the options name no network, or more than one start."""
     if args.preset is None and args.checkpoint is None:
-        raise InputError("Name the network with --preset, or give a --checkpoint to start from.")
+        raise InputError(
+            "Name the network with --preset, or give a --checkpoint to start from, such as "
+            "sipmask_efficientnet_lite0, the model that ships."
+        )
     if args.init is not None and args.checkpoint is not None:
         raise InputError("--init starts a backbone and --checkpoint a whole model; give one.")
     if args.remake_heads and args.checkpoint is None:

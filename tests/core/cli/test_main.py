@@ -55,6 +55,41 @@ def test_wrong_usage_exits_with_2(arguments, capsys):
     assert "usage: sipmask" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "verb", [["predict", "a.jpg"], ["evaluate", "coco", "--annotations", "a.json"]]
+)
+def test_an_option_that_its_verb_does_not_have_is_named_with_the_nearest(verb, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([*verb, "--checkpont=x", "--anotate"])
+    error = capsys.readouterr().err
+    assert stopped.value.code == 2
+    assert error.startswith(f"usage: sipmask {' '.join(verb[:-1]).partition(' --')[0]} ")
+    sentence = "unrecognized arguments: --checkpont=x --anotate; the nearest is --checkpoint"
+    assert error.splitlines()[-1].endswith(f": error: {sentence}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "the following arguments are required: VERB"),
+        (["predikt"], "argument VERB: invalid choice: 'predikt'"),
+    ],
+)
+def test_a_missing_or_wrong_verb_is_called_a_verb(arguments, sentence, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(arguments)
+    assert f"sipmask: error: {sentence}" in capsys.readouterr().err
+
+
+def test_a_preset_that_does_not_exist_is_told_before_its_lack_of_weights(capsys):
+    for preset, sentence in (
+        ("sipmask_r50", "There is no preset 'sipmask_r50'"),
+        ("sipmask_r18_lite", "--preset sipmask_r18_lite names a network without weights"),
+    ):
+        assert cli.main(["predict", "a.jpg", "--output", "seen", "--preset", preset]) == 2
+        assert capsys.readouterr().err.startswith(f"sipmask: {sentence}")
+
+
 def test_an_unknown_preset_is_one_sentence_without_traceback(capsys):
     assert cli.main(["benchmark", "--preset", "resnext"]) == 2
     error = capsys.readouterr().err

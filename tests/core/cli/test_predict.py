@@ -131,7 +131,8 @@ def test_an_unreadable_video_does_not_stop_the_rest(photos, tmp_path, capsys):
 def test_an_empty_folder_alone_is_bad_input(tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     assert main(["predict", str(tmp_path / "empty"), "--output", str(tmp_path / "seen")]) == 2
-    assert "holds no image" in capsys.readouterr().err
+    output = capsys.readouterr()
+    assert "holds no image" in output.err and output.out.endswith("Written: nothing\n")
 
 
 def test_equal_names_from_two_folders_are_both_kept(tmp_path):
