@@ -98,7 +98,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="worker processes that prepare images, for each process; 0 (default) prepares them"
         " between steps",
     )
-    machine.add_argument("--threads", type=int, metavar="N", help="CPU threads of the network")
+    machine.add_argument(
+        "--threads",
+        type=int,
+        metavar="N",
+        help="CPU threads of the network; by default one for each core, which is too many if other"
+        " programs use them",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
