@@ -29,6 +29,9 @@ class Companion(Node):
 
     def ask(self) -> None:
         """Choose the nearest confirmed person; the subscriptions above keep the node at work."""
+        if not self.follow.service_is_ready():
+            print(f"Waiting for {NODE} with a depth topic.", flush=True)
+            return
         request = Follow.Request(class_name="person")
         self.follow.call_async(request).add_done_callback(self.on_answer)
 

@@ -54,6 +54,8 @@ def test_listen_prints_what_the_node_sees(start):
 def test_follow_asks_for_a_person_and_prints_where_it_is_and_how_fast_things_move(start):
     follower = start.run("examples/follow.py")
     client = start.add(Client())
+    waits = "Waiting for segmentation_node with a depth topic."
+    client.wait_until(lambda: waits in follower.output, follower)
     asked = []
 
     def answer(request, response):
