@@ -1,16 +1,35 @@
 """Start a camera, the segmentation node and, with rviz:=true, RViz."""
 
+import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
+from ament_index_python.packages import get_package_prefix
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
-from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.actions import (
+    DeclareLaunchArgument,
+    EmitEvent,
+    LogInfo,
+    OpaqueFunction,
+    RegisterEventHandler,
+)
+from launch.event_handlers import OnProcessExit
+from launch.events import matches_action
+from launch.events.process import ShutdownProcess
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
+from sipmask_core.errors import InputError
+from sipmask_ros.launch_arguments import (
+    in_file,
+    node_name,
+    parameter_file,
+    passed_over,
+    require_known,
+    truth,
+)
 from sipmask_ros.node.rviz import rviz_configuration
 
 SHARE = Path(__file__).parents[1]
@@ -70,29 +89,17 @@ ARGUMENTS = {
 }
 
 
-def parameter_sets(content: Any) -> Iterator[dict[str, Any]]:
-    """Yield each node's parameters in what a parameter file holds, whatever the nodes' names."""
-    for key, value in content.items() if isinstance(content, dict) else ():
-        if key == "ros__parameters" and isinstance(value, dict):
-            yield value
-        else:
-            yield from parameter_sets(value)
-
-
-def in_file(params_file: str, name: str) -> Any:
-    """Return the value of a parameter in a parameter file; None if it is not there."""
-    try:
-        content = yaml.safe_load(Path(params_file).read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
-        return None  # the node says what is wrong with it
-    # The last one that is not the default, whatever node it is meant for.
-    defaults = (["image"], "")
-    named = [each[name] for each in parameter_sets(content) if name in each]
-    return next((value for value in reversed(named) if value not in defaults), None)
-
-
 def rviz(node: str, cameras: Any, fixed_frame: Any) -> LaunchDescriptionEntity:
-    """Return RViz with a configuration for this node, written into a file of its own."""
+    """Return RViz with a configuration for this node, written into a file of its own.
+
+    Raise InputError if RViz is not installed.
+    """
+    try:
+        get_package_prefix("rviz2")
+    except LookupError as error:
+        raise InputError(
+            "rviz is true, but the package rviz2 is not installed; install it, or leave rviz out."
+        ) from error
     template = yaml.safe_load((SHARE / "config" / "sipmask.rviz").read_text(encoding="utf-8"))
     if not isinstance(cameras, list) or not all(isinstance(each, str) for each in cameras):
         cameras = [SOURCE_TOPIC]  # the node says what is wrong with them
@@ -103,10 +110,24 @@ def rviz(node: str, cameras: Any, fixed_frame: Any) -> LaunchDescriptionEntity:
     return Node(package="rviz2", executable="rviz2", arguments=["-d", file.name])
 
 
+def end_together(
+    first: LaunchDescriptionEntity, second: LaunchDescriptionEntity
+) -> LaunchDescriptionEntity:
+    """Return what ends the second process once the first has ended, and nothing else of a robot."""
+    end = EmitEvent(event=ShutdownProcess(process_matcher=matches_action(second)))
+    return RegisterEventHandler(OnProcessExit(target_action=first, on_exit=[end]))
+
+
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
-    """Return the processes that the arguments ask for."""
+    """Return what the arguments ask for: processes, and which of them end together.
+
+    Raise InputError if an argument cannot be used.
+    """
+    require_known(sys.argv, Path(__file__).name, ARGUMENTS)
     given = {name: context.launch_configurations[name].strip() for name in ARGUMENTS}
     namespace = given["namespace"].strip("/")
+    full_name = node_name(namespace, given["name"])
+    file = parameter_file("params_file", given["params_file"])
     topics = {}
     for name in ("image_topic", "depth_topic"):
         if named := [part.strip() for part in given[name].split(",") if part.strip()]:
@@ -118,7 +139,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         """Return one of our nodes; the arguments in `texts` are parameters of the same name."""
         own = {name: ParameterValue(given[name], value_type=str) for name in texts if given[name]}
         if given["use_sim_time"]:
-            own["use_sim_time"] = ParameterValue(given["use_sim_time"], value_type=bool)
+            own["use_sim_time"] = truth("use_sim_time", given["use_sim_time"])
         return Node(
             package="sipmask_ros",
             executable=executable,
@@ -130,31 +151,41 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         )
 
     # It configures and activates itself (parameter autostart).
-    processes = [
-        node(
-            "segmentation_node",
-            given["name"],
-            given["params_file"],
-            topics,
-            texts=("model", "device", "transport", "depth_transport", "target_frame"),
-        )
-    ]
-    in_params_file = in_file(given["params_file"], "image_topics")
+    segmentation = node(
+        "segmentation_node",
+        given["name"],
+        given["params_file"],
+        topics,
+        texts=("model", "device", "transport", "depth_transport", "target_frame"),
+    )
+    entities = [segmentation]
+    in_params_file = in_file(file, "image_topics")
     has_camera = "image_topics" in topics or in_params_file is not None
     if not has_camera or (given["source"] != "demo" and "image_topics" not in topics):
-        processes.append(
-            node(
-                "camera_source",
-                "camera_source",
-                given["source_params_file"],
-                texts=("source", "transport"),
-            )
+        parameter_file("source_params_file", given["source_params_file"])
+        source = node(
+            "camera_source",
+            "camera_source",
+            given["source_params_file"],
+            texts=("source", "transport"),
         )
-    if given["rviz"].lower() in ("true", "1"):
+        # Neither has anything to do without the other.
+        entities += [source, end_together(segmentation, source), end_together(source, segmentation)]
+    if truth("rviz", given["rviz"] or "false"):
         cameras = topics.get("image_topics") or in_params_file or [SOURCE_TOPIC]
-        frame = given["target_frame"] or in_file(given["params_file"], "target_frame")
-        processes.append(rviz(f"{namespace and '/'}{namespace}/{given['name']}", cameras, frame))
-    return processes
+        frame = given["target_frame"] or in_file(file, "target_frame")
+        window = rviz(full_name, cameras, frame)
+        entities += [window, end_together(segmentation, window)]
+    others = passed_over(file, full_name)
+    if others and given["params_file"] != ARGUMENTS["params_file"][0]:
+        entities.insert(
+            0,
+            LogInfo(
+                msg=f"Nothing in {given['params_file']} is for the node {full_name}: it has"
+                f" parameters of {others}; the key /** would be for every node."
+            ),
+        )
+    return entities
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -27,6 +27,7 @@ from sipmask_core.video import FPS_WHERE_UNKNOWN, Frames
 from sipmask_ros.camera.demo_scene import DemoScene
 from sipmask_ros.conversions.images import array_to_image, array_to_jpeg
 from sipmask_ros.parameter_table import Effect, ParameterTable, declare, parameter, read
+from sipmask_ros.ros_arguments import join_ros
 from sipmask_ros.topic_names import compressed_topic
 from sipmask_ros.transport import prepare_for_images
 
@@ -253,19 +254,19 @@ def _fulfil(future: Future[T], call: Callable[..., T], *arguments: Any) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run until the source ends or a signal comes; print the count of sent images as JSON.
 
-    Return 0, or 2 if a parameter is wrong or the source cannot be opened or stops.
+    Return 0, or 2 if an argument or a parameter is wrong or the source cannot be opened or stops.
     """
     # Decoders complain on stderr about what is then said in a sentence.
     if "OPENCV_LOG_LEVEL" not in os.environ:
         _silence_opencv()
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     prepare_for_images()
-    # Our own handling lets the image in work go out whole.
-    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     node = None
     code = 0
     with Interruption(patient=True) as interruption:
         try:
+            # Our own handling lets the image in work go out whole.
+            join_ros(arguments, signal_handler_options=SignalHandlerOptions.NO)
             node = CameraSource()
             send_all(node, interruption)
         except InputError as error:
@@ -276,7 +277,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if node is not None:
             print(json.dumps({"sent": node.sent}), flush=True)
             node.destroy_node()
-        rclpy.shutdown()
+        rclpy.try_shutdown()
     return code
 
 

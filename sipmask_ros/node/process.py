@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, NoReturn
 import rclpy
 from rclpy.impl.implementation_singleton import rclpy_implementation
 
+from sipmask_core.errors import InputError
 from sipmask_core.runtime.interruption import do_nothing
+from sipmask_ros.ros_arguments import join_ros
 from sipmask_ros.transport import prepare_for_images
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ def run(make: Callable[[], SegmentationNode], arguments: Sequence[str] | None) -
             signal.signal(number, _end)
         prepare_for_images()
         # rclpy's own handlers come first and call ours.
-        rclpy.init(args=arguments)
+        join_ros(arguments)
         node = make()
         if node.get_parameter("autostart").value is not False and not node.start():
             code = 2
@@ -46,6 +48,9 @@ def run(make: Callable[[], SegmentationNode], arguments: Sequence[str] | None) -
         _ignore_signals()
     except KeyboardInterrupt:
         pass
+    except InputError as error:
+        print(f"segmentation_node: {error}", file=sys.stderr)
+        code = 2
     if node is not None:
         at_rest = node.can_end(LAST_IMAGE)
         node.destroy_node()

@@ -9,6 +9,8 @@ import pytest
 import yaml
 from places import ROOT
 
+from sipmask_core.errors import InputError
+
 
 class Recorded:
     """What a launch action was made of."""
@@ -21,10 +23,20 @@ class Recorded:
 def launch_file(monkeypatch):
     for name, members in {
         "launch": ("LaunchContext", "LaunchDescription", "LaunchDescriptionEntity"),
-        "launch.actions": ("DeclareLaunchArgument", "OpaqueFunction"),
+        "launch.actions": (
+            "DeclareLaunchArgument",
+            "EmitEvent",
+            "LogInfo",
+            "OpaqueFunction",
+            "RegisterEventHandler",
+        ),
+        "launch.event_handlers": ("OnProcessExit",),
+        "launch.events": ("matches_action",),
+        "launch.events.process": ("ShutdownProcess",),
         "launch_ros": (),
         "launch_ros.actions": ("Node",),
         "launch_ros.parameter_descriptions": ("ParameterValue",),
+        "ament_index_python.packages": ("get_package_prefix",),
     }.items():
         module = ModuleType(name)
         for member in members:
@@ -36,16 +48,28 @@ def launch_file(monkeypatch):
     return module
 
 
+def entities(launch_file, **given):
+    """Return what the launch file gives for these arguments."""
+    defaults = {name: default for name, (default, _) in launch_file.ARGUMENTS.items()}
+    return launch_file.start(SimpleNamespace(launch_configurations=defaults | given))
+
+
+def of_type(name, given):
+    return [each for each in given if type(each).__name__ == name]
+
+
 def started(launch_file, **given):
     """Return the nodes that are started with these arguments, by executable."""
-    defaults = {name: default for name, (default, _) in launch_file.ARGUMENTS.items()}
-    context = SimpleNamespace(launch_configurations=defaults | given)
-    return {node.options["executable"]: node.options for node in launch_file.start(context)}
+    nodes = of_type("Node", entities(launch_file, **given))
+    return {node.options["executable"]: node.options for node in nodes}
 
 
 def values(options):
     """Return the parameters that stand above the file, by name."""
-    return {name: value.arguments[0] for name, value in options["parameters"][-1].items()}
+    return {
+        name: value.arguments[0] if isinstance(value, Recorded) else value
+        for name, value in options["parameters"][-1].items()
+    }
 
 
 def topics(options):
@@ -100,7 +124,6 @@ def test_spaces_after_commas_and_empty_names_are_no_part_of_a_topic(launch_file)
         ("segmentation_node: {ros__parameters: {image_topics: [image]}}", False),
         ("segmentation_node: {ros__parameters: {device: cpu}}", False),
         ("/**: {ros__parameters: 5}", False),
-        ("[1, 2", False),
         ("", False),
     ],
 )
@@ -112,7 +135,6 @@ def test_no_demo_comes_beside_topics_that_the_params_file_names(
     assert ("camera_source" not in started(launch_file, params_file=str(file))) is names
     asked = started(launch_file, params_file=str(file), source="clip.mp4")
     assert "camera_source" in asked, "who names a source gets it"
-    assert "camera_source" in started(launch_file, params_file=str(tmp_path / "missing.yaml"))
 
 
 def shown(nodes):
@@ -170,10 +192,127 @@ def test_rviz_follows_the_name_of_the_node_and_its_cameras(launch_file, tmp_path
 
 
 def test_simulated_time_is_for_both_nodes_and_left_to_the_file_if_not_named(launch_file):
-    for given, wanted in (({"use_sim_time": "true"}, "true"), ({}, None)):
+    for given, wanted in (
+        ({"use_sim_time": "true"}, True),
+        ({"use_sim_time": "True"}, True),
+        ({"use_sim_time": "1"}, True),
+        ({"use_sim_time": "off"}, False),
+        ({}, None),
+    ):
         nodes = started(launch_file, **given)
         for name in ("segmentation_node", "camera_source"):
-            assert values(nodes[name]).get("use_sim_time") == wanted
+            assert values(nodes[name]).get("use_sim_time") is wanted
+
+
+def ends(given):
+    """Return which executable ends which other one."""
+    handlers = [each.arguments[0] for each in of_type("RegisterEventHandler", given)]
+    pairs = []
+    for handler in handlers:
+        (action,) = handler.options["on_exit"]
+        (target,) = action.options["event"].options["process_matcher"].arguments
+        pairs.append(
+            (handler.options["target_action"].options["executable"], target.options["executable"])
+        )
+    return pairs
+
+
+def test_node_and_source_end_together_and_rviz_with_them(launch_file):
+    both = [("segmentation_node", "camera_source"), ("camera_source", "segmentation_node")]
+    assert ends(entities(launch_file)) == both
+    assert ends(entities(launch_file, rviz="true")) == [*both, ("segmentation_node", "rviz2")]
+    assert ends(entities(launch_file, image_topic="/camera/image")) == []
+
+
+def test_without_rviz_whoever_asks_for_it_is_told_before_anything_starts(launch_file, monkeypatch):
+    def find(name):
+        raise KeyError(name)
+
+    monkeypatch.setattr(launch_file, "get_package_prefix", find)
+    with pytest.raises(InputError, match="rviz2 is not installed"):
+        entities(launch_file, rviz="True")
+    assert started(launch_file, rviz="False")
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"use_sim_time": "garbage"}, "use_sim_time is 'garbage'; it must be true or false"),
+        ({"rviz": "maybe"}, "rviz is 'maybe'"),
+        ({"name": "my-node"}, "name is 'my-node'"),
+        ({"name": ""}, "name is ''"),
+        ({"name": "a/b"}, "name is 'a/b'"),
+        ({"namespace": "robot 1"}, "namespace is 'robot 1'"),
+        ({"namespace": "/fleet/1st"}, "namespace is 'fleet/1st'"),
+        ({"params_file": "/no/such.yaml"}, "params_file is '/no/such.yaml'"),
+        ({"params_file": "/"}, "params_file is '/'"),
+        ({"source_params_file": "/no/such.yaml"}, "source_params_file is '/no/such.yaml'"),
+    ],
+)
+def test_an_argument_that_cannot_be_used_is_one_sentence_before_anything_starts(
+    launch_file, given, sentence
+):
+    with pytest.raises(InputError) as refused:
+        entities(launch_file, **given)
+    assert sentence in str(refused.value) and "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"[1, 2", "is not YAML"),
+        (b"a: b: c", "is not YAML"),
+        (b"\x00\x01\xff", "is not YAML"),
+        (b"hello", "holds no parameters"),
+        (b"[1, 2]", "holds no parameters"),
+    ],
+)
+def test_a_parameter_file_that_is_none_is_one_sentence(launch_file, tmp_path, content, sentence):
+    file = tmp_path / "own.yaml"
+    file.write_bytes(content)
+    for argument in ("params_file", "source_params_file"):
+        with pytest.raises(InputError) as refused:
+            entities(launch_file, **{argument: str(file)})
+        assert sentence in str(refused.value) and "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "namespace", "is_for_it"),
+    [
+        ("/**", "", True),
+        ("/**", "fleet/robot_1", True),
+        ("segmentation_node", "", True),
+        ("/segmentation_node", "", True),
+        ("segmentation_node", "robot_1", False),
+        ("/robot_1/segmentation_node", "/robot_1/", True),
+        ("/**/segmentation_node", "fleet/robot_1", True),
+        ("/*/segmentation_node", "robot_1", True),
+        ("/*/segmentation_node", "fleet/robot_1", False),
+        ("/*", "", True),
+        ("segmentation", "", False),
+    ],
+)
+def test_parameters_that_are_for_other_nodes_alone_are_told(
+    launch_file, tmp_path, key, namespace, is_for_it
+):
+    file = tmp_path / "own.yaml"
+    file.write_text(f"{key}: {{ros__parameters: {{score_threshold: 0.5}}}}")
+    told = of_type("LogInfo", entities(launch_file, params_file=str(file), namespace=namespace))
+    assert len(told) == (not is_for_it)
+    assert all(key in each.options["msg"] for each in told)
+
+
+def test_an_argument_that_the_launch_file_lacks_is_refused_with_those_that_it_has(
+    launch_file, monkeypatch
+):
+    command = ["/opt/ros/bin/ros2", "launch", "sipmask_ros", "camera.launch.py"]
+    monkeypatch.setattr(sys, "argv", [*command, "source:=demo", "image_topics:=/front"])
+    with pytest.raises(InputError, match=r"no argument 'image_topics'; it has .*image_topic,"):
+        entities(launch_file)
+    including = ["ros2", "launch", "robot", "robot.launch.py", "arm:=left"]
+    for others in ([*command, "source:=demo", "launch-prefix:=gdb"], including):
+        monkeypatch.setattr(sys, "argv", others)
+        assert started(launch_file)
 
 
 def test_arguments_stand_above_the_parameter_file(launch_file):
