@@ -48,13 +48,14 @@ def truth(name: str, text: str) -> bool:
 
 def node_name(namespace: str, name: str) -> str:
     """Return a node's full name, with one slash before each part. Raise InputError for no name."""
-    for argument, part in [("name", name), *(("namespace", each) for each in _parts(namespace))]:
-        if not _NAME.fullmatch(part):
+    parts = _parts(namespace)
+    for argument, value, names in (("name", name, [name]), ("namespace", namespace, parts)):
+        if not all(_NAME.fullmatch(each) for each in names):
             raise InputError(
-                f"{argument} is {namespace if argument == 'namespace' else name!r}; a name has"
-                " letters, digits and underscores, and begins with no digit."
+                f"{argument} is {value!r}; a name has letters, digits and underscores, and begins"
+                " with no digit."
             )
-    return "".join(f"/{part}" for part in (*_parts(namespace), name))
+    return "".join(f"/{part}" for part in (*parts, name))
 
 
 def parameter_file(argument: str, file: str) -> dict[str, Any]:
@@ -65,9 +66,13 @@ def parameter_file(argument: str, file: str) -> dict[str, Any]:
         raise InputError(
             f"{argument} is {file!r}, which cannot be read: {error.strerror}."
         ) from error
+    except yaml.MarkedYAMLError as error:
+        line = 1 + error.problem_mark.line if error.problem_mark else 1
+        raise InputError(
+            f"{argument} is {file!r}, which is not YAML: line {line}: {error.problem}."
+        ) from error
     except (ValueError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{argument} is {file!r}, which is not YAML: {reason}") from error
+        raise InputError(f"{argument} is {file!r}, which is no text in UTF-8.") from error
     if content is None:
         return {}
     if not isinstance(content, dict):

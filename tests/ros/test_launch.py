@@ -260,9 +260,10 @@ def test_an_argument_that_cannot_be_used_is_one_sentence_before_anything_starts(
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b"[1, 2", "is not YAML"),
-        (b"a: b: c", "is not YAML"),
-        (b"\x00\x01\xff", "is not YAML"),
+        (b"[1, 2", "is not YAML: line"),
+        (b"x: 1\na: b: c", "is not YAML: line 2: mapping values are not allowed here."),
+        (b"\x01\xff", "is no text in UTF-8"),
+        (b"\x00", "is no text in UTF-8"),
         (b"hello", "holds no parameters"),
         (b"[1, 2]", "holds no parameters"),
     ],
