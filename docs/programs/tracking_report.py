@@ -323,8 +323,10 @@ def _comparison(rows: Rows, metric: str) -> str:
 def _draw(rows: Rows, path: Path) -> None:
     """Draw a dot for each tracker; the online tracker's are joined by a line."""
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    figure = Figure(figsize=(13, 7), layout="constrained")
+    # Room for a legend above, which Matplotlib leaves by itself only from 3.7 on.
+    figure = Figure(figsize=(13, 7), layout=ConstrainedLayoutEngine(rect=(0, 0, 1, 0.94)))
     panels = (("HOTA", "HOTA, %", 100), ("AssA", "AssA, %", 100), ("id_switches", "id switches", 1))
     markers = dict(zip(next(iter(rows.values())), "oDs+^v<>Xp", strict=False))
     places = np.arange(len(rows))
@@ -351,7 +353,7 @@ def _draw(rows: Rows, path: Path) -> None:
         axes.set_xlabel(title)
         axes.grid(axis="x", alpha=0.3)
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=len(markers))
+    figure.legend(*axes.get_legend_handles_labels(), loc="upper center", ncols=len(markers))
     figure.savefig(path, dpi=110)
 
 

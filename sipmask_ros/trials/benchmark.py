@@ -313,9 +313,11 @@ def _row(name: str, trial: dict[str, Any]) -> str:
 def draw(report: dict[str, Any], path: Path) -> None:
     """Draw a chart: how many images come through at each rate, and where the time of one goes."""
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     trials = sorted(report["trials"], key=lambda trial: trial["rate_hz"])
-    figure = Figure(figsize=(11, 4), layout="constrained")
+    # Room for a legend below, which Matplotlib leaves by itself only from 3.7 on.
+    figure = Figure(figsize=(11, 4), layout=ConstrainedLayoutEngine(rect=(0, 0.14, 1, 0.86)))
     through, budget = figure.subplots(1, 2)
     rates = [trial["rate_hz"] for trial in trials]
     through.plot([0, *rates], [0, *rates], color="0.7", label="sent")
@@ -338,7 +340,7 @@ def draw(report: dict[str, Any], path: Path) -> None:
     budget.invert_yaxis()
     budget.set(xlabel="mean milliseconds from the camera's stamp to the subscriber")
     figure.suptitle(f"{trials[0]['model']}, {trials[0]['device']}, {trials[0]['precision']}")
-    figure.legend(*budget.get_legend_handles_labels(), loc="outside lower center", ncols=7)
+    figure.legend(*budget.get_legend_handles_labels(), loc="lower center", ncols=7)
     write_figure(path, figure)
 
 
