@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from types import FrameType
 
-
+_ENDING = (signal.SIGINT, signal.SIGTERM)
 MODULES = {
     "camera_source": "sipmask_ros.camera.camera_source",
     "segmentation_node": "sipmask_ros.node.segmentation_node",
@@ -21,11 +21,15 @@ def start(node: str) -> int:
     """Run the `main` of a node, one of MODULES. Return its exit code.
 
     A signal that comes while the module is imported, which takes seconds, ends the process in
-    silence.
+    silence; one that comes while Python ends changes nothing.
     """
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _ENDING:
         signal.signal(number, _end)
-    return int(import_module(MODULES[node]).main())
+    code = int(import_module(MODULES[node]).main())
+    # Python gives up its handlers first of all, after which a signal would kill the process.
+    for number in _ENDING:
+        signal.signal(number, signal.SIG_IGN)
+    return code
 
 
 def _end(number: int, frame: FrameType | None) -> None:
