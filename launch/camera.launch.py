@@ -22,7 +22,7 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from sipmask_core.errors import InputError
-from sipmask_ros.launch_arguments import (
+from sipmask_ros.node.launch_arguments import (
     in_file,
     node_name,
     parameter_file,

@@ -1,4 +1,4 @@
-"""Settings of the process that let camera images pass at full rate."""
+"""How a process joins ROS, with settings that let camera images pass at full rate."""
 
 from __future__ import annotations
 
@@ -11,10 +11,16 @@ import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
+
+import rclpy
 
 from sipmask_core.errors import InputError
 from sipmask_core.runtime.files import atomic_path
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # The one that Fast DDS 2 reads (Jazzy) and the one that Fast DDS 3 reads (Kilted and later).
 PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
@@ -36,6 +42,21 @@ _SHARE = 4
 # malloc.h of glibc
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
+
+# Lines of ROS's own sources, which end its sentences.
+_SOURCES = re.compile(r"(, at [^ ,]+:\d+)+$")
+
+
+def join_ros(arguments: Sequence[str] | None, **options: Any) -> None:
+    """Call `rclpy.init`. Raise InputError if an argument or a parameter file cannot be read."""
+    try:
+        rclpy.init(args=arguments, **options)
+    except RuntimeError as error:  # the base of rclpy's, which have no public names
+        reason = _SOURCES.sub("", " ".join(str(error).split()))
+        raise InputError(
+            "ROS does not start with these arguments and this environment: "
+            + reason.removeprefix("failed to initialize rcl: ")
+        ) from error
 
 
 def prepare_for_images() -> None:

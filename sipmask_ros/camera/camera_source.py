@@ -27,9 +27,8 @@ from sipmask_core.video import FPS_WHERE_UNKNOWN, Frames
 from sipmask_ros.camera.demo_scene import DemoScene
 from sipmask_ros.conversions.images import array_to_image, array_to_jpeg
 from sipmask_ros.parameter_table import Effect, ParameterTable, declare, parameter, read
-from sipmask_ros.ros_arguments import join_ros
 from sipmask_ros.topic_names import compressed_topic
-from sipmask_ros.transport import prepare_for_images
+from sipmask_ros.transport import join_ros, prepare_for_images
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

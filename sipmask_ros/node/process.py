@@ -12,8 +12,7 @@ from rclpy.impl.implementation_singleton import rclpy_implementation
 
 from sipmask_core.errors import InputError
 from sipmask_core.runtime.interruption import do_nothing
-from sipmask_ros.ros_arguments import join_ros
-from sipmask_ros.transport import prepare_for_images
+from sipmask_ros.transport import join_ros, prepare_for_images
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

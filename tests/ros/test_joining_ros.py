@@ -8,8 +8,8 @@ from rclpy.context import Context
 from ros_harness import NodeProcess
 
 from sipmask_core.errors import InputError
-from sipmask_ros.ros_arguments import join_ros
 from sipmask_ros.start import MODULES
+from sipmask_ros.transport import join_ros
 
 
 @pytest.fixture
