@@ -32,6 +32,7 @@ def shown_commands():
                 yield file.name, shlex.split(command)
 
 
+@pytest.mark.slow
 def test_the_site_builds_without_a_broken_link(tmp_path):
     """MkDocs checks every link and anchor between the pages, and every name of the API's page."""
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet"]

@@ -20,7 +20,7 @@ from sipmask_core.model.presets import PRESETS
 from sipmask_core.tracking import box_motion
 from sipmask_core.weights import table
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 SIDE = 96  # pixels
 

@@ -39,6 +39,7 @@ def test_python_dash_m_is_the_same_program():
     assert done.returncode == 0 and done.stdout.startswith("sipmask ")
 
 
+@pytest.mark.slow
 def test_a_record_names_the_command_that_was_run_also_from_python(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["host_program.py", "--its-own"])
     place = tmp_path / "my presets.json"
