@@ -50,9 +50,8 @@ class Companion(Node):
         """Print how fast each track moves along x; NaN until it was seen three times."""
         for one in message.positions:
             speed = f"{one.velocity.x:.2f} ± {one.velocity_deviation:.2f} m/s"
-            print(
-                f"{one.class_name} #{one.track_id}: {speed} in {message.velocity_frame}", flush=True
-            )
+            name = f"{one.class_name} #{one.track_id}"
+            print(f"{name}: {speed} in {message.velocity_frame}", flush=True)
 
 
 if __name__ == "__main__":
