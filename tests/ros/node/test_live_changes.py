@@ -161,7 +161,8 @@ def test_an_unknown_class_is_refused_at_configure_with_one_sentence(starter):
     manager = starter.manager(autostart="false", classes="[gryphon]")
     configure = Transition(id=Transition.TRANSITION_CONFIGURE)
     assert not manager.call("change_state", transition=configure).success
-    (line,) = manager.process.output.splitlines()
+    line, *more = manager.process.output.splitlines()
+    assert not more
     assert "classes has 'gryphon'; scripted knows person, dog." in line
     assert not manager.set(classes=["dog"])
     manager.transition(Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE)
