@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 
 class InputError(ValueError):
@@ -56,3 +57,9 @@ def first_of(things: Sequence[object], most: int) -> str:
     named = ", ".join(map(str, things[:most]))
     others = len(things) - most
     return f"{named} and {others} more" if others > 0 else named
+
+
+def nearest_of(name: str, names: Iterable[str]) -> str:
+    """Return, for a sentence, which of the names may be meant: "the nearest is b"; "" if none."""
+    near = get_close_matches(name, names, 1)
+    return f"the nearest is {near[0]}" if near else ""

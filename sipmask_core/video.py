@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,7 +80,8 @@ class Frames:
         self._capture: cv2.VideoCapture | None = None
         self._files: list[Path] = []
         path = Path(self.source)
-        if "://" not in self.source and not _exists(path):
+        # Path.exists raises for names too long.
+        if "://" not in self.source and not os.path.exists(path):  # noqa: PTH110
             raise InputError(
                 f"{self.source} does not exist; expected an image, a folder of images, a video, "
                 "a camera device such as /dev/video0 or a stream URL."
@@ -176,17 +178,11 @@ def _local(source: str) -> str:
     return unquote(address.path) if address and address.netloc in ("", "localhost") else source
 
 
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:  # a name that is too long, a folder that may not be read
-        return False
-
-
 def source_folder(source: Path | str) -> Path:
     """Return the folder that `Frames(source)` reads from, be it the source itself."""
     path = Path(_local(str(source)))
-    return (path if _exists(path) and path.is_dir() else path.parent).resolve()
+    is_folder = os.path.isdir(path)  # noqa: PTH112 -- Path.is_dir raises for names too long
+    return (path if is_folder else path.parent).resolve()
 
 
 def source_sha256(source: Path | str) -> str | None:

@@ -9,14 +9,13 @@ from __future__ import annotations
 import math
 from array import array
 from dataclasses import dataclass, field, fields, replace
-from difflib import get_close_matches
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
 from rclpy.parameter import Parameter
 
-from sipmask_core.errors import InputError, first_of
+from sipmask_core.errors import InputError, first_of, nearest_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -178,8 +177,8 @@ def _warn_of_unknown(node: Node, declared: Iterable[str]) -> None:
     unknown = []
     for name in sorted(given):
         if not node.has_parameter(name) and not name.startswith(_DECLARED_LATER):
-            nearest = get_close_matches(name, declared, 1)
-            unknown.append(f"{name} (the nearest is {nearest[0]})" if nearest else name)
+            near = nearest_of(name, declared)
+            unknown.append(f"{name} ({near})" if near else name)
     if unknown:
         node.get_logger().warning(
             f"This node has no parameter {first_of(unknown, MOST_UNKNOWN)}; what was given for it"

@@ -7,10 +7,11 @@ import signal
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from sipmask_core.runtime.interruption import ENDING_SIGNALS
+
 if TYPE_CHECKING:
     from types import FrameType
 
-_ENDING = (signal.SIGINT, signal.SIGTERM)
 MODULES = {
     "camera_source": "sipmask_ros.camera.camera_source",
     "segmentation_node": "sipmask_ros.node.segmentation_node",
@@ -23,11 +24,11 @@ def start(node: str) -> int:
     A signal that comes while the module is imported, which takes seconds, ends the process in
     silence; one that comes while Python ends changes nothing.
     """
-    for number in _ENDING:
+    for number in ENDING_SIGNALS:
         signal.signal(number, _end)
     code = int(import_module(MODULES[node]).main())
     # Python gives up its handlers first of all, after which a signal would kill the process.
-    for number in _ENDING:
+    for number in ENDING_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     return code
 

@@ -6,11 +6,10 @@ import argparse
 import importlib
 import os
 import sys
-from difflib import get_close_matches
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from sipmask_core.errors import AvoidableError, InputError, PredictionError
+from sipmask_core.errors import AvoidableError, InputError, PredictionError, nearest_of
 from sipmask_core.runtime.arguments import parsed
 from sipmask_core.runtime.memory import is_out_of_memory
 
@@ -125,9 +124,8 @@ class _Parser(argparse.ArgumentParser):
         if unknown:
             words = " ".join(unknown)
             option = unknown[0].partition("=")[0]
-            nearest = get_close_matches(option, self._option_string_actions, 1)
-            meant = f"; the nearest is {nearest[0]}" if nearest else ""
-            self.error(f"unrecognized arguments: {words}{meant}")
+            near = nearest_of(option, self._option_string_actions)
+            self.error(f"unrecognized arguments: {words}{near and '; '}{near}")
         return known, unknown
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from types import FrameType
 
+ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 
 def do_nothing(number: int, frame: FrameType | None) -> None:
     """Handle a signal by ignoring it.
@@ -33,7 +35,7 @@ class Interruption:
     def __enter__(self) -> Interruption:
         self._previous = {}
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in ENDING_SIGNALS:
                 self._previous[number] = signal.signal(number, self._on_signal)
         return self
 

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from sipmask_core.errors import InputError
 from sipmask_core.model.checkpoints import save_checkpoint
 from sipmask_core.runtime.distributed import any_process, is_main, rank, world_size
-from sipmask_core.runtime.interruption import Interruption
+from sipmask_core.runtime.interruption import ENDING_SIGNALS, Interruption
 from sipmask_core.training.batches import BatchPlan, EpochBatches
 from sipmask_core.training.learner import NotFiniteError
 from sipmask_core.training.optimizer import lr_factor
@@ -267,5 +267,5 @@ class Trainer:
 
 def _quiet_worker(_: int) -> None:
     """Leave Ctrl-C to the main process, which ends this worker of a loader."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in ENDING_SIGNALS:
         signal.signal(number, signal.SIG_IGN)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from difflib import get_close_matches
 from pathlib import Path
 
-from sipmask_core.errors import InputError
+from sipmask_core.errors import InputError, nearest_of
 from sipmask_core.weights.table import PUBLISHED
 
 HOME_VARIABLE = "SIPMASK_HOME"
@@ -83,6 +82,5 @@ def weights_file(model: str) -> Path:
 
 
 def _meant(name: str) -> str:
-    close = get_close_matches(name, [SHIPPED, *PUBLISHED], 1)
-    hint = f"; the nearest is {close[0]}" if close else ""
-    return f"{hint}; `sipmask weights list` shows all"
+    near = nearest_of(name, [SHIPPED, *PUBLISHED])
+    return f"{near and '; '}{near}; `sipmask weights list` shows all"

@@ -11,7 +11,7 @@ import rclpy
 from rclpy.impl.implementation_singleton import rclpy_implementation
 
 from sipmask_core.errors import InputError
-from sipmask_core.runtime.interruption import do_nothing
+from sipmask_core.runtime.interruption import ENDING_SIGNALS, do_nothing
 from sipmask_ros.transport import join_ros, prepare_for_images
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 # Seconds that the image in work gets to finish when the process is told to end.
 LAST_IMAGE = 1.0
-ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def run(make: Callable[[], SegmentationNode], arguments: Sequence[str] | None) -> NoReturn:
